@@ -1,0 +1,6 @@
+"""Results by key, so that nothing is computed twice."""
+
+from nodegraph.cache.memory import MemoryTier
+from nodegraph.cache.results import ResultCache
+
+__all__ = ["MemoryTier", "ResultCache"]

@@ -1,0 +1,123 @@
+"""The catalog: every node as pure data, kept on disk so that most processes never import a node.
+
+A child process imports the nodes and writes the catalog under a digest of their sources. A plugin that hangs,
+crashes or imports the world at import costs a message and that child's time, not this process.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nodegraph.node import NodeType
+
+IMPORT_SECONDS = 120
+
+
+class ImportProblem(BaseModel):
+    """A plugin or module whose nodes are missing, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    origin: str
+    message: str
+
+
+class Catalog(BaseModel):
+    """What nodes there are: their types by name, and what could not be imported."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nodes: dict[str, NodeType] = {}
+    problems: tuple[ImportProblem, ...] = ()
+
+
+def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
+    """The catalog of the built-in nodes, the installed plugins and the plugin folders, without importing any.
+
+    Args:
+        folder: where catalogs are kept between processes.
+        plugins: plugin folders.
+    """
+    path = folder / f"catalog-{_sources(plugins)}.json"
+    try:
+        return Catalog.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return _build(path, plugins)
+
+
+def write_catalog(path: Path, plugins: Sequence[Path]) -> None:
+    """Import every node in this process and write the catalog, whole or not at all."""
+    from nodegraph.registry import Registry
+
+    text = Registry.load(plugins).catalog.model_dump_json()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).replace(path)
+    for old in path.parent.glob("catalog-*.json"):
+        if old != path:
+            old.unlink(missing_ok=True)
+
+
+def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
+    loose = [plugin for folder in plugins for plugin in _plugins_in(folder)]
+    error = _import_in_child(path, [str(folder) for folder in plugins])
+    if error is None:
+        return Catalog.model_validate_json(path.read_bytes())
+    # Some plugin takes the whole process down. The built-in nodes must be there all the same.
+    fallback = path.with_name("builtin-" + path.name)
+    if not plugins or _import_in_child(fallback, []) is not None:
+        raise RuntimeError(f"the nodes cannot be imported: {error}")
+    catalog = Catalog.model_validate_json(fallback.read_bytes())
+    problems = tuple(ImportProblem(origin=str(plugin), message=error) for plugin in loose)
+    return catalog.model_copy(update={"problems": catalog.problems + problems})
+
+
+def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:
+    """Have a child write the catalog. Returns None, or why it could not."""
+    command = [sys.executable, "-m", "nodegraph.catalog", str(path), *plugins]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"importing did not end within {IMPORT_SECONDS} s"
+    if child.returncode == 0:
+        return None
+    last = child.stderr.strip().splitlines()[-1:] or ["no message"]
+    how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
+    return f"importing ended with {how}: {last[0]}"
+
+
+def _plugins_in(folder: Path) -> list[Path]:
+    from nodegraph.registry import plugin_paths
+
+    return plugin_paths([folder])
+
+
+def _sources(plugins: Sequence[Path]) -> str:
+    """A digest of everything that the catalog is made from."""
+    import hashlib
+
+    from nodegraph.registry import ENTRY_POINTS, PACKAGE, plugin_paths, source_digest
+
+    whole = hashlib.blake2b(digest_size=20)
+    whole.update(
+        source_digest(PACKAGE, Path(str(resources.files("nodegraph.nodes"))), *plugin_paths(plugins)).encode()
+    )
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+        version = point.dist.version if point.dist else ""
+        whole.update(f"{point.name}={point.value}=={version}\n".encode())
+    return whole.hexdigest()
+
+
+if __name__ == "__main__":
+    write_catalog(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])

@@ -1,0 +1,249 @@
+"""Every problem of a workflow against a catalog, all at once, each with its node, its input and a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pydantic import JsonValue
+
+from nodegraph.catalog import Catalog
+from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
+from nodegraph.files import Files
+from nodegraph.node import Input, NodeType
+from nodegraph.schema import Validator, ValueRefused, validator
+from nodegraph.workflow import Link, NodeSpec, Workflow
+
+Wire = tuple[str, tuple[str, ...]]  # a type's name and the names of the types it also is
+
+
+class Shape:
+    """A node type made ready for many look-ups: inputs by name, validators, defaults, outputs."""
+
+    def __init__(self, node_type: NodeType) -> None:
+        self.type = node_type
+        self.inputs = {entry.name: entry for entry in node_type.inputs}
+        self.outputs: dict[str, Wire] = {entry.name: (entry.type, entry.bases) for entry in node_type.outputs}
+        self.required = frozenset(entry.name for entry in node_type.inputs if entry.required)
+        self.lazy = frozenset(entry.name for entry in node_type.inputs if entry.lazy)
+        self.defaults = {entry.name: entry.default for entry in node_type.inputs if not entry.required}
+        self.files = {
+            entry.name: str(entry.value_schema["file"])
+            for entry in node_type.inputs
+            if entry.value_schema is not None and "file" in entry.value_schema
+        }
+        self.is_generic = any(
+            kind.startswith("~") for entry in (*node_type.inputs,) for kind in entry.types
+        ) or any(entry.type.startswith("~") for entry in node_type.outputs)
+
+    @cached_property
+    def validators(self) -> dict[str, Validator]:
+        """For each input that takes a literal, what validates it."""
+        return {
+            name: validator(entry.value_schema)
+            for name, entry in self.inputs.items()
+            if entry.value_schema is not None
+        }
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A node of a workflow whose values are validated and whose links fit."""
+
+    shape: Shape
+    values: dict[str, Any]
+    links: dict[str, tuple[Link, ...]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check` found: the problems, and the sound nodes in topological order."""
+
+    workflow: Workflow
+    problems: tuple[Problem, ...]
+    nodes: dict[str, Bound]
+
+    def raise_problems(self) -> None:
+        """Raise CheckError where there is any problem."""
+        if self.problems:
+            raise CheckError(self.problems)
+
+
+def check(workflow: Workflow, catalog: Catalog, files: Files | None = None) -> Checked:
+    """Check a workflow against a catalog; where `files` is given, also that every named file is there."""
+    return _Check(workflow, catalog, files).run()
+
+
+class _Check:
+    def __init__(self, workflow: Workflow, catalog: Catalog, files: Files | None) -> None:
+        self.workflow = workflow
+        self.catalog = catalog
+        self.files = files
+        self.problems: list[Problem] = []
+        self.shapes: dict[str, Shape] = {}
+        self.outputs: dict[str, dict[str, Wire]] = {}
+
+    def run(self) -> Checked:
+        nodes: dict[str, Bound] = {}
+        if not self.workflow.nodes:
+            self.problems.append(Problem("the workflow has no nodes; add at least one"))
+        for name in self._order():
+            spec = self.workflow.nodes[name]
+            shape = self._shape(name, spec)
+            if shape is not None:
+                nodes[name] = self._bind(name, spec, shape)
+        return Checked(self.workflow, tuple(self.problems), nodes)
+
+    def _order(self) -> Iterable[str]:
+        graph: dict[str, list[str]] = {}
+        nodes = self.workflow.nodes
+        for name, spec in nodes.items():
+            graph[name] = sources = []
+            for link in spec.links.values():
+                for one in link if isinstance(link, list) else (link,):
+                    if one.node in nodes:
+                        sources.append(one.node)
+        try:
+            return list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            cycle = error.args[1]
+            shown = cycle if len(cycle) <= 12 else [*cycle[:6], "...", *cycle[-5:]]
+            message = f"these nodes wait for each other: {' -> '.join(shown)}; remove one of the links"
+            self.problems.append(Problem(message, node=cycle[0]))
+            return list(nodes)
+
+    def _shape(self, name: str, spec: NodeSpec) -> Shape | None:
+        shape = self.shapes.get(spec.type)
+        if shape is None:
+            node_type = self.catalog.nodes.get(spec.type)
+            if node_type is None:
+                self._unknown_type(name, spec.type)
+                return None
+            shape = self.shapes[spec.type] = Shape(node_type)
+        return shape
+
+    def _unknown_type(self, name: str, type_name: str) -> None:
+        hint = did_you_mean(type_name, self.catalog.nodes)
+        if not hint and self.catalog.problems:
+            broken = ", ".join(sorted({problem.origin for problem in self.catalog.problems}))
+            hint = f" It may belong to a plugin that could not be imported: {broken}."
+        elif not hint:
+            hint = " Install the plugin that brings it, or remove the node."
+        self.problems.append(Problem(f"no node type is called {type_name!r}.{hint}", node=name))
+
+    def _bind(self, name: str, spec: NodeSpec, shape: Shape) -> Bound:
+        values = dict(shape.defaults)
+        for entry, value in spec.values.items():
+            if entry in shape.inputs:
+                values[entry] = self._value(name, shape, shape.inputs[entry], value)
+            else:
+                self._unknown_input(name, shape, entry)
+        links: dict[str, tuple[Link, ...]] = {}
+        variables: dict[str, Wire] = {}
+        for entry, link in spec.links.items():
+            target = shape.inputs.get(entry)
+            if target is None:
+                self._unknown_input(name, shape, entry)
+                continue
+            if entry in spec.values:
+                self._problem(name, entry, "has both a value and a link; remove one of them")
+            many = tuple(link) if isinstance(link, list) else (link,)
+            if len(many) != 1 and not target.many:
+                self._problem(name, entry, f"takes one link, {len(many)} are given")
+            for one in many:
+                self._fit(name, target, one, variables)
+            links[entry] = many
+            values.pop(entry, None)
+        for entry in shape.required:
+            if entry not in spec.values and entry not in links:
+                self._missing(name, shape.inputs[entry])
+        self.outputs[name] = self._outputs(shape, values, variables) if shape.is_generic else shape.outputs
+        return Bound(shape, values, links)
+
+    def _value(self, name: str, shape: Shape, entry: Input, value: JsonValue) -> Any:
+        validate = shape.validators.get(entry.name)
+        if validate is None:
+            self._problem(name, entry.name, f"takes a link to {_either(entry.types)}, not a value")
+            return value
+        try:
+            valid = validate(value)
+            if self.files is not None and entry.name in shape.files:
+                self.files.find(shape.files[entry.name], valid)
+        except (ValueRefused, FileRefused) as error:
+            self._problem(name, entry.name, str(error))
+            return value
+        return valid
+
+    def _fit(self, name: str, target: Input, link: Link, variables: dict[str, Wire]) -> None:
+        if link.node not in self.workflow.nodes:
+            hint = did_you_mean(link.node, self.workflow.nodes)
+            self._problem(
+                name, target.name, f"is linked to {link}, but there is no node {link.node!r}.{hint}"
+            )
+            return
+        outputs = self.outputs.get(link.node)
+        if outputs is None:
+            return  # the source is of an unknown type, or part of a cycle: that is the problem to mend
+        wire = outputs.get(link.output)
+        if wire is None:
+            known = ", ".join(map(repr, outputs)) or "none"
+            hint = did_you_mean(link.output, outputs)
+            self._problem(
+                name, target.name, f"{link.node!r} has no output {link.output!r}; it has {known}.{hint}"
+            )
+            return
+        for accepted in target.types:
+            if accepted.startswith("~"):
+                bound = variables.setdefault(accepted, wire)
+                if fits(wire, bound[0]) or wire[0].startswith("~"):
+                    return
+                message = f"{link} gives {_a(wire[0])}, but another input of this node got {_a(bound[0])}"
+                self._problem(name, target.name, f"{message}; both must be the same")
+                return
+        if wire[0].startswith("~") or any(fits(wire, accepted) for accepted in target.types):
+            return
+        self._problem(name, target.name, f"needs {_either(target.types)}, but {link} gives {_a(wire[0])}")
+
+    def _outputs(
+        self, shape: Shape, values: Mapping[str, Any], variables: dict[str, Wire]
+    ) -> dict[str, Wire]:
+        for entry in shape.type.inputs:
+            value = values.get(entry.name)
+            for kind in entry.types:
+                if kind.startswith("~") and kind not in variables and value is not None:
+                    variables[kind] = (type(value).__name__, ())
+        return {port: variables.get(wire[0], wire) for port, wire in shape.outputs.items()}
+
+    def _missing(self, name: str, entry: Input) -> None:
+        if entry.value_schema is None:
+            message = f"is not connected; link {_either(entry.types)} to it"
+        else:
+            message = f"has no value; give {_either(entry.types)} or link one to it"
+        self._problem(name, entry.name, message)
+
+    def _unknown_input(self, name: str, shape: Shape, entry: str) -> None:
+        known = ", ".join(map(repr, shape.inputs)) or "none"
+        hint = did_you_mean(entry, shape.inputs)
+        self._problem(name, entry, f"{shape.type.name} has no such input; it has {known}.{hint}")
+
+    def _problem(self, node: str, entry: str, message: str) -> None:
+        self.problems.append(Problem(message, node=node, input=entry))
+
+
+def fits(wire: Wire, accepted: str) -> bool:
+    """Whether an output of type `wire` may be linked to an input that accepts the named type."""
+    name, bases = wire
+    return name == accepted or accepted in bases or (name == "int" and accepted == "float")
+
+
+def _a(name: str) -> str:
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    return f"{article} {name}"
+
+
+def _either(names: Iterable[str]) -> str:
+    words = [_a(name) if not name.startswith("~") else "a value of any type" for name in names]
+    return " or ".join(words)

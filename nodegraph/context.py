@@ -1,0 +1,111 @@
+"""The context: a node's only door to progress, cancellation, previews, devices, models and files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from nodegraph import events
+from nodegraph.errors import Cancelled
+from nodegraph.files import Files
+
+if TYPE_CHECKING:
+    from nodegraph.diffusion.pool import ModelPool
+    from nodegraph.diffusion.values import Image
+
+Item = TypeVar("Item")
+
+
+class Models(Protocol):
+    """Gives the pool of live models, making it (and importing torch) when first asked."""
+
+    def __call__(self) -> ModelPool: ...
+
+
+class Context:
+    """Handed to a node that asks for it by annotation. Made bare, it works for a direct call in a test.
+
+    Args:
+        node: the id of the node that it serves.
+        device: where tensors are computed, such as `cpu` or `cuda:0`.
+        files: finds input files and writes output files.
+        models: gives the pool of live models.
+        listen: receives the node's events, or None where nobody listens.
+        stop: set from another thread to cancel the run.
+        metadata: text that output files carry, such as the workflow that made them.
+    """
+
+    def __init__(
+        self,
+        node: str = "",
+        *,
+        device: str = "cpu",
+        files: Files | None = None,
+        models: Models | None = None,
+        listen: events.Listener | None = None,
+        stop: threading.Event | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.node = node
+        self.device = device
+        self.files = files or Files()
+        self.metadata = dict(metadata or {})
+        self.written: list[Path] = []
+        self._models = models or default_models
+        self._listen = listen
+        self._stop = stop
+
+    @property
+    def models(self) -> ModelPool:
+        """The live models, loaded when first used and kept within a memory budget."""
+        return self._models()
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled where the run was cancelled. `track` does so at every step."""
+        if self._stop is not None and self._stop.is_set():
+            raise Cancelled
+
+    def progress(self, step: int, total: int | None = None, note: str = "") -> None:
+        """Tell that `step` of `total` steps are done; raises Cancelled where the run was cancelled."""
+        self.check_cancelled()
+        if self._listen is not None:
+            self._listen(events.Progress(self.node, step, total, note))
+
+    def track(self, iterable: Iterable[Item], total: int | None = None) -> Iterator[Item]:
+        """Iterate and tell progress after each item; raises Cancelled where the run was cancelled."""
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        self.progress(0, total)
+        for step, item in enumerate(iterable, 1):
+            yield item
+            self.progress(step, total)
+
+    def preview(self, image: Image) -> None:
+        """Show the first picture of a batch while the node runs; costs nothing where nobody listens."""
+        if self._listen is not None:
+            from nodegraph.pictures import thumbnail
+
+            self._listen(events.Preview(self.node, thumbnail(image.tensor)))
+
+    def save(self, name: str, suffix: str, content: bytes) -> Path:
+        """Write an output file under a fresh name and announce it with the node's end."""
+        path = self.files.write(name, suffix, content)
+        self.written.append(path)
+        return path
+
+
+_pool: ModelPool | None = None
+_pool_lock = threading.Lock()
+
+
+def default_models() -> ModelPool:
+    """The process's own pool of live models."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            from nodegraph.diffusion.pool import ModelPool
+
+            _pool = ModelPool()
+        return _pool

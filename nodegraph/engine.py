@@ -1,0 +1,141 @@
+"""The engine as one object: nodes, cache, files and device, ready to run workflows again and again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from nodegraph import events
+from nodegraph.cache import ResultCache
+from nodegraph.check import Checked, check
+from nodegraph.context import default_models
+from nodegraph.execute import Cache, Result, execute
+from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.plan import Plan, plan
+from nodegraph.registry import Registry
+from nodegraph.workflow import PNG_CHUNK, Workflow
+
+
+class Engine:
+    """Runs workflows in this process and remembers their results.
+
+    Args:
+        home: the user's folders; by default those of the platform or `$NODEGRAPH_HOME`.
+        registry: the nodes; by default all that can be found.
+        cache: where results are kept between runs.
+        files: finds input files and writes output files; by default pictures beside `inputs`.
+        device: such as `cpu` or `cuda:0`; by default an accelerator where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Home | None = None,
+        registry: Registry | None = None,
+        cache: Cache | None = None,
+        files: Files | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.home = home or Home.of_user()
+        self.registry = registry or Registry.load([self.home.plugins])
+        self.cache: Cache = cache if cache is not None else ResultCache()
+        self.files = files or self.home.files(output=Path("out"), inputs=[Path()])
+        self.device = device or default_device()
+
+    def check(self, workflow: Workflow) -> Checked:
+        """Every problem of a workflow against this engine's nodes and files."""
+        return check(workflow, self.registry.catalog, self.files)
+
+    def plan(self, workflow: Workflow, targets: Sequence[str] | None = None) -> Plan:
+        """The plan of a workflow. Raises CheckError where it has problems."""
+        return plan(self.check(workflow), self.files, targets=targets, device=self.device.partition(":")[0])
+
+    def run(
+        self,
+        workflow: Workflow,
+        *,
+        values: Mapping[str, JsonValue] | None = None,
+        targets: Sequence[str] | None = None,
+        listen: events.Listener | None = None,
+        stop: threading.Event | None = None,
+    ) -> Result:
+        """Run a workflow and return what its wanted nodes gave.
+
+        Args:
+            workflow: the document.
+            values: replaces values, by `node.input`.
+            targets: ids of the wanted nodes; by default every effect and every unused output.
+            listen: receives every event, in this thread.
+            stop: set from another thread to cancel.
+
+        Raises:
+            CheckError: the workflow has problems; nothing ran.
+            NodeError: a node failed.
+            Cancelled: `stop` was set.
+        """
+        self.registry.refresh()
+        if values:
+            workflow = workflow.with_values(values)
+        planned = self.plan(workflow, targets)
+        return execute(
+            planned,
+            self.registry,
+            self.cache,
+            files=self.files,
+            device=self.device,
+            models=default_models,
+            listen=listen,
+            stop=stop,
+            metadata=_metadata,
+        )
+
+
+def run(
+    workflow: Workflow | str | os.PathLike[str],
+    *,
+    values: Mapping[str, JsonValue] | None = None,
+    targets: Sequence[str] | None = None,
+    output: str | os.PathLike[str] = "out",
+    listen: events.Listener | None = None,
+    engine: Engine | None = None,
+) -> Result:
+    """Run a workflow, or the one in a JSON or PNG file, with the engine of this process.
+
+    `values` replaces values by `node.input`; `output` is where files are written. See `Engine.run`.
+    """
+    folder = Path()
+    if not isinstance(workflow, Workflow):
+        folder = Path(workflow).parent
+        workflow = Workflow.load(workflow)
+    if engine is None:
+        engine = _shared_engine()
+        engine.files = engine.home.files(output=Path(output), inputs=[folder])
+    return engine.run(workflow, values=values, targets=targets, listen=listen)
+
+
+def default_device() -> str:
+    """The first accelerator that torch sees, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _metadata(planned: Plan) -> dict[str, str]:
+    return {PNG_CHUNK: planned.workflow.dump()}
+
+
+_engine: Engine | None = None
+
+
+def _shared_engine() -> Engine:
+    global _engine
+    if _engine is None:
+        _engine = Engine()
+    return _engine

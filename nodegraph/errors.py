@@ -1,0 +1,98 @@
+"""Everything that nodegraph raises on purpose.
+
+::
+
+    NodegraphError
+    ├── DeclarationError      a function cannot be a node: its signature says too little
+    ├── WorkflowError         the workflow is refused before anything runs (exit status 2)
+    │   ├── DocumentError     the text or picture is not a workflow document
+    │   └── CheckError        the document has problems; `.problems` lists all of them
+    ├── FileRefused           a name leaves its folder, is missing, or is not what it should be
+    └── RunError              a run failed (exit status 1)
+        └── NodeError         a node raised; carries the node, its type and the cause
+
+    Cancelled (BaseException) raised at the next progress step of a cancelled run
+
+`Cancelled` is not an `Exception`, so a node's `except Exception` cannot swallow it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class NodegraphError(Exception):
+    """Base of every error that a user can act on; its text is complete, no traceback needed."""
+
+
+class DeclarationError(NodegraphError):
+    """A function's signature cannot be made into a node."""
+
+
+class WorkflowError(NodegraphError):
+    """The workflow is refused before anything runs."""
+
+
+class DocumentError(WorkflowError):
+    """The text, file or picture does not hold a workflow document."""
+
+
+class FileRefused(NodegraphError):
+    """A file is missing, lies outside its folder, or is not what it claims to be."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a workflow, where it is, and what to do about it."""
+
+    message: str
+    node: str | None = None
+    input: str | None = None
+
+    @property
+    def where(self) -> str:
+        """`node.input`, `node`, or `workflow` where the problem belongs to no node."""
+        if self.node is None:
+            return "workflow"
+        return self.node if self.input is None else f"{self.node}.{self.input}"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class CheckError(WorkflowError):
+    """A well-formed document that cannot run; `.problems` holds every reason at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = f"The workflow has {count} problem{'s' if count != 1 else ''}:"
+        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class RunError(NodegraphError):
+    """A run started and could not finish."""
+
+
+class NodeError(RunError):
+    """A node raised. `node` and `type` say which, `__cause__` is the original exception."""
+
+    def __init__(self, node: str, type: str, message: str) -> None:
+        self.node = node
+        self.type = type
+        self.message = message
+        super().__init__(f"{node} ({type}): {message}")
+
+
+class Cancelled(BaseException):
+    """The run was cancelled; raised where a node next reports progress."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest choice, or nothing where none is near."""
+    known = list(choices)
+    folded = {choice.casefold(): choice for choice in known}
+    near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""

@@ -1,0 +1,395 @@
+"""Runs a plan: looks results up, computes what is missing in topological order, tells what happens.
+
+Evaluation is driven by demand. From the wanted nodes the executor walks back only as far as results are
+missing, so a cached node's ancestors are not run, loaded or even looked at. Values live in the run until the
+last node that needs them has run; the cache may keep them longer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from nodegraph import events
+from nodegraph.context import Context, Models, default_models
+from nodegraph.errors import Cancelled, NodeError, NodegraphError, RunError
+from nodegraph.files import Files
+from nodegraph.node import Lazy
+from nodegraph.plan import Plan, Step
+from nodegraph.registry import Registered, Registry
+from nodegraph.schema import ValueRefused
+from nodegraph.workflow import Link
+
+Outputs = dict[str, Any]
+
+
+class Cache(Protocol):
+    """Results by key. `get` may fail where `in` promised: the caller then computes."""
+
+    def __contains__(self, key: str) -> bool: ...
+
+    def get(self, key: str) -> Outputs | None:
+        """The outputs stored under a key, or None."""
+        ...
+
+    def put(self, key: str, outputs: Outputs, seconds: float) -> None:
+        """Keep the outputs, which cost `seconds` to compute."""
+        ...
+
+    def written(self, key: str, folder: Path) -> tuple[Path, ...] | None:
+        """The files that an effect wrote to a folder under this key, where all still stand unaltered."""
+        ...
+
+    def wrote(self, key: str, folder: Path, files: tuple[Path, ...]) -> None:
+        """Remember the files that an effect wrote."""
+        ...
+
+    def free(self) -> None:
+        """Give memory back."""
+        ...
+
+
+@dataclass
+class Result:
+    """What a run gave. `result["decode"]["image"]` is an output of a wanted node.
+
+    A cached output is read when it is first asked for: a run that finds everything done opens nothing.
+    """
+
+    outputs: Callable[[str], Outputs]
+    files: list[Path] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __getitem__(self, node: str) -> Outputs:
+        return self.outputs(node)
+
+
+def execute(
+    plan: Plan,
+    registry: Registry,
+    cache: Cache,
+    *,
+    files: Files,
+    device: str = "cpu",
+    models: Models = default_models,
+    listen: events.Listener | None = None,
+    stop: threading.Event | None = None,
+    metadata: Callable[[Plan], Mapping[str, str]] | None = None,
+) -> Result:
+    """Run a plan in this thread.
+
+    Args:
+        plan: what to run.
+        registry: the functions of its node types.
+        cache: where results are looked up and kept.
+        files: finds input files and writes output files.
+        device: where tensors are computed, such as `cpu` or `cuda:0`.
+        models: gives the pool of live models.
+        listen: receives every event, in order, from this thread.
+        stop: set from another thread to cancel.
+        metadata: gives the text that output files carry.
+
+    Raises:
+        NodeError: a node failed; its results so far stay cached.
+        Cancelled: `stop` was set.
+    """
+    run = _Run(plan, registry, cache, files, device, models, listen, stop, metadata)
+    return run.to_the_end()
+
+
+class _Stale(Exception):
+    """A result that the cache had promised is gone."""
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        cache: Cache,
+        files: Files,
+        device: str,
+        models: Models,
+        listen: events.Listener | None,
+        stop: threading.Event | None,
+        metadata: Callable[[Plan], Mapping[str, str]] | None,
+    ) -> None:
+        self.plan = plan
+        self.steps = plan.steps
+        self.registry = registry
+        self.cache = cache
+        self.files = files
+        self.device = device
+        self.models = models
+        self.listen = listen
+        self.stop = stop or threading.Event()
+        self.metadata = metadata
+        self.result = Result(self._wanted)
+        self.position = {name: index for index, name in enumerate(plan.steps)}
+        self.values: dict[str, Outputs] = {}
+        self.done: set[str] = set()
+        self.stale: set[str] = set()  # results that the cache promised and could not give
+        self.readers = Counter(
+            link.node for step in plan.steps.values() for links in step.links.values() for link in links
+        )
+        self.readers.update(plan.targets)
+
+    def to_the_end(self) -> Result:
+        started = time.perf_counter()
+        self._tell(events.Started(None, len(self.steps)))
+        try:
+            self.evaluate(self.plan.targets)
+        except Cancelled:
+            self._tell(events.Cancelled())
+            raise
+        except NodeError as error:
+            self._tell(events.Failed(None, str(error)))
+            raise
+        finally:
+            self.result.seconds = time.perf_counter() - started
+            self.values = {
+                name: outputs for name, outputs in self.values.items() if name in self.plan.targets
+            }
+        files = tuple(str(path) for path in self.result.files)
+        self._tell(events.Finished(None, self.result.seconds, files))
+        return self.result
+
+    def _wanted(self, name: str) -> Outputs:
+        if name not in self.plan.targets:
+            raise KeyError(f"{name!r} is not among the wanted nodes: {', '.join(self.plan.targets)}")
+        try:
+            return self._outputs(name) if self.steps[name].shape.outputs else {}
+        except _Stale:
+            raise RunError(f"the result of {name!r} is no longer cached; run the workflow again") from None
+
+    def evaluate(self, targets: tuple[str, ...]) -> None:
+        """Make the results of nodes available, computing whatever is missing for them."""
+        while True:
+            try:
+                for name in self._missing(targets):
+                    if name not in self.done:
+                        self._run(self.steps[name])
+                return
+            except _Stale:
+                continue
+
+    def _missing(self, targets: tuple[str, ...]) -> list[str]:
+        """The nodes that must run for the targets, in topological order."""
+        missing: set[str] = set()
+        pending = [name for name in targets if not self._available(name)]
+        while pending:
+            name = pending.pop()
+            if name in missing:
+                continue
+            missing.add(name)
+            step = self.steps[name]
+            for entry, links in step.links.items():
+                if entry not in step.shape.lazy:
+                    pending.extend(
+                        link.node
+                        for link in links
+                        if link.node not in missing and not self._available(link.node)
+                    )
+        return sorted(missing, key=self.position.__getitem__)
+
+    def _available(self, name: str) -> bool:
+        if name in self.values:
+            return True
+        step = self.steps[name]
+        effect = step.shape.type.effect
+        if effect != "none":
+            # An effect that ran in this run has happened; only its outputs, if any, may have to be kept.
+            return name in self.done or (effect == "files" and self._files_stand(step))
+        if name in self.stale or step.key not in self.cache:
+            return False
+        if name not in self.done:
+            self.done.add(name)
+            self.result.cached.append(name)
+            self._tell(events.Cached(name))
+            self._release(step)
+        return True
+
+    def _files_stand(self, step: Step) -> bool:
+        files = self.cache.written(step.key, self.files.output)
+        if files is None or step.shape.outputs:
+            return False
+        self.done.add(step.id)
+        self.result.cached.append(step.id)
+        self.result.files.extend(files)
+        self._tell(events.Cached(step.id))
+        return True
+
+    def _outputs(self, name: str) -> Outputs:
+        outputs = self.values.get(name)
+        if outputs is None:
+            outputs = self.cache.get(self.steps[name].key)
+            if outputs is None:
+                self.stale.add(name)
+                self.done.discard(name)
+                raise _Stale
+        return outputs
+
+    def _read(self, link: Link) -> Any:
+        return self._outputs(link.node)[link.output]
+
+    def _run(self, step: Step) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+        node = self.registry.nodes[step.shape.type.name]
+        context = Context(
+            step.id,
+            device=self.device,
+            files=self.files,
+            models=self.models,
+            listen=self.listen,
+            stop=self.stop,
+            metadata=self.metadata(self.plan) if self.metadata and node.type.effect != "none" else None,
+        )
+        arguments = self._arguments(step)
+        if node.context is not None:
+            arguments[node.context] = context
+        self._tell(events.Started(step.id))
+        started = time.perf_counter()
+        try:
+            returned = self._call(node, arguments, step)
+            outputs = _ports(node, returned)
+        except Cancelled:
+            self._tell(events.Cancelled(step.id))
+            raise
+        except _Stale:
+            raise
+        except NodeError as error:  # a lazy input's node failed, and has told so
+            if error.node == step.id:
+                self._tell(events.Failed(step.id, error.message))
+            raise
+        except Exception as error:
+            self._tell(events.Failed(step.id, _message(error)))
+            raise NodeError(step.id, node.type.name, _message(error)) from error
+        self._finish(step, outputs, time.perf_counter() - started, context.written)
+
+    def _finish(self, step: Step, outputs: Outputs, seconds: float, written: list[Path]) -> None:
+        effect = step.shape.type.effect
+        self.done.add(step.id)
+        self.result.ran.append(step.id)
+        self.result.files.extend(written)
+        if effect == "none":
+            self.cache.put(step.key, outputs, seconds)
+        elif effect == "files":
+            self.cache.wrote(step.key, self.files.output, tuple(written))
+        if self.readers[step.id]:
+            self.values[step.id] = outputs
+        if self.listen is not None:
+            self.listen(events.Finished(step.id, seconds, tuple(map(str, written))))
+        self._release(step)
+
+    def _release(self, step: Step) -> None:
+        """Drop the values that only this node still needed."""
+        for links in step.links.values():
+            for link in links:
+                self.readers[link.node] -= 1
+                if self.readers[link.node] <= 0:
+                    self.values.pop(link.node, None)
+
+    def _arguments(self, step: Step) -> dict[str, Any]:
+        arguments = dict(step.values)
+        for entry, links in step.links.items():
+            declared = step.shape.inputs[entry]
+            if declared.lazy:
+                arguments[entry] = Lazy(partial(self._evaluate_now, links, declared.many))
+            else:
+                found = [self._read(link) for link in links]
+                arguments[entry] = found if declared.many else found[0]
+                self._validate(step, entry, arguments[entry])
+        for entry in step.shape.lazy - step.links.keys():
+            if entry in arguments:
+                arguments[entry] = Lazy(partial(_identity, arguments[entry]))
+        return arguments
+
+    def _evaluate_now(self, links: tuple[Link, ...], many: bool) -> Any:
+        while True:
+            self.evaluate(tuple(link.node for link in links))
+            with suppress(_Stale):
+                found = [self._read(link) for link in links]
+                return found if many else found[0]
+
+    def _validate(self, step: Step, entry: str, value: Any) -> None:
+        """A literal that came over a link must fit as one that was typed in."""
+        if isinstance(value, str | int | float):
+            validate = step.shape.validators.get(entry)
+            if validate is not None:
+                try:
+                    validate(value)
+                except ValueRefused as error:
+                    message = f"the value linked to {entry}: {error}"
+                    self._tell(events.Failed(step.id, message, entry))
+                    raise NodeError(step.id, step.shape.type.name, message) from None
+
+    def _call(self, node: Registered, arguments: dict[str, Any], step: Step) -> Any:
+        try:
+            return node.function(**arguments)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+        self.cache.free()
+        with suppress(ImportError):
+            self.models().free()
+        try:
+            return node.function(**arguments)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            message = (
+                f"out of memory, again after everything that could be freed was freed: {_message(error)}. "
+                "Make the picture or the batch smaller, or close other programs that use the device"
+            )
+            raise NodeError(step.id, node.type.name, message) from error
+
+    def _tell(self, event: events.Event) -> None:
+        if self.listen is not None:
+            self.listen(event)
+
+
+def _ports(node: Registered, returned: Any) -> Outputs:
+    """What a function returned, by output port. Raises NodegraphError where it is not what was declared."""
+    declared = node.type.outputs
+    if not declared:
+        return {}
+    values = tuple(returned) if node.named_outputs and isinstance(returned, tuple) else (returned,)
+    if len(values) != len(declared):
+        raise NodegraphError(f"it returned {len(values)} values but declares {len(declared)} outputs")
+    for port, value in zip(declared, values, strict=True):
+        names = {base.__name__ for base in type(value).__mro__}
+        if (
+            not port.type.startswith("~")
+            and port.type not in names
+            and (port.type, type(value)) != ("float", int)
+        ):
+            raise NodegraphError(
+                f"its output {port.name!r} is declared {port.type} but it returned {type(value).__name__}"
+            )
+    return {port.name: value for port, value in zip(declared, values, strict=True)}
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch.OutOfMemoryError by name: the engine does not import torch.
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _message(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, NodegraphError | ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,84 @@
+"""Annotated values that many nodes share: one range, one help text, one widget for each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+
+def file_field(kind: str, description: str) -> Any:
+    """Metadata for a string that names a file of a kind; its content's digest enters the key.
+
+    Kinds are the names of folders that `Files` knows: `images`, `checkpoints` and so on.
+    """
+    return Field(min_length=1, max_length=4096, description=description, json_schema_extra={"file": kind})
+
+
+def _widget(name: str) -> dict[str, Any]:
+    return {"widget": name}
+
+
+Seed = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=2**63 - 1,
+        description="Which noise is drawn; the same seed draws the same noise on every "
+        "device, and image i of a batch uses seed + i.",
+        json_schema_extra=_widget("seed"),
+    ),
+]
+Steps = Annotated[int, Field(ge=1, le=1000, description="How many steps the sampler takes.")]
+GuidanceScale = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=100,
+        description="How strongly the prompt steers: negative + scale * (positive - negative). "
+        "1 turns guidance off and halves the work.",
+    ),
+]
+Strength = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="Share of the schedule that runs: 1 starts from pure noise, less keeps more "
+        "of the latent that is given.",
+    ),
+]
+Width = Annotated[int, Field(ge=8, le=8192, description="Width in pixels.")]
+Height = Annotated[int, Field(ge=8, le=8192, description="Height in pixels.")]
+BatchSize = Annotated[int, Field(ge=1, le=256, description="How many pictures are made at once.")]
+Prompt = Annotated[
+    str,
+    Field(
+        max_length=20_000,
+        description="What the picture should show, in words.",
+        json_schema_extra=_widget("text"),
+    ),
+]
+Fraction = Annotated[float, Field(ge=0, le=1, description="A share between 0 and 1.")]
+Color = Annotated[
+    str,
+    Field(
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="A colour such as #ff8800.",
+        json_schema_extra=_widget("color"),
+    ),
+]
+FileName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=120,
+        pattern=r"^[^/\\\x00-\x1f<>:\"|?*]+$",
+        description="Name of the file without its ending; a number is added so that nothing is overwritten.",
+    ),
+]
+CheckpointFile = Annotated[
+    str,
+    file_field("checkpoints", "A checkpoint: `emoji` ships with the package, `analytic://...` are exact."),
+]
+ImageFile = Annotated[str, file_field("images", "A picture file: PNG, JPEG or WebP.")]

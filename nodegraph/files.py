@@ -1,0 +1,154 @@
+"""The one door to files: names in, bytes or fresh names out, nothing outside the known folders.
+
+Documents name files by kind and relative name. A name is found inside the folders of its kind or refused; a
+file is known by the digest of its content, so a checkpoint replaced under its old name is another checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nodegraph.errors import FileRefused, did_you_mean
+
+DIGEST_SIZE = 20  # blake2b-160
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_Stat = tuple[int, int, int, int, int]
+
+
+class Files:
+    """Finds input files by kind and name, digests them, and writes output files that never collide.
+
+    Args:
+        roots: for each kind (`images`, `checkpoints`, ...) the folders it is looked up in, first match wins.
+        builtin: for each kind, names that stand for a file or folder shipped with the package.
+        output: the folder that output files go to; made when first needed.
+        allowed: files outside the roots that the operator named on the command line.
+    """
+
+    def __init__(
+        self,
+        roots: Mapping[str, Sequence[Path]] | None = None,
+        *,
+        builtin: Mapping[str, Mapping[str, Path]] | None = None,
+        output: Path = Path("out"),
+        allowed: Sequence[Path] = (),
+    ) -> None:
+        self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
+        self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
+        self.output = output
+        self._allowed = frozenset(path.resolve() for path in allowed)
+        self._digests: dict[Path, tuple[_Stat, str]] = {}
+
+    def find(self, kind: str, name: str) -> Path | None:
+        """The file or folder that a name stands for; None for a `scheme://` name, which is no file.
+
+        Raises:
+            FileRefused: no such file, or the name leads outside the folders of its kind.
+        """
+        if _SCHEME.match(name):
+            return None
+        shipped = self.builtin.get(kind, {}).get(name)
+        if shipped is not None:
+            return shipped
+        if Path(name).is_absolute():
+            path = Path(name).resolve()
+            if path in self._allowed and path.exists():
+                return path
+        refuse_unsafe(name)
+        for root in self.roots.get(kind, ()):
+            path = (root / name).resolve()
+            if path.is_relative_to(root.resolve()) and path.exists():
+                return path
+        folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
+        raise FileRefused(
+            f"there is no {name!r} among the {kind} (folders searched: {folders})."
+            f"{did_you_mean(name, self.names(kind))}"
+        )
+
+    def names(self, kind: str, limit: int = 10_000) -> list[str]:
+        """The names of a kind that `find` would find, built-in names first."""
+        names = list(self.builtin.get(kind, {}))
+        for root in self.roots.get(kind, ()):
+            if root.is_dir():
+                found = (path for path in sorted(root.rglob("*")) if path.is_file())
+                for path, _ in zip(found, range(limit), strict=False):
+                    if not any(part.startswith(".") for part in path.relative_to(root).parts):
+                        names.append(path.relative_to(root).as_posix())
+        return list(dict.fromkeys(names))
+
+    def digest(self, path: Path) -> str:
+        """blake2b-160 of a file's content, or of a folder's names and contents; memoised by its stat."""
+        if path.is_dir():
+            whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
+            for entry in sorted(path.rglob("*")):
+                if entry.is_file():
+                    whole.update(f"{entry.relative_to(path).as_posix()}\0{self.digest(entry)}\n".encode())
+            return whole.hexdigest()
+        stat = path.stat()
+        identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        known = self._digests.get(path)
+        if known is None or known[0] != identity:
+            with path.open("rb") as file:
+                value = hashlib.file_digest(
+                    file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)
+                ).hexdigest()
+            known = self._digests[path] = (identity, value)
+        return known[1]
+
+    def write(self, name: str, suffix: str, content: bytes) -> Path:
+        """Write a new output file `name-0001.suffix`, whole or not at all, and never over another.
+
+        Returns the path. Raises FileRefused where the name is no plain file name or the disk refuses.
+        """
+        refuse_unsafe(name)
+        if "/" in name:
+            raise FileRefused(f"{name!r} is not a plain file name; leave out the folder")
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            return _write_new(self.output, name, suffix, content)
+        except OSError as error:
+            raise FileRefused(
+                f"cannot write {name}{suffix} to {self.output}: {error.strerror or error}"
+            ) from error
+
+
+def refuse_unsafe(name: str) -> None:
+    """Raise FileRefused for a name that could leave its folder on any platform."""
+    parts = name.split("/")
+    if (
+        not name
+        or "\0" in name
+        or "\\" in name
+        or name.startswith("/")
+        or _DRIVE.match(name)
+        or ".." in parts
+    ):
+        raise FileRefused(f"{name!r} is not a relative name inside the folder of its kind")
+
+
+def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
+    taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix))
+    numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
+    number = max(numbers, default=0)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        while True:
+            number += 1
+            target = folder / f"{name}-{number:04d}{suffix}"
+            try:
+                # A hard link fails where the name is taken, so two runs at once never share one.
+                os.link(temporary, target)
+            except FileExistsError:
+                continue
+            return target
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Pictures as files: encoding tensors, and decoding bytes that nobody vouches for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps, PngImagePlugin
+
+from nodegraph.errors import FileRefused
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 64 * 2**20
+THUMBNAIL = 256
+
+
+def to_bytes(tensor: Any) -> NDArray[np.uint8]:
+    """One picture (C, H, W) in [0, 1] as (H, W, C) bytes, rounded to the nearest; C is 1, 3 or 4."""
+    array = np.asarray(tensor.detach().float().cpu() if hasattr(tensor, "detach") else tensor)
+    bytes_: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8)
+    return bytes_.transpose(1, 2, 0)
+
+
+def encode_png(tensor: Any, metadata: Mapping[str, str] | None = None) -> bytes:
+    """One picture (C, H, W) in [0, 1] as a PNG that carries `metadata` as text before its pixels."""
+    text = PngImagePlugin.PngInfo()
+    for key, value in (metadata or {}).items():
+        text.add_itxt(key, value, zip=len(value) > 4096)
+    buffer = io.BytesIO()
+    _picture(tensor).save(buffer, "PNG", pnginfo=text, compress_level=4)
+    return buffer.getvalue()
+
+
+def encode(tensor: Any, format: str, quality: int = 92) -> bytes:
+    """One picture (C, H, W) in [0, 1] as JPEG or WEBP; JPEG drops transparency onto white."""
+    picture = _picture(tensor)
+    if format == "JPEG" and picture.mode == "RGBA":
+        backdrop = Pillow.new("RGBA", picture.size, "white")
+        picture = Pillow.alpha_composite(backdrop, picture).convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, format, quality=quality)
+    return buffer.getvalue()
+
+
+def thumbnail(batch: Any, size: int = THUMBNAIL) -> bytes:
+    """A small JPEG of the first picture of a batch (N, C, H, W) in [0, 1]; small pictures are enlarged."""
+    picture = _picture(batch[0])
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    scale = size / max(picture.size)
+    shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    buffer = io.BytesIO()
+    picture.resize(shape, Pillow.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
+    """A picture file as float32 (C, H, W) in [0, 1], C 3 or 4, turned as its EXIF says.
+
+    Only PNG, JPEG and WebP are read, whatever the file is called, and the size is checked before a pixel is
+    decoded.
+
+    Raises:
+        FileRefused: not such a picture, damaged, or larger than `max_pixels`.
+    """
+    try:
+        with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > max_pixels:
+                raise FileRefused(
+                    f"the picture has {picture.width} x {picture.height} pixels; {max_pixels:,} is the limit"
+                )
+            upright = ImageOps.exif_transpose(picture)
+            transparent = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
+            array = np.asarray(upright.convert("RGBA" if transparent else "RGB"), dtype=np.float32)
+    except FileRefused:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bombs
+        raise FileRefused(f"not a readable PNG, JPEG or WebP picture: {error}") from None
+    return np.ascontiguousarray(array.transpose(2, 0, 1) / np.float32(255))
+
+
+def _picture(tensor: Any) -> Pillow.Image:
+    data = to_bytes(tensor)
+    return Pillow.fromarray(data[:, :, 0] if data.shape[2] == 1 else data)

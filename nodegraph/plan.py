@@ -1,0 +1,143 @@
+"""The plan: which nodes are needed, in what order, and under which keys their results are known.
+
+A key is the digest of everything that determines a result: the node's type, version and code, its values as
+validated, the content of the files it names, and the keys of what it is linked to. Keys are computed once
+for the whole graph in topological order, so the cost is linear in its size; every process gets the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nodegraph.check import Bound, Checked, Shape
+from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
+from nodegraph.files import DIGEST_SIZE, Files
+from nodegraph.workflow import Link, Workflow
+
+KEY_SCHEMA = 1
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of a plan."""
+
+    id: str
+    key: str
+    shape: Shape
+    values: dict[str, Any]
+    links: dict[str, tuple[Link, ...]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The needed nodes in topological order, and those that were asked for."""
+
+    workflow: Workflow
+    steps: dict[str, Step]
+    targets: tuple[str, ...]
+    digests: dict[str, str]  # of the files that were named, by `kind/name`
+
+
+def plan(
+    checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu"
+) -> Plan:
+    """Plan a checked workflow.
+
+    Args:
+        checked: a workflow without problems.
+        files: finds and digests the files that the workflow names.
+        targets: ids of the nodes that are wanted; by default every effect and every node whose outputs
+            nobody uses.
+        device: the kind of device and dtype, such as `cpu` or `cuda/bfloat16`; enters the keys of nodes
+            whose result depends on them.
+
+    Raises:
+        CheckError: the workflow has problems, or a target is no node of it.
+    """
+    checked.raise_problems()
+    wanted = _targets(checked, targets)
+    steps: dict[str, Step] = {}
+    keys: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    needed = _ancestors(checked.nodes, wanted)
+    for name, bound in checked.nodes.items():
+        if name in needed:
+            key = keys[name] = _key(name, bound, keys, files, digests, device)
+            steps[name] = Step(name, key, bound.shape, bound.values, bound.links)
+    return Plan(checked.workflow, steps, wanted, digests)
+
+
+def _targets(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:
+    nodes = checked.nodes
+    if targets is not None:
+        unknown = [name for name in targets if name not in nodes]
+        if unknown:
+            raise CheckError(
+                [
+                    Problem(f"there is no node {name!r} to run to.{did_you_mean(name, nodes)}")
+                    for name in unknown
+                ]
+            )
+        return tuple(dict.fromkeys(targets))
+    used = {link.node for bound in nodes.values() for links in bound.links.values() for link in links}
+    return tuple(
+        name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none"
+    )
+
+
+def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:
+    needed = set(targets)
+    pending = list(needed)
+    while pending:
+        for links in nodes[pending.pop()].links.values():
+            for link in links:
+                if link.node not in needed:
+                    needed.add(link.node)
+                    pending.append(link.node)
+    return needed
+
+
+def _key(
+    name: str, bound: Bound, keys: dict[str, str], files: Files, digests: dict[str, str], device: str
+) -> str:
+    node_type = bound.shape.type
+    values = bound.values
+    if bound.shape.files:
+        values = {**values, **_file_values(name, bound, files, digests)}
+    parts = [
+        KEY_SCHEMA,
+        node_type.name,
+        node_type.version,
+        node_type.code,
+        values,
+        {entry: [[keys[link.node], link.output] for link in links] for entry, links in bound.links.items()},
+    ]
+    if node_type.on_device:
+        parts.append(device)
+    try:
+        text = _encode(parts)
+    except (TypeError, ValueError) as error:
+        raise CheckError([Problem(f"a value cannot be part of a key: {error}", node=name)]) from None
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE).hexdigest()
+
+
+def _file_values(name: str, bound: Bound, files: Files, digests: dict[str, str]) -> dict[str, Any]:
+    """The file-naming values of a node with each name replaced by the digest of its content."""
+    found: dict[str, Any] = {}
+    for entry, kind in bound.shape.files.items():
+        value = bound.values.get(entry)
+        if not isinstance(value, str):
+            continue
+        try:
+            path = files.find(kind, value)
+            if path is not None:
+                digest = digests[f"{kind}/{value}"] = files.digest(path)
+                found[entry] = {"file": digest}
+        except (FileRefused, OSError) as error:
+            raise CheckError([Problem(str(error), node=name, input=entry)]) from None
+    return found

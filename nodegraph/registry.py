@@ -1,0 +1,199 @@
+"""Finds nodes and imports them: built in, from entry points, from plugin folders.
+
+A module that cannot be imported is a problem to show, never a reason to stop. Plugin folders are loaded by
+path and `sys.path` stays as it is. A plugin whose sources changed is imported again by `refresh`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nodegraph.catalog import Catalog, ImportProblem
+from nodegraph.errors import NodegraphError
+from nodegraph.files import DIGEST_SIZE
+from nodegraph.node import NodeType, declaration_of
+
+ENTRY_POINTS = "nodegraph.nodes"
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A node that can be called."""
+
+    type: NodeType
+    function: Callable[..., Any]
+    context: str | None
+    named_outputs: bool
+
+
+class Registry:
+    """The nodes of this process, by type name. Registers what it is given and nothing by itself."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Registered] = {}
+        self._problems: dict[str, list[ImportProblem]] = {}
+        self._plugins: dict[Path, str] = {}
+        self._folders: tuple[Path, ...] = ()
+
+    @classmethod
+    def load(cls, plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
+        """Every node there is: built-in ones, installed plugins, and plugin folders."""
+        registry = cls()
+        package = importlib.import_module("nodegraph.nodes")
+        for info in pkgutil.walk_packages(package.__path__, "nodegraph.nodes."):
+            registry._import(info.name, partial(importlib.import_module, info.name))
+        if entry_points:
+            for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+                registry._import(f"entry point {point.name}", point.load)
+        registry._folders = tuple(plugins)
+        registry.refresh()
+        return registry
+
+    @property
+    def problems(self) -> tuple[ImportProblem, ...]:
+        """What could not be imported or registered, and why."""
+        return tuple(problem for found in self._problems.values() for problem in found)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The same nodes as pure data."""
+        return Catalog(
+            nodes={name: entry.type for name, entry in sorted(self.nodes.items())}, problems=self.problems
+        )
+
+    def refresh(self) -> None:
+        """Import plugins from the folders that are new or whose sources changed; forget those that went."""
+        present = {path: source_digest(path) for path in plugin_paths(self._folders)}
+        for path in set(self._plugins) - set(present):
+            self._forget(str(path))
+            del self._plugins[path]
+        for path, digest in present.items():
+            if self._plugins.get(path) != digest:
+                self._plugins[path] = digest
+                self._forget(str(path))
+                self._import(str(path), partial(_load_by_path, path))
+
+    def add(self, module: ModuleType, origin: str | None = None) -> None:
+        """Register the nodes that a module defines at its top level, and those of its submodules."""
+        origin = origin or module.__name__
+        code: dict[str, str] = {}
+        for value in list(vars(module).values()):
+            declaration = declaration_of(value)
+            if declaration is None or not _inside(value.__module__, module.__name__):
+                continue
+            if value.__module__ not in code:
+                code[value.__module__] = _module_code(value.__module__)
+            node_type = declaration.type.model_copy(update={"code": code[value.__module__]})
+            known = self.nodes.get(node_type.name)
+            if known is not None and known.function is not value:
+                self._problem(
+                    origin,
+                    f"{node_type.name} exists already, in {known.type.module}; rename one of the two nodes",
+                )
+                continue
+            self.nodes[node_type.name] = Registered(
+                node_type, value, declaration.context, declaration.named_outputs
+            )
+
+    def _import(self, origin: str, load: Callable[[], Any]) -> None:
+        try:
+            loaded = load()
+            if not isinstance(loaded, ModuleType):
+                raise NodegraphError(f"{origin} names {loaded!r}, which is no module")
+            self.add(loaded, origin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise SystemExit or worse at import
+            self._problem(origin, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    def _problem(self, origin: str, message: str) -> None:
+        self._problems.setdefault(origin, []).append(ImportProblem(origin=origin, message=message))
+
+    def _forget(self, origin: str) -> None:
+        module = _plugin_module(Path(origin))
+        self._problems.pop(origin, None)
+        self.nodes = {
+            name: entry for name, entry in self.nodes.items() if not _inside(entry.type.module, module)
+        }
+        for name in [name for name in sys.modules if _inside(name, module)]:
+            del sys.modules[name]
+
+
+def plugin_paths(folders: Sequence[Path]) -> list[Path]:
+    """The plugins in plugin folders: every `name.py`, and every folder with an `__init__.py`."""
+    found = []
+    for folder in folders:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in entries:
+            if path.name.startswith((".", "_")):
+                continue
+            if path.suffix == ".py" or (path / "__init__.py").is_file():
+                found.append(path.resolve())
+    return found
+
+
+def source_digest(*paths: Path) -> str:
+    """blake2b-160 over the Python sources of files and folders, by relative name and content."""
+    whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
+    for root in paths:
+        files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
+        for path in files:
+            whole.update(f"{path.relative_to(root.parent).as_posix()}\0".encode())
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def _module_code(name: str) -> str:
+    """The digest of the code behind a node: its module or plugin package, and the diffusion core."""
+    module = sys.modules.get(name)
+    source = getattr(module, "__file__", None)
+    if source is None or not Path(source).is_file():
+        package = name.partition(".")[0]
+        try:
+            return f"{package}=={importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            return name
+    path = Path(source)
+    if not name.startswith("nodegraph.") and (path.parent / "__init__.py").is_file():
+        path = path.parent
+    return source_digest(path, PACKAGE / "diffusion")
+
+
+def _plugin_module(path: Path) -> str:
+    return f"nodegraph_plugins.{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}_{path.stem}"
+
+
+def _load_by_path(path: Path) -> ModuleType:
+    name = _plugin_module(path)
+    package = path.is_dir()
+    spec = importlib.util.spec_from_file_location(
+        name,
+        path / "__init__.py" if package else path,
+        submodule_search_locations=[str(path)] if package else None,
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")

@@ -1,0 +1,251 @@
+"""The saved document: nodes, their literal values, their links, and how they are laid out.
+
+Loading is strict: an unknown field, a key given twice, NaN or a newer version is refused with words, never
+guessed at. Literals (`values`) and references (`links`) sit in two maps, so neither is taken for the other.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
+
+FORMAT = "nodegraph"
+VERSION = 1
+MAX_BYTES = 32 * 2**20
+MAX_PICTURE_BYTES = 256 * 2**20
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_CHUNK = "nodegraph"
+
+# One small pure function for each version that was, from its number to a document of the next.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+NodeId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w][\w \-]*$")]
+Text = Annotated[str, Field(max_length=100_000)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Link(_Document):
+    """A reference to an output of another node."""
+
+    node: NodeId
+    output: Name
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.output}"
+
+
+class NodeSpec(_Document):
+    """One use of a node type: literals in `values`, references in `links` (a list where many fit)."""
+
+    type: Name
+    values: dict[Name, JsonValue] = {}
+    links: dict[Name, Link | list[Link]] = {}
+    title: Annotated[str, Field(max_length=200)] = ""
+
+
+class Position(_Document):
+    """Where the editor draws a node. Never part of a key."""
+
+    x: Coordinate
+    y: Coordinate
+    width: Coordinate | None = None
+    collapsed: bool = False
+
+
+class Frame(_Document):
+    """A note (text) or a group (title) that the editor draws around or beside nodes. Never part of a key."""
+
+    x: Coordinate
+    y: Coordinate
+    width: Coordinate
+    height: Coordinate
+    text: Text = ""
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+
+
+class Workflow(_Document):
+    """A graph of nodes, as it is saved and shared."""
+
+    format: Literal["nodegraph"] = "nodegraph"
+    version: Literal[1] = 1
+    title: Annotated[str, Field(max_length=200)] = ""
+    description: Text = ""
+    nodes: Annotated[dict[NodeId, NodeSpec], Field(max_length=100_000)] = {}
+    layout: dict[NodeId, Position] = {}
+    groups: list[Frame] = []
+    notes: list[Frame] = []
+
+    @model_validator(mode="after")
+    def _layout_names_nodes(self) -> Self:
+        unknown = next((name for name in self.layout if name not in self.nodes), None)
+        if unknown is not None:
+            raise ValueError(f"layout places {unknown!r}, which is no node of this workflow")
+        return self
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """A workflow from JSON text. Raises DocumentError that says where and what."""
+        if len(text) > MAX_BYTES:
+            raise DocumentError(f"the document is {len(text):,} bytes long; {MAX_BYTES:,} is the limit")
+        try:
+            data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise DocumentError("the JSON is nested too deeply to be a workflow") from None
+        except ValueError as error:
+            raise DocumentError(f"not JSON: {error}") from None
+        return cls.from_data(data)
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        """A workflow from JSON data, of this version or an older one. Raises DocumentError."""
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
+        try:
+            return cls.model_validate(_migrate(data))
+        except ValidationError as error:
+            raise DocumentError(_explain(error)) from None
+        except RecursionError:
+            raise DocumentError("the JSON is nested too deeply to be a workflow") from None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The workflow in a JSON file, or the one that a PNG made by nodegraph carries.
+
+        Raises:
+            DocumentError: the file is missing, too large, or neither of the two.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_PICTURE_BYTES + 1)
+        except OSError as error:
+            raise DocumentError(f"cannot read {path}: {error.strerror or error}") from None
+        try:
+            return cls.parse(png_text(content) if content.startswith(PNG_SIGNATURE) else content)
+        except DocumentError as error:
+            raise DocumentError(f"{path}: {error}") from None
+
+    def dump(self) -> str:
+        """The document as JSON text: fields in a fixed order, defaults left out, a line break at the end."""
+        data = {"format": self.format, "version": self.version, **self.model_dump(exclude_defaults=True)}
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the document to a JSON file: whole, or not at all."""
+        path = Path(path)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".tmp", delete=False
+        ) as file:
+            try:
+                file.write(self.dump())
+                file.close()
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    def with_values(self, values: Mapping[str, JsonValue]) -> Self:
+        """A copy in which `node.input` keys have the given values; a value replaces a link to that input.
+
+        Raises:
+            CheckError: a key is not `node.input`, or names a node that is not there.
+        """
+        nodes = dict(self.nodes)
+        problems = []
+        for address, value in values.items():
+            name, dot, entry = address.rpartition(".")
+            if not dot or not name or not entry:
+                problems.append(Problem(f"{address!r} is not of the form node.input"))
+            elif name not in nodes:
+                problems.append(Problem(f"{address!r} names no node.{did_you_mean(name, nodes)}"))
+            else:
+                spec = nodes[name]
+                links = {key: link for key, link in spec.links.items() if key != entry}
+                nodes[name] = spec.model_copy(
+                    update={"values": {**spec.values, entry: value}, "links": links}
+                )
+        if problems:
+            raise CheckError(problems)
+        return self.model_copy(update={"nodes": nodes})
+
+
+def document_schema() -> dict[str, Any]:
+    """The JSON Schema of the document."""
+    return Workflow.model_json_schema()
+
+
+def png_text(content: bytes, chunk: str = PNG_CHUNK) -> str:
+    """The text that a PNG carries under a keyword. Raises DocumentError where it is damaged or has none."""
+    from PIL import Image
+
+    if len(content) > MAX_PICTURE_BYTES:
+        raise DocumentError(f"the picture is larger than {MAX_PICTURE_BYTES:,} bytes")
+    try:
+        # verify() checks the sum of every chunk without decoding a pixel, and spends the object.
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            picture.verify()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            text = picture.info.get(chunk)
+    except Exception as error:  # Pillow raises SyntaxError, OSError, ValueError and struct.error here
+        raise DocumentError(f"the PNG is damaged or cut short: {error}") from None
+    if not isinstance(text, str):
+        raise DocumentError("this PNG carries no workflow; only pictures saved by nodegraph do")
+    return text
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} is given twice in one object")
+    return data
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _migrate(data: dict[str, Any]) -> dict[str, Any]:
+    version = data.get("version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise DocumentError(f'"version" must be a whole number, such as {VERSION}; got {version!r}')
+    if version > VERSION:
+        raise DocumentError(
+            f"the document has version {version}, made by a newer nodegraph; this one reads up to {VERSION}"
+        )
+    while version < VERSION:
+        if version not in MIGRATIONS:
+            raise DocumentError(f"no document of version {version} was ever written; the first is 1")
+        data = MIGRATIONS[version](data)
+        version = data["version"]
+    return data
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for entry in error.errors(include_url=False):
+        place = " > ".join(str(part) for part in entry["loc"] if not _is_union_arm(part)) or "document"
+        if entry["type"] == "extra_forbidden":
+            lines.append(f"{place}: this field does not exist; remove it or correct its name")
+        else:
+            lines.append(f"{place}: {entry['msg']}")
+    return "not a valid workflow:\n  " + "\n  ".join(dict.fromkeys(lines[:20]))
+
+
+def _is_union_arm(part: object) -> bool:
+    return isinstance(part, str) and (part == "Link" or part.startswith("list["))

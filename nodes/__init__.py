@@ -1,0 +1,1 @@
+"""Built-in nodes: thin declarations over the public API and `nodegraph.diffusion`."""
