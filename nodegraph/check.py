@@ -180,9 +180,7 @@ class _Check:
     def _fit(self, name: str, target: Input, link: Link, variables: dict[str, Wire]) -> None:
         if link.node not in self.workflow.nodes:
             hint = did_you_mean(link.node, self.workflow.nodes)
-            self._problem(
-                name, target.name, f"is linked to {link}, but there is no node {link.node!r}.{hint}"
-            )
+            self._problem(name, target.name, f"is linked to {link}, but there is no node {link.node!r}.{hint}")
             return
         outputs = self.outputs.get(link.node)
         if outputs is None:
@@ -191,9 +189,7 @@ class _Check:
         if wire is None:
             known = ", ".join(map(repr, outputs)) or "none"
             hint = did_you_mean(link.output, outputs)
-            self._problem(
-                name, target.name, f"{link.node!r} has no output {link.output!r}; it has {known}.{hint}"
-            )
+            self._problem(name, target.name, f"{link.node!r} has no output {link.output!r}; it has {known}.{hint}")
             return
         for accepted in target.types:
             if accepted.startswith("~"):
@@ -207,9 +203,7 @@ class _Check:
             return
         self._problem(name, target.name, f"needs {_either(target.types)}, but {link} gives {_a(wire[0])}")
 
-    def _outputs(
-        self, shape: Shape, values: Mapping[str, Any], variables: dict[str, Wire]
-    ) -> dict[str, Wire]:
+    def _outputs(self, shape: Shape, values: Mapping[str, Any], variables: dict[str, Wire]) -> dict[str, Wire]:
         for entry in shape.type.inputs:
             value = values.get(entry.name)
             for kind in entry.types:

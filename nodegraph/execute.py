@@ -156,9 +156,7 @@ class _Run:
             raise
         finally:
             self.result.seconds = time.perf_counter() - started
-            self.values = {
-                name: outputs for name, outputs in self.values.items() if name in self.plan.targets
-            }
+            self.values = {name: outputs for name, outputs in self.values.items() if name in self.plan.targets}
         files = tuple(str(path) for path in self.result.files)
         self._tell(events.Finished(None, self.result.seconds, files))
         return self.result
@@ -195,9 +193,7 @@ class _Run:
             for entry, links in step.links.items():
                 if entry not in step.shape.lazy:
                     pending.extend(
-                        link.node
-                        for link in links
-                        if link.node not in missing and not self._available(link.node)
+                        link.node for link in links if link.node not in missing and not self._available(link.node)
                     )
         return sorted(missing, key=self.position.__getitem__)
 
@@ -368,11 +364,7 @@ def _ports(node: Registered, returned: Any) -> Outputs:
         raise NodegraphError(f"it returned {len(values)} values but declares {len(declared)} outputs")
     for port, value in zip(declared, values, strict=True):
         names = {base.__name__ for base in type(value).__mro__}
-        if (
-            not port.type.startswith("~")
-            and port.type not in names
-            and (port.type, type(value)) != ("float", int)
-        ):
+        if not port.type.startswith("~") and port.type not in names and (port.type, type(value)) != ("float", int):
             raise NodegraphError(
                 f"its output {port.name!r} is declared {port.type} but it returned {type(value).__name__}"
             )

@@ -95,9 +95,7 @@ class Files:
         known = self._digests.get(path)
         if known is None or known[0] != identity:
             with path.open("rb") as file:
-                value = hashlib.file_digest(
-                    file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)
-                ).hexdigest()
+                value = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
             known = self._digests[path] = (identity, value)
         return known[1]
 
@@ -121,14 +119,7 @@ class Files:
 def refuse_unsafe(name: str) -> None:
     """Raise FileRefused for a name that could leave its folder on any platform."""
     parts = name.split("/")
-    if (
-        not name
-        or "\0" in name
-        or "\\" in name
-        or name.startswith("/")
-        or _DRIVE.match(name)
-        or ".." in parts
-    ):
+    if not name or "\0" in name or "\\" in name or name.startswith("/") or _DRIVE.match(name) or ".." in parts:
         raise FileRefused(f"{name!r} is not a relative name inside the folder of its kind")
 
 

@@ -79,9 +79,7 @@ class Graph:
 
     def _fresh(self, type_name: str) -> str:
         base = "".join(
-            f"_{letter.lower()}"
-            if letter.isupper() and i and not type_name[i - 1].isupper()
-            else letter.lower()
+            f"_{letter.lower()}" if letter.isupper() and i and not type_name[i - 1].isupper() else letter.lower()
             for i, letter in enumerate(type_name)
         )
         number = 1

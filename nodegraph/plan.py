@@ -43,9 +43,7 @@ class Plan:
     digests: dict[str, str]  # of the files that were named, by `kind/name`
 
 
-def plan(
-    checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu"
-) -> Plan:
+def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu") -> Plan:
     """Plan a checked workflow.
 
     Args:
@@ -78,16 +76,11 @@ def _targets(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]
         unknown = [name for name in targets if name not in nodes]
         if unknown:
             raise CheckError(
-                [
-                    Problem(f"there is no node {name!r} to run to.{did_you_mean(name, nodes)}")
-                    for name in unknown
-                ]
+                [Problem(f"there is no node {name!r} to run to.{did_you_mean(name, nodes)}") for name in unknown]
             )
         return tuple(dict.fromkeys(targets))
     used = {link.node for bound in nodes.values() for links in bound.links.values() for link in links}
-    return tuple(
-        name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none"
-    )
+    return tuple(name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none")
 
 
 def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:
@@ -102,9 +95,7 @@ def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:
     return needed
 
 
-def _key(
-    name: str, bound: Bound, keys: dict[str, str], files: Files, digests: dict[str, str], device: str
-) -> str:
+def _key(name: str, bound: Bound, keys: dict[str, str], files: Files, digests: dict[str, str], device: str) -> str:
     node_type = bound.shape.type
     values = bound.values
     if bound.shape.files:

@@ -124,9 +124,7 @@ class Registry:
     def _forget(self, origin: str) -> None:
         module = _plugin_module(Path(origin))
         self._problems.pop(origin, None)
-        self.nodes = {
-            name: entry for name, entry in self.nodes.items() if not _inside(entry.type.module, module)
-        }
+        self.nodes = {name: entry for name, entry in self.nodes.items() if not _inside(entry.type.module, module)}
         for name in [name for name in sys.modules if _inside(name, module)]:
             del sys.modules[name]
 

@@ -57,9 +57,7 @@ def annotation(schema: Schema) -> Any:
         bare = _PLAIN[kind]
     else:
         raise ValueError(f"no literal has the schema {dict(schema)}")
-    limits: dict[str, Any] = {
-        _CONSTRAINTS[key]: value for key, value in schema.items() if key in _CONSTRAINTS
-    }
+    limits: dict[str, Any] = {_CONSTRAINTS[key]: value for key, value in schema.items() if key in _CONSTRAINTS}
     if kind == "number":
         limits["allow_inf_nan"] = False
     return Annotated[bare, Field(**limits)] if limits else bare

@@ -175,9 +175,7 @@ class Workflow(_Document):
             else:
                 spec = nodes[name]
                 links = {key: link for key, link in spec.links.items() if key != entry}
-                nodes[name] = spec.model_copy(
-                    update={"values": {**spec.values, entry: value}, "links": links}
-                )
+                nodes[name] = spec.model_copy(update={"values": {**spec.values, entry: value}, "links": links})
         if problems:
             raise CheckError(problems)
         return self.model_copy(update={"nodes": nodes})

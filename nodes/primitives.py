@@ -23,9 +23,7 @@ def Add(
 @node(category="logic")
 def If(
     condition: Annotated[bool, Field(description="Which of the two is taken.")],
-    then: Annotated[
-        Lazy[T], Field(description="Taken, and only then computed, where the condition is true.")
-    ],
+    then: Annotated[Lazy[T], Field(description="Taken, and only then computed, where the condition is true.")],
     otherwise: Annotated[Lazy[T], Field(description="Taken, and only then computed, where it is false.")],
 ) -> T:
     """Take one of two inputs; the other is never computed."""

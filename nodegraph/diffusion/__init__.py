@@ -1,0 +1,1 @@
+"""Diffusion: values, schedules, samplers, denoisers, guidance and networks. Knows nothing of graphs."""

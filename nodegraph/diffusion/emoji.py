@@ -1,0 +1,122 @@
+"""The embedded model's family: a flow-matching transformer over the latents of emoji pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nodegraph.diffusion.autoencoder import Autoencoder
+from nodegraph.diffusion.choices import choose
+from nodegraph.diffusion.denoisers import denoiser
+from nodegraph.diffusion.dit import DiT
+from nodegraph.diffusion.handles import Handles
+from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.text import TextNetwork, Vocabulary
+from nodegraph.diffusion.values import (
+    VAE,
+    Checkpoint,
+    Condition,
+    Conditioning,
+    Model,
+    Parametrization,
+    TextEncoder,
+)
+
+PARAMETRIZATION = Parametrization("flow", "flow", sigma_min=0.005, sigma_max=80.0)
+
+
+def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
+    """The handles, from the configuration alone."""
+    config = _config(path)
+    return Handles(
+        Model(checkpoint, PARAMETRIZATION),
+        TextEncoder(checkpoint, tuple(config["styles"])),
+        VAE(checkpoint, config["channels"], Autoencoder.downscale, config["size"]),
+    )
+
+
+def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:  # noqa: ARG001
+    """The three networks in float32 on a device."""
+    assert path is not None
+    config = _config(path)
+    vocabulary = Vocabulary(config["words"])
+    styles = tuple(config["styles"])
+    side = config["size"] // Autoencoder.downscale
+    with torch.device("meta"):
+        networks: dict[str, nn.Module] = {
+            "text_encoder": TextNetwork(len(vocabulary), len(styles)),
+            "vae": Autoencoder(config["channels"]),
+            "denoiser": DiT(config["channels"], side),
+        }
+    size = 0
+    for name, network in networks.items():
+        tensors = load_file(path / f"{name}.safetensors", device=device)
+        network.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
+        network.eval().requires_grad_(False)
+        size += sum(value.numel() * 4 for value in tensors.values())
+    text, vae, dit = networks["text_encoder"], networks["vae"], networks["denoiser"]
+    assert isinstance(text, TextNetwork)
+    assert isinstance(vae, Autoencoder)
+    assert isinstance(dit, DiT)
+    return Loaded(_Denoiser(dit), _Encoder(text, vocabulary, styles, device), vae, device, size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Denoiser:
+    network: DiT
+
+    @torch.inference_mode()
+    def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        """All conditions in one batch: their embeddings have one shape."""
+        count = len(conditions)
+        text, mask, pooled = (
+            torch.cat([part.expand(len(x), *part.shape[1:]).to(x.device) for part in parts])
+            for parts in zip(*map(_parts, conditions), strict=True)
+        )
+        denoise = denoiser(lambda scaled, time: self.network(scaled, time, text, mask, pooled), PARAMETRIZATION)
+        return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count))
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoder:
+    network: TextNetwork
+    vocabulary: Vocabulary
+    styles: tuple[str, ...]
+    device: str
+
+    @torch.inference_mode()
+    def encode(self, text: str, styles: dict[str, float]) -> Conditioning:
+        index = {name: number for number, name in enumerate(self.styles, 1)}
+        code = torch.zeros(1, len(self.styles) + 1, device=self.device)
+        for name, weight in styles.items():
+            code[0, choose("style", name, index)] = weight
+        total = float(code.sum())
+        if total <= 0:
+            code[0, 0] = 1
+        else:
+            code /= total
+        embedding, mask, pooled = self.network(self.vocabulary.batch([text]).to(self.device), code)
+        return Conditioning((Condition(embedding.cpu(), mask.cpu(), pooled.cpu()),))
+
+    def unknown_words(self, text: str) -> list[str]:
+        return self.vocabulary.encode(text)[1]
+
+
+def _parts(condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
+    if condition.embedding is None or condition.mask is None or condition.pooled is None:
+        raise ValueError("the conditioning was not made by this model's text encoder; link its Encode to it")
+    return condition.embedding, condition.mask, condition.pooled
+
+
+def _config(path: Path | None) -> dict[str, Any]:
+    if path is None or not (path / "config.json").is_file():
+        raise ValueError(f"{path} is not a folder of the emoji family: it holds no config.json")
+    config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
+    return config

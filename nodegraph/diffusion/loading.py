@@ -1,0 +1,53 @@
+"""From a checkpoint's name to handles, and from a handle to live networks, by family."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+from nodegraph.diffusion import emoji, exact
+from nodegraph.diffusion.choices import choose
+from nodegraph.diffusion.handles import Handles
+from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.values import Checkpoint
+
+# Each family is a module with `describe` and `load`.
+FAMILIES: dict[str, ModuleType] = {"analytic": exact, "emoji": emoji}
+
+
+def describe(name: str, path: Path | None, digest: str | None) -> Handles:
+    """The handles of a checkpoint, without reading a tensor.
+
+    Args:
+        name: as the user wrote it.
+        path: the file or folder that it stands for; None for a `scheme://` name.
+        digest: of the content at `path`.
+
+    Raises:
+        ValueError: no family fits.
+    """
+    family = _family(name, path)
+    identity = digest or hashlib.blake2b(name.encode(), digest_size=20).hexdigest()
+    handles: Handles = FAMILIES[family].describe(Checkpoint(name, identity, family), path)
+    return handles
+
+
+def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:
+    """The live networks of a checkpoint on a device."""
+    loaded: Loaded = choose("family of checkpoints", checkpoint.family, FAMILIES).load(checkpoint, path, device)
+    return loaded
+
+
+def _family(name: str, path: Path | None) -> str:
+    if path is None:
+        scheme = name.partition("://")[0]
+        if scheme != exact.SCHEME:
+            raise ValueError(f"{name}: only {exact.SCHEME}:// names stand for a model without a file")
+        return "analytic"
+    if path.is_dir() and (path / "config.json").is_file():
+        family = json.loads((path / "config.json").read_text("utf-8")).get("family")
+        if family in FAMILIES:
+            return str(family)
+    raise ValueError(f"{name}: not a checkpoint of a known family ({', '.join(FAMILIES)})")

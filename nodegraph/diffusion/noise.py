@@ -1,0 +1,66 @@
+"""Unit noise from seeds. Drawn on the CPU, so that a seed means the same noise on every device.
+
+Item i of a batch has a generator of its own, seeded with seed + i: image i of a batch with seed s is the image
+that seed s + i gives alone, for stochastic samplers too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nodegraph.diffusion.choices import choose
+
+NoiseKind = Literal["gaussian", "uniform", "pyramid"]
+_SEEDS = 2**63
+
+
+class NoiseSource:
+    """Gives fresh, independent unit noise each time it is called."""
+
+    def __init__(self, seed: int, batch: int) -> None:
+        self._generators = [torch.Generator().manual_seed((seed + item) % _SEEDS) for item in range(batch)]
+
+    def __call__(self, like: Tensor, kind: NoiseKind = "gaussian") -> Tensor:
+        """Noise of mean 0 and variance 1, of the shape, dtype and device of `like` (N, ...)."""
+        if len(like) != len(self._generators):
+            raise ValueError(f"made for a batch of {len(self._generators)}, asked for {len(like)}")
+        draw = choose("noise", kind, _KINDS)
+        items = [draw(tuple(like.shape[1:]), generator) for generator in self._generators]
+        return torch.stack(items).to(like)
+
+
+def unit_noise(like: Tensor, seed: int, kind: NoiseKind = "gaussian") -> Tensor:
+    """The first noise that a seed gives, of the shape, dtype and device of `like` (N, ...)."""
+    return NoiseSource(seed, len(like))(like, kind)
+
+
+def _gaussian(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(3)
+
+
+def _pyramid(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Gaussian noise with coarser noise added at every octave, brought back to unit variance."""
+    noise = torch.randn(shape, generator=generator)
+    spatial = shape[1:]
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(spatial)]
+    scale, weight = 2, 0.5
+    while min(spatial) // scale >= 1:
+        coarse = torch.randn((1, shape[0], *(max(1, side // scale) for side in spatial)), generator=generator)
+        noise = noise + weight * functional.interpolate(coarse, size=spatial, mode=mode)[0]
+        scale, weight = scale * 2, weight / 2
+    return noise / noise.std()
+
+
+_KINDS: dict[str, Callable[[tuple[int, ...], torch.Generator], Tensor]] = dict(
+    zip(get_args(NoiseKind), (_gaussian, _uniform, _pyramid), strict=True)
+)

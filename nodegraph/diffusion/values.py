@@ -1,0 +1,181 @@
+"""What travels on wires: frozen dataclasses of tensors and plain data, checked when they are made.
+
+Live networks never travel. `Model`, `TextEncoder` and `VAE` are handles: they say which checkpoint is meant, by
+the digest of its content, and everything that is known without loading it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Prediction = Literal["eps", "v", "flow", "x0"]
+Law = Literal["linear", "scaled_linear", "cosine", "flow", "continuous"]
+
+
+def _need(holds: bool, what: str, tensor: Tensor) -> None:
+    if not holds:
+        raise ValueError(f"{what}; got shape {tuple(tensor.shape)} and dtype {tensor.dtype}")
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pictures: float32 (N, 3 or 4, H, W) in [0, 1]; the fourth channel is opacity."""
+
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.tensor.shape
+        _need(len(shape) == 4 and shape[1] in (3, 4), "an image is (N, 3 or 4, H, W)", self.tensor)
+        _need(self.tensor.dtype == torch.float32, "an image is float32", self.tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Where to repaint: float32 (N, 1, H, W) in [0, 1]; 1 repaints, 0 keeps."""
+
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.tensor.shape
+        _need(len(shape) == 4 and shape[1] == 1, "a mask is (N, 1, H, W)", self.tensor)
+        _need(self.tensor.dtype == torch.float32, "a mask is float32", self.tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """A sample in the space where diffusion happens: (N, C, ...), with an optional mask (N or 1, 1, ...).
+
+    Only where the mask is 1 is the latent repainted; without a mask it is repainted everywhere.
+    """
+
+    tensor: Tensor
+    mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
+        _need(self.tensor.is_floating_point(), "a latent holds floating-point numbers", self.tensor)
+        if self.mask is not None:
+            fits = self.mask.shape[1:2] == (1,) and self.mask.shape[2:] == self.tensor.shape[2:]
+            _need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmas:
+    """Standard deviations of the noise that a sampler walks down: 1-D, strictly decreasing, steps + 1 values."""
+
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        _need(self.tensor.ndim == 1 and len(self.tensor) >= 2, "sigmas are 1-D, two or more", self.tensor)
+        if not bool((self.tensor[:-1] > self.tensor[1:]).all()) or float(self.tensor[-1]) < 0:
+            raise ValueError(f"sigmas must decrease strictly and not fall below 0; got {self.tensor.tolist()}")
+
+    @property
+    def steps(self) -> int:
+        """How many steps a sampler takes over them."""
+        return len(self.tensor) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """One thing that guides: a text embedding, a label, or both, and where and when it acts.
+
+    Args:
+        embedding: (N, T, D) with its `mask` (N, T), true where there is a token.
+        pooled: (N, P), one vector for all of the text.
+        label: class number, for models that are conditioned on classes.
+        strength: weight against other conditions of the same conditioning.
+        region: (1, 1, h, w) weights in latent space; None acts everywhere.
+        start, end: shares of the schedule between which it acts.
+    """
+
+    embedding: Tensor | None = None
+    mask: Tensor | None = None
+    pooled: Tensor | None = None
+    label: int | None = None
+    strength: float = 1.0
+    region: Tensor | None = None
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What guides a sampler: one condition, or several whose predictions are averaged by strength and region."""
+
+    conditions: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        if not self.conditions:
+            raise ValueError("a conditioning holds at least one condition")
+
+
+@dataclass(frozen=True)
+class Parametrization:
+    """What a network predicts, and how its timesteps relate to sigmas.
+
+    Args:
+        prediction: the network's output.
+        law: the law of training noise: a discrete beta schedule of 1,000 timesteps, flow matching, or none.
+        sigma_min, sigma_max: the sigmas that schedules span by default.
+        shift: of the flow's times, towards noise where above 1.
+    """
+
+    prediction: Prediction
+    law: Law
+    sigma_min: float
+    sigma_max: float
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"no prediction is called {self.prediction!r}; choose from {get_args(Prediction)}")
+        if self.law not in get_args(Law):
+            raise ValueError(f"no law is called {self.law!r}; choose from {get_args(Law)}")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"need 0 < sigma_min < sigma_max; got {self.sigma_min} and {self.sigma_max}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Which weights: the name they were asked for by, the digest of their content, and their family."""
+
+    name: str
+    digest: str
+    family: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A denoising network, by its checkpoint, and how it is sampled."""
+
+    checkpoint: Checkpoint
+    parametrization: Parametrization
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A text encoder, by its checkpoint, and the styles that it knows."""
+
+    checkpoint: Checkpoint
+    styles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VAE:
+    """What turns images into latents and back, by its checkpoint.
+
+    Args:
+        latent_channels: channels of the latent.
+        downscale: pixels to a latent pixel, along each side.
+        size: width and height in pixels that the model was made for.
+    """
+
+    checkpoint: Checkpoint
+    latent_channels: int
+    downscale: int
+    size: int
