@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -12,10 +13,12 @@ from nodegraph.errors import Cancelled
 from nodegraph.files import Files
 
 if TYPE_CHECKING:
+    from nodegraph.diffusion.live import Loaded
     from nodegraph.diffusion.pool import ModelPool
-    from nodegraph.diffusion.values import Image
+    from nodegraph.diffusion.values import Checkpoint, Image
 
 Item = TypeVar("Item")
+PREVIEW_SECONDS = 0.25
 
 
 class Models(Protocol):
@@ -35,6 +38,7 @@ class Context:
         listen: receives the node's events, or None where nobody listens.
         stop: set from another thread to cancel the run.
         metadata: text that output files carry, such as the workflow that made them.
+        previews: whether the listener wants pictures.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Context:
         listen: events.Listener | None = None,
         stop: threading.Event | None = None,
         metadata: Mapping[str, str] | None = None,
+        previews: bool = False,
     ) -> None:
         self.node = node
         self.device = device
@@ -56,11 +61,22 @@ class Context:
         self._models = models or default_models
         self._listen = listen
         self._stop = stop
+        self._previews = previews
+        self._previewed = -PREVIEW_SECONDS
 
     @property
     def models(self) -> ModelPool:
         """The live models, loaded when first used and kept within a memory budget."""
         return self._models()
+
+    def open(self, checkpoint: Checkpoint) -> Loaded:
+        """The live networks behind a handle, on this run's device."""
+        return self.models.open(checkpoint, self.files.located(checkpoint.digest), self.device)
+
+    @property
+    def wants_preview(self) -> bool:
+        """Whether a preview is worth making now: somebody looks, and the last one is not too fresh."""
+        return self._previews and time.monotonic() - self._previewed > PREVIEW_SECONDS
 
     def check_cancelled(self) -> None:
         """Raise Cancelled where the run was cancelled. `track` does so at every step."""
@@ -83,8 +99,9 @@ class Context:
             self.progress(step, total)
 
     def preview(self, image: Image) -> None:
-        """Show the first picture of a batch while the node runs; costs nothing where nobody listens."""
-        if self._listen is not None:
+        """Show the first picture of a batch; costs nothing where nobody looks."""
+        if self._previews and self._listen is not None:
+            self._previewed = time.monotonic()
             from nodegraph.pictures import thumbnail
 
             self._listen(events.Preview(self.node, thumbnail(image.tensor)))

@@ -63,6 +63,7 @@ class Engine:
         targets: Sequence[str] | None = None,
         listen: events.Listener | None = None,
         stop: threading.Event | None = None,
+        previews: bool = False,
     ) -> Result:
         """Run a workflow and return what its wanted nodes gave.
 
@@ -72,6 +73,7 @@ class Engine:
             targets: ids of the wanted nodes; by default every effect and every unused output.
             listen: receives every event, in this thread.
             stop: set from another thread to cancel.
+            previews: whether the listener wants pictures while nodes run.
 
         Raises:
             CheckError: the workflow has problems; nothing ran.
@@ -92,6 +94,7 @@ class Engine:
             listen=listen,
             stop=stop,
             metadata=_metadata,
+            previews=previews,
         )
 
 

@@ -84,6 +84,7 @@ def execute(
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
     metadata: Callable[[Plan], Mapping[str, str]] | None = None,
+    previews: bool = False,
 ) -> Result:
     """Run a plan in this thread.
 
@@ -97,12 +98,13 @@ def execute(
         listen: receives every event, in order, from this thread.
         stop: set from another thread to cancel.
         metadata: gives the text that output files carry.
+        previews: whether the listener wants pictures while nodes run.
 
     Raises:
         NodeError: a node failed; its results so far stay cached.
         Cancelled: `stop` was set.
     """
-    run = _Run(plan, registry, cache, files, device, models, listen, stop, metadata)
+    run = _Run(plan, registry, cache, files, device, models, listen, stop, metadata, previews)
     return run.to_the_end()
 
 
@@ -122,6 +124,7 @@ class _Run:
         listen: events.Listener | None,
         stop: threading.Event | None,
         metadata: Callable[[Plan], Mapping[str, str]] | None,
+        previews: bool,
     ) -> None:
         self.plan = plan
         self.steps = plan.steps
@@ -133,6 +136,7 @@ class _Run:
         self.listen = listen
         self.stop = stop or threading.Event()
         self.metadata = metadata
+        self.previews = previews
         self.result = Result(self._wanted)
         self.position = {name: index for index, name in enumerate(plan.steps)}
         self.values: dict[str, Outputs] = {}
@@ -249,6 +253,7 @@ class _Run:
             listen=self.listen,
             stop=self.stop,
             metadata=self.metadata(self.plan) if self.metadata and node.type.effect != "none" else None,
+            previews=self.previews,
         )
         arguments = self._arguments(step)
         if node.context is not None:

@@ -44,6 +44,7 @@ class Files:
         self.output = output
         self._allowed = frozenset(path.resolve() for path in allowed)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
+        self._places: dict[str, Path] = {}
 
     def find(self, kind: str, name: str) -> Path | None:
         """The file or folder that a name stands for; None for a `scheme://` name, which is no file.
@@ -87,8 +88,9 @@ class Files:
         if path.is_dir():
             whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
             for entry in sorted(path.rglob("*")):
-                if entry.is_file():
+                if entry.is_file() and not entry.name.startswith("."):
                     whole.update(f"{entry.relative_to(path).as_posix()}\0{self.digest(entry)}\n".encode())
+            self._places[whole.hexdigest()] = path
             return whole.hexdigest()
         stat = path.stat()
         identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -97,7 +99,12 @@ class Files:
             with path.open("rb") as file:
                 value = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
             known = self._digests[path] = (identity, value)
+            self._places[value] = path
         return known[1]
+
+    def located(self, digest: str) -> Path | None:
+        """Where content of that digest was last seen by `digest`; None where it never was."""
+        return self._places.get(digest)
 
     def write(self, name: str, suffix: str, content: bytes) -> Path:
         """Write a new output file `name-0001.suffix`, whole or not at all, and never over another.

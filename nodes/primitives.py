@@ -1,23 +1,121 @@
-"""Numbers, words and choices as nodes, so that one value can feed many inputs."""
+"""Numbers, switches and choices as nodes, so that one value can feed many inputs."""
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+import math
+import operator
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
 from nodegraph import Lazy, node
+from nodegraph.fields import Seed as SeedField
 
 T = TypeVar("T")
 
+A = Annotated[float, Field(description="The first number.")]
+B = Annotated[float, Field(description="The second number.")]
+
 
 @node(category="primitive")
-def Add(
-    a: Annotated[float, Field(description="The first summand.")] = 0.0,
-    b: Annotated[float, Field(description="The second summand.")] = 0.0,
+def Integer(value: Annotated[int, Field(description="The number.")] = 0) -> int:
+    """A whole number."""
+    return value
+
+
+@node(category="primitive")
+def Number(value: Annotated[float, Field(description="The number.")] = 0.0) -> float:
+    """A number."""
+    return value
+
+
+@node(category="primitive")
+def Boolean(value: Annotated[bool, Field(description="The answer.")] = True) -> bool:
+    """Yes or no."""
+    return value
+
+
+@node(category="primitive")
+def Seed(value: SeedField = 0) -> int:
+    """A seed that several nodes share."""
+    return value
+
+
+@node(category="math")
+def Calculate(
+    a: A,
+    b: B,
+    operation: Annotated[
+        Literal["add", "subtract", "multiply", "divide", "modulo", "power", "minimum", "maximum"],
+        Field(description="What is done with them."),
+    ] = "add",
 ) -> float:
-    """Add two numbers."""
-    return a + b
+    """Calculate with two numbers."""
+    operations = {
+        "add": operator.add,
+        "subtract": operator.sub,
+        "multiply": operator.mul,
+        "divide": operator.truediv,
+        "modulo": operator.mod,
+        "power": math.pow,
+        "minimum": min,
+        "maximum": max,
+    }
+    try:
+        result = float(operations[operation](a, b))
+    except ZeroDivisionError:
+        raise ValueError(f"{a:g} cannot be divided by zero") from None
+    except (OverflowError, ValueError):
+        raise ValueError(f"{a:g} {operation} {b:g} has no real, finite result") from None
+    if not math.isfinite(result):
+        raise ValueError(f"{a:g} {operation} {b:g} has no finite result")
+    return result
+
+
+@node(category="math")
+def Round(
+    value: Annotated[float, Field(description="The number.")],
+    direction: Annotated[Literal["nearest", "down", "up"], Field(description="Which way.")] = "nearest",
+) -> int:
+    """Round to a whole number; halves go to the even one."""
+    return {"nearest": round, "down": math.floor, "up": math.ceil}[direction](value)
+
+
+@node(category="logic")
+def Compare(
+    a: A,
+    b: B,
+    relation: Annotated[
+        Literal["equal", "not_equal", "less", "less_or_equal", "greater", "greater_or_equal"],
+        Field(description="What must hold between the first and the second."),
+    ] = "equal",
+) -> bool:
+    """Compare two numbers."""
+    relations = {
+        "equal": operator.eq,
+        "not_equal": operator.ne,
+        "less": operator.lt,
+        "less_or_equal": operator.le,
+        "greater": operator.gt,
+        "greater_or_equal": operator.ge,
+    }
+    return bool(relations[relation](a, b))
+
+
+@node(category="logic")
+def Logic(
+    a: Annotated[bool, Field(description="The first.")],
+    b: Annotated[bool, Field(description="The second.")],
+    operation: Annotated[Literal["and", "or", "xor"], Field(description="How they are joined.")] = "and",
+) -> bool:
+    """Join two answers into one."""
+    return {"and": a and b, "or": a or b, "xor": a != b}[operation]
+
+
+@node(category="logic")
+def Not(value: Annotated[bool, Field(description="The answer to turn round.")]) -> bool:
+    """Turn yes into no and no into yes."""
+    return not value
 
 
 @node(category="logic")

@@ -191,7 +191,9 @@ def _unipc_weights(offsets: list[float], h: float) -> list[float]:
 def _lagrange(places: Sequence[float], k: int) -> Polynomial:
     """The polynomial that is 1 at places[k] and 0 at the others."""
     others = [place for j, place in enumerate(places) if j != k]
-    return math.prod((Polynomial([-place, 1.0]) / (places[k] - place) for place in others), start=Polynomial([1.0]))
+    return math.prod(
+        (Polynomial([-place, 1.0]) / (places[k] - place) for place in others), start=Polynomial([1.0])
+    )
 
 
 def _exponential_area(polynomial: Polynomial, end: float) -> float:

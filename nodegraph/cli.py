@@ -1,0 +1,198 @@
+"""The command line. Exit status: 0 done, 1 a run failed, 2 refused before it ran, 130 cancelled."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nodegraph import __version__
+from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.errors import CheckError, NodegraphError, Problem, RunError, WorkflowError
+from nodegraph.home import Home
+from nodegraph.workflow import Workflow
+
+FAILED, REFUSED, CANCELLED = 1, 2, 130
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+plugin_app = typer.Typer(no_args_is_help=True, help="Write plugins.")
+app.add_typer(plugin_app, name="plugin")
+
+WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a PNG that carries one.")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),
+]
+
+
+@app.command()
+def run(
+    workflow: WorkflowFile,
+    values: Sets = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that files are written to.")] = Path(
+        "out"
+    ),
+    targets: Annotated[
+        list[str] | None, typer.Option("--target", help="Run only what this node needs; may be repeated.")
+    ] = None,
+    as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run a workflow and print the paths of the files that it wrote."""
+    from nodegraph import errors
+    from nodegraph.console import listener
+
+    home = Home.of_user()
+    folders = [home.plugins, *(plugins or [])]
+    catalog = load_catalog(home.cache, folders)
+    document = Workflow.load(workflow)
+    chosen = parse_values(values or [], document, catalog)
+    given = [path for value in chosen.values() if isinstance(value, str) and (path := Path(value)).is_absolute()]
+    files = home.files(output=output, inputs=[workflow.parent, Path()], allowed=given)
+    # Refuse before torch is imported: a typing error costs half a second, not five.
+    from nodegraph.check import check as check_workflow
+
+    check_workflow(document.with_values(chosen), catalog, files).raise_problems()
+
+    from nodegraph.engine import Engine
+    from nodegraph.registry import Registry
+
+    engine = Engine(home=home, registry=Registry.load(folders), files=files, device=device)
+    with listener(as_events) as listen, _stopping() as stop:
+        try:
+            result = engine.run(
+                document, values=chosen, targets=targets, listen=listen, stop=stop, previews=as_events
+            )
+        except errors.Cancelled:
+            raise typer.Exit(CANCELLED) from None
+    if not as_events:
+        for path in result.files:
+            print(path)
+
+
+@app.command()
+def check(workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None) -> None:
+    """Report every problem of a workflow, without running it."""
+    from nodegraph.check import check as check_workflow
+
+    home = Home.of_user()
+    catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    document = Workflow.load(workflow)
+    document = document.with_values(parse_values(values or [], document, catalog))
+    files = home.files(output=Path("out"), inputs=[workflow.parent, Path()])
+    checked = check_workflow(document, catalog, files)
+    checked.raise_problems()
+    print(f"{workflow}: {len(checked.nodes)} nodes, no problem")
+
+
+@app.command()
+def nodes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole catalog as JSON.")] = False,
+    plugins: Plugins = None,
+) -> None:
+    """List the node types, and the plugins that could not be imported."""
+    home = Home.of_user()
+    catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    if as_json:
+        print(catalog.model_dump_json(indent=1))
+        return
+    by_category = sorted(catalog.nodes.values(), key=lambda entry: (entry.category, entry.name))
+    for entry in by_category:
+        print(f"{entry.category:20} {entry.name:22} {entry.doc.splitlines()[0]}")
+    for problem in catalog.problems:
+        print(f"could not be imported: {problem.origin}: {problem.message}", file=sys.stderr)
+    print(f"{len(by_category)} node types; the plugin folder is {home.plugins}", file=sys.stderr)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@plugin_app.command("new")
+def plugin_new(
+    name: Annotated[str, typer.Argument(help="Name of the package, a Python module name.")],
+    folder: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
+) -> None:
+    """Write a working, tested plugin package."""
+    from nodegraph.scaffold import new_plugin
+
+    print(new_plugin(name, folder))
+
+
+def parse_values(settings: Sequence[str], document: Workflow, catalog: Catalog) -> dict[str, Any]:
+    """`node.input=value` settings as values: text where the input takes text, else JSON.
+
+    Raises:
+        CheckError: a setting has no `=`, or its value is not JSON where JSON is needed.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for setting in settings:
+        address, equals, text = setting.partition("=")
+        if not equals:
+            problems.append(Problem(f"--set {setting}: write it as node.input=value"))
+            continue
+        values[address] = text
+        node, _, entry = address.rpartition(".")
+        spec = document.nodes.get(node)
+        node_type = catalog.nodes.get(spec.type) if spec is not None else None
+        declared = node_type.input(entry) if node_type is not None else None
+        if declared is not None and (declared.many or "str" not in declared.types):
+            try:
+                values[address] = json.loads(text)
+            except ValueError:
+                if not declared.many:
+                    message = f"{text!r} is not {' or '.join(declared.types)}"
+                    problems.append(Problem(message, node=node, input=entry))
+    if problems:
+        raise CheckError(problems)
+    return values
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second ends the process at once."""
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print("cancelling; press Ctrl-C again to stop at once", file=sys.stderr)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def main() -> None:
+    """Run the command line; errors are a message and an exit status, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except WorkflowError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    except RunError as error:
+        print(error, file=sys.stderr)
+        if error.__cause__ is not None and "--debug" in sys.argv:
+            raise
+        sys.exit(FAILED)
+    except NodegraphError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(CANCELLED)

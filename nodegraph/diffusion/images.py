@@ -1,0 +1,93 @@
+"""Arithmetic on pictures and masks: pure functions of float32 tensors (N, C, H, W) in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Resampling = Literal["nearest", "area", "bilinear", "bicubic"]
+
+
+def resize(tensor: Tensor, size: tuple[int, int], resampling: Resampling) -> Tensor:
+    """Resize to (height, width), with antialiasing where `bilinear` or `bicubic` shrinks."""
+    if resampling in ("nearest", "area"):
+        mode = "nearest-exact" if resampling == "nearest" else "area"
+        return functional.interpolate(tensor, size=size, mode=mode)
+    return functional.interpolate(tensor, size=size, mode=resampling, antialias=True, align_corners=False)
+
+
+def on_white(tensor: Tensor) -> Tensor:
+    """Three channels; where there is a fourth, opacity, the picture is laid on white."""
+    if tensor.shape[1] == 3:
+        return tensor
+    opacity = tensor[:, 3:]
+    return tensor[:, :3] * opacity + (1 - opacity)
+
+
+def gaussian_blur(tensor: Tensor, radius: float) -> Tensor:
+    """Blur with a Gaussian of standard deviation `radius` pixels; edges are repeated."""
+    if radius <= 0:
+        return tensor
+    reach = max(1, int(3 * radius + 0.5))
+    offsets = torch.arange(-reach, reach + 1, dtype=tensor.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * radius**2))
+    kernel = (kernel / kernel.sum()).to(tensor)
+    channels = tensor.shape[1]
+    padded = functional.pad(tensor, (reach, reach, reach, reach), mode="replicate")
+    across = functional.conv2d(padded, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+    return functional.conv2d(across, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+
+
+def grow(mask: Tensor, pixels: int) -> Tensor:
+    """Grow a mask by a number of pixels in every direction; shrink it where the number is negative."""
+    if pixels == 0:
+        return mask
+    reach = abs(pixels)
+    signed = mask if pixels > 0 else -mask
+    padded = functional.pad(signed, (reach, reach, reach, reach), mode="replicate")
+    return functional.max_pool2d(padded, 2 * reach + 1, stride=1) * (1 if pixels > 0 else -1)
+
+
+def composite(below: Tensor, above: Tensor, mask: Tensor) -> Tensor:
+    """`above` where the mask is 1, `below` where it is 0; sizes must agree, a batch of one fits any."""
+    for name, other in (("pictures", above), ("picture and mask", mask)):
+        if other.shape[2:] != below.shape[2:]:
+            raise ValueError(f"the {name} differ in size: {_sides(below)} and {_sides(other)}; resize one of them")
+    return below * (1 - mask) + above * mask
+
+
+def colour(code: str) -> Tensor:
+    """The colour `#rrggbb` as (1, 3, 1, 1) in [0, 1]."""
+    return torch.tensor([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]).view(1, 3, 1, 1)
+
+
+def luminance(tensor: Tensor) -> Tensor:
+    """Rec. 709 luma (N, 1, H, W) of RGB pictures."""
+    return (tensor[:, :3] * torch.tensor([0.2126, 0.7152, 0.0722]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in decibels; infinite where the pictures are equal."""
+    error = float(((a.double() - b.double()) ** 2).mean())
+    return float("inf") if error == 0 else float(-10 * torch.log10(torch.tensor(error, dtype=torch.float64)))
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Mean structural similarity with an 11-pixel Gaussian window (Wang et al. 2004)."""
+    a, b = a.double(), b.double()
+    mean_a, mean_b = gaussian_blur(a, 1.5), gaussian_blur(b, 1.5)
+    variance_a = gaussian_blur(a * a, 1.5) - mean_a**2
+    variance_b = gaussian_blur(b * b, 1.5) - mean_b**2
+    covariance = gaussian_blur(a * b, 1.5) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    )
+    return float(similarity.mean())
+
+
+def _sides(tensor: Tensor) -> str:
+    return f"{tensor.shape[3]} x {tensor.shape[2]}"

@@ -1,0 +1,107 @@
+"""Loading models, and turning words and pictures into what they understand."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from nodegraph import Context, node
+from nodegraph.diffusion.images import on_white
+from nodegraph.diffusion.loading import describe
+from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, TextEncoder
+from nodegraph.fields import CheckpointFile, Fraction, Prompt
+
+
+class Loaded(NamedTuple):
+    """The parts of a checkpoint."""
+
+    model: Model
+    text_encoder: TextEncoder
+    vae: VAE
+
+
+@node(category="model")
+def LoadModel(context: Context, checkpoint: CheckpointFile = "emoji") -> Loaded:
+    """Choose a checkpoint. Nothing is read into memory until a later node needs it."""
+    path = context.files.find("checkpoints", checkpoint)
+    digest = context.files.digest(path) if path is not None else None
+    return Loaded(*describe(checkpoint, path, digest))
+
+
+@node(category="conditioning")
+def Encode(
+    context: Context,
+    text_encoder: TextEncoder,
+    text: Prompt = "",
+    style: Annotated[
+        str, Field(max_length=100, description="A style that the model knows, such as `twemoji`; empty for any.")
+    ] = "",
+) -> Conditioning:
+    """Turn words into conditioning that guides a sampler."""
+    live = context.open(text_encoder.checkpoint).text_encoder
+    unknown = live.unknown_words(text)
+    if unknown:
+        context.progress(1, 1, f"words that this model does not know are left out: {', '.join(unknown)}")
+    return live.encode(text, {style: 1.0} if style else {})
+
+
+@node(category="conditioning")
+def StyleMix(
+    context: Context,
+    text_encoder: TextEncoder,
+    text: Prompt,
+    style_a: Annotated[str, Field(min_length=1, max_length=100, description="The first style.")],
+    style_b: Annotated[str, Field(min_length=1, max_length=100, description="The second style.")],
+    weight: Annotated[float, Field(ge=0, le=1, description="0 is all of the first, 1 all of the second.")] = 0.5,
+) -> Conditioning:
+    """Turn words into conditioning in a blend of two styles."""
+    live = context.open(text_encoder.checkpoint).text_encoder
+    styles = {style_a: 1 - weight}
+    styles[style_b] = styles.get(style_b, 0.0) + weight
+    return live.encode(text, styles)
+
+
+@node(category="conditioning")
+def CombineConditioning(
+    conditionings: Annotated[
+        list[Conditioning], Field(description="Those whose predictions are averaged by strength and region.")
+    ],
+) -> Conditioning:
+    """Let several conditionings guide at once."""
+    return Conditioning(tuple(condition for one in conditionings for condition in one.conditions))
+
+
+@node(category="conditioning")
+def LimitConditioning(
+    conditioning: Conditioning,
+    strength: Annotated[float, Field(gt=0, le=10, description="Weight against others that are combined.")] = 1.0,
+    start: Fraction = 0.0,
+    end: Fraction = 1.0,
+) -> Conditioning:
+    """Give a conditioning a strength, and let it act only from `start` to `end` of the schedule."""
+    if end <= start:
+        raise ValueError(f"end ({end}) must be above start ({start})")
+    return Conditioning(
+        tuple(
+            Condition(c.embedding, c.mask, c.pooled, c.label, c.strength * strength, c.region, start, end)
+            for c in conditioning.conditions
+        )
+    )
+
+
+@node(category="latent", on_device=True)
+def VAEEncode(context: Context, vae: VAE, image: Image) -> Latent:
+    """Turn pictures into latents; transparency is laid on white. Sides are cut to fit the VAE."""
+    height, width = (side // vae.downscale * vae.downscale for side in image.tensor.shape[2:])
+    if not height or not width:
+        raise ValueError(f"the picture is smaller than {vae.downscale} pixels; make it larger")
+    rgb = on_white(image.tensor)[..., :height, :width]
+    return Latent(context.open(vae.checkpoint).vae.encode(rgb.to(context.device)).cpu())
+
+
+@node(category="latent", on_device=True)
+def VAEDecode(context: Context, vae: VAE, latent: Latent) -> Image:
+    """Turn latents into pictures."""
+    decoded = context.open(vae.checkpoint).vae.decode(latent.tensor.float().to(context.device))
+    return Image(decoded.float().clamp(0, 1).cpu().contiguous())
