@@ -142,6 +142,8 @@ class _Run:
         self.values: dict[str, Outputs] = {}
         self.done: set[str] = set()
         self.stale: set[str] = set()  # results that the cache promised and could not give
+        self.fresh: set[str] = set()  # keys that this run computed
+        self.released: set[str] = set()  # nodes that no longer count as readers of their inputs
         self.readers = Counter(
             link.node for step in plan.steps.values() for links in step.links.values() for link in links
         )
@@ -178,8 +180,10 @@ class _Run:
         while True:
             try:
                 for name in self._missing(targets):
-                    if name not in self.done:
-                        self._run(self.steps[name])
+                    step = self.steps[name]
+                    # An equal node may have run since, or a lazy input have asked for this one.
+                    if name not in self.done and not (step.key in self.fresh and self._available(name)):
+                        self._run(step)
                 return
             except _Stale:
                 continue
@@ -194,6 +198,7 @@ class _Run:
                 continue
             missing.add(name)
             step = self.steps[name]
+            self._reclaim(step)
             for entry, links in step.links.items():
                 if entry not in step.shape.lazy:
                     pending.extend(
@@ -280,6 +285,7 @@ class _Run:
     def _finish(self, step: Step, outputs: Outputs, seconds: float, written: list[Path]) -> None:
         effect = step.shape.type.effect
         self.done.add(step.id)
+        self.fresh.add(step.key)
         self.result.ran.append(step.id)
         self.result.files.extend(written)
         if effect == "none":
@@ -294,11 +300,20 @@ class _Run:
 
     def _release(self, step: Step) -> None:
         """Drop the values that only this node still needed."""
+        if step.id in self.released:
+            return
+        self.released.add(step.id)
         for links in step.links.values():
             for link in links:
                 self.readers[link.node] -= 1
-                if self.readers[link.node] <= 0:
+                if not self.readers[link.node]:
                     self.values.pop(link.node, None)
+
+    def _reclaim(self, step: Step) -> None:
+        """Count a node as a reader of its inputs again: it was thought done and must run after all."""
+        if step.id in self.released:
+            self.released.discard(step.id)
+            self.readers.update(link.node for links in step.links.values() for link in links)
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         arguments = dict(step.values)

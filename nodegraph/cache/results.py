@@ -17,7 +17,7 @@ class ResultCache:
     """
 
     def __init__(self, memory: MemoryTier | None = None) -> None:
-        self.memory = memory or MemoryTier()
+        self.memory = MemoryTier() if memory is None else memory
         self._written: dict[tuple[str, Path], tuple[_Stamp, ...]] = {}
 
     def __contains__(self, key: str) -> bool:

@@ -1,0 +1,66 @@
+"""Fixtures for all tests. Nothing here stands in for the real thing."""
+
+from __future__ import annotations
+
+import os
+
+# Read when torch is first imported: tests share few cores with whatever else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nodegraph.engine import Engine
+from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.registry import Registry
+
+ROOT = Path(__file__).parent.parent
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """The built-in nodes, imported once."""
+    return Registry.load(entry_points=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A user's folders, empty."""
+    return Home(tmp_path / "home", tmp_path / "home" / "cache")
+
+
+@pytest.fixture
+def files(home: Home, tmp_path: Path) -> Files:
+    """Files that are read from and written to the test's own folder."""
+    return home.files(output=tmp_path / "out", inputs=[tmp_path])
+
+
+@pytest.fixture
+def engine(home: Home, files: Files, registry: Registry) -> Engine:
+    """An engine on the CPU with an empty cache."""
+    return Engine(home=home, registry=registry, files=files, device="cpu")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Runs `nodegraph ...` as a process of its own, in the test's folder, with a home of its own."""
+
+    def call(*arguments: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "nodegraph", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=tmp_path,
+            env={**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home"), **environment},
+            check=False,
+        )
+
+    return call

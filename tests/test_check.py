@@ -1,0 +1,141 @@
+"""Every problem at once, each with node, input, what is wrong and what would be right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from simple_nodes import simple_registry
+
+from nodegraph.catalog import Catalog, ImportProblem
+from nodegraph.check import check
+from nodegraph.errors import CheckError
+from nodegraph.files import Files
+from nodegraph.workflow import Workflow
+
+CATALOG = simple_registry().catalog
+
+
+def problems(nodes: dict[str, Any], files: Files | None = None, catalog: Catalog = CATALOG) -> list[str]:
+    document = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    return [str(problem) for problem in check(document, catalog, files).problems]
+
+
+def link(node: str, output: str = "value") -> dict[str, str]:
+    return {"node": node, "output": output}
+
+
+NUMBER = {"type": "Number", "values": {"value": 3}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ({"a": {"type": "Nomber"}}, "a: no node type is called 'Nomber'. Did you mean 'Number'?"),
+        ({"a": {"type": "Xyz"}}, "a: no node type is called 'Xyz'. Install the plugin"),
+        ({"a": {"type": "Number", "values": {"valve": 3}}}, "a.valve: Number has no such input; it has 'value'. Did"),
+        ({"a": {"type": "Number", "values": {"value": 101}}}, "a.value: 101 is too large; give at most 100"),
+        ({"a": {"type": "Number", "values": {"value": "3"}}}, "a.value: '3' does not fit; give a whole number"),
+        ({"a": {"type": "Half", "values": {"value": 1, "mode": "exakt"}}}, "Did you mean 'exact'?"),
+        ({"a": {"type": "Half"}}, "a.value: has no value; give a float or link one"),
+        ({"a": {"type": "Unpack"}}, "a.box: is not connected; link a Box to it"),
+        ({"a": {"type": "Unpack", "values": {"box": 3}}}, "a.box: takes a link to a Box, not a value"),
+        ({"n": NUMBER, "a": {"type": "Unpack", "links": {"box": link("n")}}}, "a.box: needs a Box, but n.value gives an int"),
+        ({"number": NUMBER, "a": {"type": "Plus", "links": {"a": link("numbr")}}}, "there is no node 'numbr'. Did you mean 'number'?"),
+        ({"num": NUMBER, "a": {"type": "Plus", "links": {"a": link("num", "valu")}}}, "has no output 'valu'; it has 'value'. Did"),
+        ({"n": NUMBER, "a": {"type": "Plus", "links": {"a": [link("n"), link("n")]}}}, "a.a: takes one link, 2 are given"),
+        ({"n": NUMBER, "a": {"type": "Plus", "values": {"a": 1}, "links": {"a": link("n")}}}, "both a value and a link"),
+        ({"a": {"type": "Plus", "links": {"a": link("a")}}}, "wait for each other: a -> a"),
+        ({}, "workflow: the workflow has no nodes"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_problem(nodes: dict[str, Any], expected: str) -> None:
+    found = problems(nodes)
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_problems_come_at_once_and_make_one_message() -> None:
+    document = Workflow.from_data(
+        {
+            "format": "nodegraph",
+            "version": 1,
+            "nodes": {
+                "a": {"type": "Number", "values": {"value": -1, "x": 0}},
+                "b": {"type": "Plus"},
+                "c": {"type": "Nope"},
+                "d": {"type": "Unpack", "links": {"box": link("a")}},
+            },
+        }
+    )
+    with pytest.raises(CheckError) as refusal:
+        check(document, CATALOG).raise_problems()
+    assert {problem.where for problem in refusal.value.problems} == {"a.value", "a.x", "b.a", "c", "d.box"}
+    assert str(refusal.value).startswith("The workflow has 5 problems:")
+
+
+def test_what_fits_is_accepted() -> None:
+    assert not problems(
+        {
+            "n": NUMBER,
+            "half": {"type": "Half", "links": {"value": link("n")}},  # an int is a float
+            "box": {"type": "Pack", "links": {"value": link("n")}},
+            "out": {"type": "Unpack", "links": {"box": link("box", "small_box")}},  # a subclass is its base
+            "sum": {"type": "Sum", "links": {"numbers": [link("n"), link("out")]}},
+            "literal": {"type": "Sum", "values": {"numbers": [1, 2]}},
+        }
+    )
+
+
+def test_a_float_is_no_int() -> None:
+    found = problems(
+        {
+            "h": {"type": "Half", "values": {"value": 1}},
+            "a": {"type": "Plus", "links": {"a": link("h")}},
+        }
+    )
+    assert found == ["a.a: needs an int, but h.value gives a float"]
+
+
+def test_variables_carry_their_type_through() -> None:
+    def graph(then: dict[str, str], target: str, entry: str) -> list[str]:
+        return problems(
+            {
+                "n": NUMBER,
+                "p": {"type": "Pack", "links": {"value": link("n")}},
+                "if": {
+                    "type": "Choose",
+                    "values": {"condition": True},
+                    "links": {"then": then, "otherwise": link("n")},
+                },
+                "end": {"type": target, "links": {entry: link("if")}},
+            }
+        )
+
+    assert not graph(link("n"), "Plus", "a")
+    assert "needs a Box, but if.value gives an int" in graph(link("n"), "Unpack", "box")[0]
+    assert "both must be the same" in graph(link("p", "small_box"), "Plus", "a")[0]
+
+
+def test_a_missing_type_hints_at_broken_plugins() -> None:
+    broken = Catalog(nodes=CATALOG.nodes, problems=(ImportProblem(origin="shiny.py", message="boom"),))
+    assert "shiny.py" in problems({"a": {"type": "Zzz"}}, catalog=broken)[0]
+
+
+def test_files_are_looked_up(files: Files) -> None:
+    nodes = {"a": {"type": "Read", "values": {"image": "aple.png"}}}
+    root = files.roots["images"][0]
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "apple.png").write_bytes(b"x")
+    found = problems(nodes, files)
+    assert "no 'aple.png'" in found[0]
+    assert "Did you mean 'apple.png'?" in found[0]
+    assert not problems({"a": {"type": "Read", "values": {"image": "apple.png"}}}, files)
+    for name in ("../secret", "/etc/passwd", "a\\b", "C:x", "a/../../b"):
+        assert "not a relative name" in problems({"a": {"type": "Read", "values": {"image": name}}}, files)[0]
+
+
+def test_a_chain_is_checked_in_topological_order_whatever_the_order_of_the_document() -> None:
+    nodes: dict[str, Any] = {f"n{i}": {"type": "Plus", "links": {"a": link(f"n{i + 1}")}} for i in range(50)}
+    nodes["n50"] = NUMBER
+    document = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    assert list(check(document, CATALOG).nodes) == [f"n{i}" for i in range(50, -1, -1)]
