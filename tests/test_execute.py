@@ -138,7 +138,11 @@ def test_a_branch_that_fails_hurts_only_who_takes_it(run: Runner) -> None:
 
 def test_nested_choices(run: Runner) -> None:
     nodes = choice(True)
-    nodes["outer"] = {"type": "Choose", "values": {"condition": False, "then": 7}, "links": {"otherwise": link("if")}}
+    nodes["outer"] = {
+        "type": "Choose",
+        "values": {"condition": False, "then": 7},
+        "links": {"otherwise": link("if")},
+    }
     assert run(nodes)["outer"] == {"value": 1}
 
 

@@ -44,7 +44,10 @@ def test_values_links_and_types_all_count() -> None:
         {**base, "n": {"type": "Number", "values": {"value": 1}}},
         {**base, "p": {"type": "Plus", "values": {"b": 2}, "links": {"a": link("n")}}},
         {**base, "p": {"type": "Plus", "values": {"a": 0}}},
-        {"n": {"type": "Split", "values": {"value": 0}}, "p": {"type": "Plus", "links": {"a": link("n", "first")}}},
+        {
+            "n": {"type": "Split", "values": {"value": 0}},
+            "p": {"type": "Plus", "links": {"a": link("n", "first")}},
+        },
     ]
     keys = [key(nodes, "p") for nodes in variants]
     assert len(set(keys)) == len(variants)

@@ -1,0 +1,87 @@
+"""Guidance against the one case that has a closed form, and its exact edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from nodegraph.diffusion.analytic import Gaussian
+from nodegraph.diffusion.guidance import guided, rescaled
+from nodegraph.diffusion.samplers import SAMPLERS
+from nodegraph.diffusion.values import Condition, Conditioning
+
+POSITIVE, NEGATIVE = Conditioning((Condition(label=1),)), Conditioning((Condition(label=0),))
+DATA = Gaussian(mean=0.7, variance=0.25, label_shift=1.0)  # 0.7 without the condition, 1.7 with it
+X = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10
+
+
+class Counting:
+    """The exact conditional denoiser, counting evaluations."""
+
+    def __init__(self) -> None:
+        self.calls: list[int | None] = []
+
+    def __call__(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        self.calls += [condition.label for condition in conditions]
+        return [DATA.denoise(x, sigma, condition.label) for condition in conditions]
+
+
+def test_guided_flow_of_equal_variances_is_exact() -> None:
+    """The guided flow is the flow of N(mu + w (m_c - mu), V): for w = 3 its mean is 3.7."""
+    sigmas = (torch.linspace(10 ** (1 / 7), 0.02 ** (1 / 7), 400, dtype=torch.float64) ** 7).tolist()
+    denoise = guided(Counting(), POSITIVE, NEGATIVE, 3.0, sigmas)
+    for step in SAMPLERS["heun"](denoise, X, sigmas, torch.randn_like):
+        pass
+    exact = Gaussian(mean=3.7, variance=0.25).transport(X, sigmas[0], sigmas[-1])
+    assert float((step.x - exact).abs().max()) < 1e-4
+
+
+def test_scale_one_is_the_condition_and_evaluates_nothing_else() -> None:
+    predict = Counting()
+    found = guided(predict, POSITIVE, NEGATIVE, 1.0, [5.0, 0.0])(X, 5.0)
+    assert torch.equal(found, DATA.denoise(X, 5.0, 1))
+    assert predict.calls == [1]
+
+
+def test_scale_zero_is_the_negative_bit_for_bit() -> None:
+    predict = Counting()
+    assert torch.equal(guided(predict, POSITIVE, NEGATIVE, 0.0, [5.0, 0.0])(X, 5.0), DATA.denoise(X, 5.0, 0))
+    assert predict.calls == [0]
+
+
+def test_without_a_negative_there_is_no_guidance() -> None:
+    predict = Counting()
+    assert torch.equal(guided(predict, POSITIVE, None, 7.0, [5.0, 0.0])(X, 5.0), DATA.denoise(X, 5.0, 1))
+    assert predict.calls == [1]
+
+
+def test_rescale_matches_spreads() -> None:
+    estimate, reference = X * 3 + 1, X
+    full = rescaled(estimate, reference, 1.0)
+    assert torch.allclose(full.std(1), reference.std(1), atol=1e-12)
+    assert torch.equal(rescaled(estimate, reference, 0.0), estimate)
+
+
+def test_regions_and_strengths_average() -> None:
+    left = torch.zeros(1, 1, 4)
+    left[..., :2] = 1
+    both = Conditioning((Condition(label=0, region=left), Condition(label=4, region=1 - left)))
+    x = torch.zeros(1, 1, 4)
+    found = guided(Counting(), both, None, 1.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([0.7, 0.7, 4.7, 4.7])
+    weighted = Conditioning((Condition(label=0, strength=3.0), Condition(label=4, strength=1.0)))
+    found = guided(Counting(), weighted, None, 1.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([1.7] * 4)
+
+
+def test_conditions_act_for_their_share_of_the_schedule() -> None:
+    sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
+    switched = Conditioning((Condition(label=0, end=0.5), Condition(label=4, start=0.5)))
+    predict = Counting()
+    denoise = guided(predict, switched, None, 1.0, sigmas)
+    for sigma in sigmas[:-1]:
+        denoise(X, sigma)
+    assert predict.calls == [0, 0, 4, 4]

@@ -1,0 +1,299 @@
+"""Samplers against closed forms: orders of convergence, exact variances, identities, every shape and dtype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from nodegraph.diffusion.analytic import Gaussian, Mixture
+from nodegraph.diffusion.noise import NoiseSource
+from nodegraph.diffusion.samplers import ETA, SAMPLERS, sampler
+from nodegraph.diffusion.stepping import Step, ancestral_split, pairs
+
+DATA = Gaussian(mean=0.7, variance=0.25)
+DETERMINISTIC = {"euler", "heun", "dpm_2", "ddim", "dpmpp_2m", "lms", "deis", "unipc", "heun_flow"}
+
+
+def karras(steps: int, high: float, low: float, rho: float = 7.0) -> list[float]:
+    ends = high ** (1 / rho), low ** (1 / rho)
+    found: list[float] = ((ends[0] + np.linspace(0, 1, steps) * (ends[1] - ends[0])) ** rho).tolist()
+    return found
+
+
+def silent(x: Tensor) -> Tensor:
+    raise AssertionError("a deterministic sampler asked for noise")
+
+
+def last(steps: Any) -> Step:
+    step: Step | None = None
+    for step in steps:  # noqa: B007
+        pass
+    assert step is not None
+    return step
+
+
+def rms_error(name: str, steps: int, **options: Any) -> float:
+    sigmas = karras(steps + 1, 10, 0.02)
+    start = torch.randn(256, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10 + 0.7
+    end = last(SAMPLERS[name](DATA.denoise, start, sigmas, silent, **options)).x
+    return float((end - DATA.transport(start, sigmas[0], sigmas[-1])).square().mean().sqrt())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "order", "tolerance"),
+    [
+        ("euler", {}, 1.0, 0.05),
+        ("ddim", {}, 1.0, 0.05),
+        ("heun", {}, 2.0, 0.1),
+        ("heun_flow", {}, 2.0, 0.1),
+        ("dpm_2", {}, 2.0, 0.1),
+        ("dpm_2_ancestral", {"eta": 0.0}, 2.0, 0.1),
+        ("dpmpp_2m", {}, 2.0, 0.1),
+        ("dpmpp_2m_sde", {"eta": 0.0}, 2.0, 0.1),
+        ("dpmpp_2s_ancestral", {"eta": 0.0}, 2.0, 0.1),
+        ("dpmpp_sde", {"eta": 0.0}, 2.0, 0.1),
+        ("dpmpp_3m_sde", {"eta": 0.0}, 2.0, 0.2),
+        ("unipc", {"order": 1}, 2.0, 0.1),
+        ("unipc", {"order": 2}, 3.0, 0.15),
+        ("lms", {"order": 2}, 2.0, 0.15),
+    ],
+)
+def test_order_of_convergence(name: str, options: dict[str, Any], order: float, tolerance: float) -> None:
+    coarse, fine = rms_error(name, 160, **options), rms_error(name, 320, **options)
+    assert math.log2(coarse / fine) == pytest.approx(order, abs=tolerance)
+
+
+@pytest.mark.parametrize(("name", "least"), [("lms", 3.0), ("deis", 2.9)])
+def test_high_orders(name: str, least: float) -> None:
+    assert math.log2(rms_error(name, 40) / rms_error(name, 80)) >= least
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error"),
+    [
+        ("euler", {}, 7.40e-2),
+        ("heun", {}, 2.51e-2),
+        ("dpm_2", {}, 1.44e-2),
+        ("dpmpp_2m", {}, 2.37e-2),
+        ("dpmpp_sde", {"eta": 0.0}, 1.14e-2),
+        ("dpmpp_3m_sde", {"eta": 0.0}, 7.28e-3),
+        ("lms", {}, 2.06e-2),
+    ],
+)
+def test_errors_at_ten_steps_are_the_known_ones(name: str, options: dict[str, Any], error: float) -> None:
+    """The constants, not only the slopes; 256 random starts leave about 2%."""
+    assert rms_error(name, 10, **options) == pytest.approx(error, rel=0.02)
+
+
+def exact_moments(name: str, steps: int, **options: Any) -> tuple[float, float]:
+    """Mean and variance of the output, exactly: every step is linear, so unit noises are fed one at a time."""
+    sigmas = [*karras(steps, 14.6146, 0.02917), 0.0]
+
+    def output(start: float, unit: int | None) -> tuple[float, int]:
+        count = 0
+
+        def noise(x: Tensor) -> Tensor:
+            nonlocal count
+            count += 1
+            return torch.full_like(x, float(count - 1 == unit))
+
+        x = torch.full((1, 1), start, dtype=torch.float64)
+        return float(last(SAMPLERS[name](DATA.denoise, x, sigmas, noise, **options)).x), count
+
+    mean, draws = output(0.0, None)
+    parts = [output(sigmas[0], None)[0] - mean, *(output(0.0, unit)[0] - mean for unit in range(draws))]
+    return mean, sum(part**2 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "variances"),
+    [
+        ("euler_ancestral", {}, (0.1273, 0.1761, 0.2089, 0.2280, 0.2383)),
+        ("dpm_2_ancestral", {}, (0.3500, 0.2687, 0.2536, 0.2502, 0.2494)),
+        ("dpmpp_2s_ancestral", {}, (0.2012, 0.2347, 0.2453, 0.2482, 0.2489)),
+        ("dpmpp_sde", {}, (0.1525, 0.1878, 0.2130, 0.2292, 0.2386)),
+        ("dpmpp_2m_sde", {}, (0.2912, 0.2675, 0.2535, 0.2502, 0.2494)),
+        ("dpmpp_2m_sde", {"heun": True}, (0.3887, 0.2872, 0.2571, 0.2510, 0.2496)),
+        ("dpmpp_3m_sde", {}, (0.4599, 0.2589, 0.2512, 0.2497, 0.2493)),
+    ],
+)
+def test_stochastic_variances_to_four_digits(name: str, options: dict[str, Any], variances: tuple[float, ...]) -> None:
+    for steps, variance in zip((10, 20, 40, 80, 160), variances, strict=True):
+        mean, found = exact_moments(name, steps, **options)
+        assert found == pytest.approx(variance, abs=1e-4)
+        assert 0.69 < mean < 0.705
+    assert abs(found - 0.24915) <= 0.012
+
+
+def run(name: str, denoise: Callable[[Tensor, float], Tensor], seed: int = 0, **options: Any) -> Tensor:
+    x = torch.randn(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 10
+    sigmas = [*karras(12, 10, 0.03), 0.0]
+    return last(SAMPLERS[name](denoise, x, sigmas, NoiseSource(seed, 3), **options)).x
+
+
+TWO_MODES = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0] * 8, [1.0] * 8]), torch.tensor([0.04, 0.09]))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (("ddim", {}), ("euler", {})),
+        (("ddpm", {}), ("ddim", {"eta": 1.0})),
+        (("euler_ancestral", {}), ("ddim", {"eta": 1.0})),
+        (("euler_ancestral", {"eta": 0.0}), ("euler", {})),
+        (("dpmpp_2m_sde", {"eta": 0.0}), ("dpmpp_2m", {})),
+        (("dpmpp_sde", {"eta": 0.0}), ("dpmpp_2s_ancestral", {"eta": 0.0})),
+    ],
+)
+def test_identities(a: tuple[str, dict[str, Any]], b: tuple[str, dict[str, Any]]) -> None:
+    first, second = run(a[0], TWO_MODES.denoise, **a[1]), run(b[0], TWO_MODES.denoise, **b[1])
+    assert torch.allclose(first, second, rtol=0, atol=1e-12)
+
+
+def test_ddim_is_song_et_al_in_their_own_variables() -> None:
+    """Equation 12 of the paper, written with alpha-bar, on scaled samples."""
+    sigmas, eta = karras(6, 10, 0.1), 0.7
+    x = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10
+    noises = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(1)).double()
+    fresh = iter(noises)
+    ours = last(SAMPLERS["ddim"](TWO_MODES_FLAT.denoise, x, sigmas, lambda _: next(fresh), eta=eta)).x
+    scaled = x / math.sqrt(1 + sigmas[0] ** 2)
+    for index, sigma, sigma_next in pairs(sigmas):
+        a, a_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
+        clean = TWO_MODES_FLAT.denoise(scaled / math.sqrt(a), sigma)
+        eps = (scaled - math.sqrt(a) * clean) / math.sqrt(1 - a)
+        spread = eta * math.sqrt((1 - a_next) / (1 - a)) * math.sqrt(1 - a / a_next)
+        scaled = math.sqrt(a_next) * clean + math.sqrt(1 - a_next - spread**2) * eps + spread * noises[index]
+    assert torch.allclose(ours / math.sqrt(1 + sigmas[-1] ** 2), scaled, rtol=0, atol=1e-12)
+
+
+TWO_MODES_FLAT = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.tensor([0.04, 0.09]))
+
+
+def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
+    """Mean and both variances from beta and alpha-bar (equations 7 and 11 of the paper)."""
+    sigma, sigma_next = 2.0, 1.2
+    a, a_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
+    beta = 1 - a / a_next
+    x, clean = torch.tensor([[0.9]], dtype=torch.float64), torch.tensor([[0.4]], dtype=torch.float64)
+    mean = (math.sqrt(a_next) * beta * clean + math.sqrt(1 - beta) * (1 - a_next) * x * math.sqrt(a)) / (1 - a)
+    for variance, expected in (("fixed_small", beta * (1 - a_next) / (1 - a)), ("fixed_large", beta)):
+        def step(unit: float, variance: str = variance) -> float:
+            steps = SAMPLERS["ddpm"](lambda *_: clean, x, [sigma, sigma_next], lambda y: unit + 0 * y, variance=variance)
+            return float(last(steps).x) * math.sqrt(a_next)
+
+        assert step(0) == pytest.approx(float(mean), abs=1e-12)
+        assert (step(1) - step(0)) ** 2 == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_lcm_keeps_mean_and_variance_with_an_exact_consistency_function(steps: int) -> None:
+    deviation = math.sqrt(DATA.variance)
+
+    def consistent(x: Tensor, sigma: float) -> Tensor:
+        return DATA.mean + (x - DATA.mean) * deviation / math.sqrt(DATA.variance + sigma**2)
+
+    sigmas = [*karras(steps, 80.0, 0.5)[:steps], 0.0]
+    def output(unit: int) -> float:
+        count = iter(range(100))
+        x = torch.full((1, 1), sigmas[0] if unit == 0 else 0.0, dtype=torch.float64)
+        return float(last(SAMPLERS["lcm"](consistent, x, sigmas, lambda y: torch.full_like(y, float(next(count) + 1 == unit)))).x)
+
+    base = output(-1)
+    variance = sum((output(unit) - base) ** 2 for unit in range(steps))
+    assert variance == pytest.approx(0.25, abs=1e-3)
+    assert base == pytest.approx(0.7, abs=0.01)
+
+
+def test_euler_in_flow_time_is_euler() -> None:
+    sigmas = [9.0, 4.0, 1.0, 0.25, 0.0]
+    x = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 9
+    ours = last(SAMPLERS["euler"](TWO_MODES_FLAT.denoise, x, sigmas, silent)).x
+    flow = x / (1 + sigmas[0])
+    for _, sigma, sigma_next in pairs(sigmas):
+        time, time_next = sigma / (1 + sigma), sigma_next / (1 + sigma_next)
+        velocity = (flow - TWO_MODES_FLAT.denoise(flow * (1 + sigma), sigma)) / time
+        flow = flow + (time_next - time) * velocity
+    assert torch.allclose(ours, flow, rtol=0, atol=1e-12)
+
+
+def test_a_two_mode_mixture_against_a_reference_solver() -> None:
+    mixture = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0], [1.0]]), torch.tensor([0.04, 0.09]))
+    start = torch.linspace(-20, 20, 41, dtype=torch.float64)[:, None]
+
+    def slope(sigma: float, x: Any) -> Any:
+        return ((torch.from_numpy(x)[:, None] - mixture.denoise(torch.from_numpy(x)[:, None], sigma)) / sigma)[:, 0].numpy()
+
+    exact = solve_ivp(slope, (10.0, 0.02), start[:, 0].numpy(), method="DOP853", rtol=1e-10, atol=1e-10).y[:, -1]
+    for name, ceiling in (("heun", 2e-3), ("dpmpp_2m", 3e-3), ("euler", 4e-2), ("unipc", 2e-3), ("deis", 2e-3)):
+        end = last(SAMPLERS[name](mixture.denoise, start, karras(321, 10, 0.02), silent)).x
+        assert np.sqrt(np.mean((end[:, 0].numpy() - exact) ** 2)) < ceiling, name
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(1, 3, 5), (5, 2, 4, 4), (1, 2, 3, 4, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_shape_dtype_and_length(name: str, steps: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    sigmas = [*karras(steps, 10, 0.03)[:steps], 0.0]
+    start = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0)) * 10
+    kept = start.clone()
+    found = list(SAMPLERS[name](DATA.denoise, start, sigmas, NoiseSource(0, shape[0])))
+    assert [step.index for step in found] == list(range(steps))
+    assert [(step.sigma, step.sigma_next) for step in found] == list(zip(sigmas[:-1], sigmas[1:], strict=True))
+    end = found[-1].x
+    assert (end.shape, end.dtype) == (start.shape, dtype)
+    assert torch.isfinite(end).all()
+    assert torch.equal(start, kept)  # inputs are never changed in place
+    assert found[-1].denoised.shape == start.shape
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_image_i_of_a_batch_is_the_single_image_of_seed_plus_i(name: str) -> None:
+    sigmas = [*karras(7, 10, 0.03), 0.0]
+
+    def picture(seed: int, batch: int) -> Tensor:
+        source = NoiseSource(seed, batch)
+        start = source(torch.zeros(batch, 2, 4, 4)) * sigmas[0]
+        return last(SAMPLERS[name](DATA.denoise, start, sigmas, source)).x
+
+    batch = picture(40, 3)
+    for item in range(3):
+        assert torch.allclose(batch[item], picture(40 + item, 1)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(DETERMINISTIC))
+def test_deterministic_samplers_ask_for_no_noise(name: str) -> None:
+    last(SAMPLERS[name](DATA.denoise, torch.ones(1, 2), [5.0, 1.0, 0.0], silent))
+
+
+@pytest.mark.parametrize("name", sorted(ETA))
+def test_eta_zero_asks_for_no_noise(name: str) -> None:
+    last(SAMPLERS[name](DATA.denoise, torch.ones(1, 2), [5.0, 1.0, 0.0], silent, eta=0.0))
+
+
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_churn_adds_noise_that_is_taken_out_again(name: str) -> None:
+    quiet, loud = run(name, DATA.denoise), run(name, DATA.denoise, churn=5.0)
+    assert not torch.allclose(quiet, loud)
+    assert abs(float(loud.mean()) - 0.7) < 0.3
+
+
+def test_the_ancestral_split_adds_up() -> None:
+    for eta in (0.0, 0.3, 1.0, 5.0):
+        down, up = ancestral_split(3.0, 2.0, eta)
+        assert down**2 + up**2 == pytest.approx(4.0)
+    assert ancestral_split(3.0, 2.0, 0.0) == (2.0, 0.0)
+    assert ancestral_split(3.0, 0.0, 1.0) == (0.0, 0.0)
+
+
+def test_an_unknown_sampler_is_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"Did you mean 'euler'\?"):
+        sampler("eulre")

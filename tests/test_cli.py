@@ -1,0 +1,208 @@
+"""The command line as its users have it: a process, its output, its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from nodegraph.pictures import decode, encode_png
+from nodegraph.workflow import PNG_CHUNK, Workflow
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+PLUGIN = '''
+from nodegraph import Context, node
+
+@node(category="mine")
+def Nap(context: Context, steps: int = 1000) -> int:
+    """Wait, step by step."""
+    import time
+    for _ in context.track(range(steps)):
+        time.sleep(0.05)
+    return steps
+
+@node(category="mine")
+def Break() -> int:
+    """Raise."""
+    raise KeyError("deep inside")
+'''
+
+
+def document(**nodes: Any) -> str:
+    return json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes})
+
+
+def picture_workflow(value: float = 0.5) -> str:
+    """A picture without any model."""
+    return document(
+        mask={"type": "MaskFromShape", "values": {"width": 32, "height": 24, "size_x": value}},
+        image={"type": "MaskToImage", "links": {"mask": {"node": "mask", "output": "mask"}}},
+        save={"type": "SaveImage", "values": {"name": "shape"}, "links": {"image": {"node": "image", "output": "image"}}},
+    )  # fmt: skip
+
+
+def test_run_writes_a_picture_and_prints_its_path(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    done = shell("run", "w.json", "--output", "pictures", "--set", "mask.size_x=0.25")
+    assert (done.returncode, done.stdout) == (0, f"pictures{os.sep}shape-0001.png\n"), done.stderr
+    assert "save: finished" in done.stderr
+    path = tmp_path / "pictures" / "shape-0001.png"
+    assert decode(path.read_bytes())[:, 12].mean() == 0.25
+    carried = Workflow.load(path)
+    assert carried.nodes["mask"].values["size_x"] == 0.25
+    again = shell("run", path, "--output", "again")
+    assert again.returncode == 0
+    assert (
+        decode((tmp_path / "again" / "shape-0001.png").read_bytes()).tolist() == decode(path.read_bytes()).tolist()
+    )
+
+
+def test_events_are_json_lines(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    done = shell("run", "w.json", "--events")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[0] == {"event": "started", "total": 3}
+    assert [entry["node"] for entry in told if entry["event"] == "started" and "node" in entry] == [
+        "mask",
+        "image",
+        "save",
+    ]
+    assert told[-1]["event"] == "finished"
+    assert "node" not in told[-1]
+    assert [Path(path).name for path in told[-1]["files"]] == ["shape-0001.png"]
+
+
+CYCLE = document(
+    a={"type": "Not", "links": {"value": {"node": "b", "output": "value"}}},
+    b={"type": "Not", "links": {"value": {"node": "a", "output": "value"}}},
+)
+BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
+    "cycle": (CYCLE, ["wait for each other"]),
+    "missing link": (document(a={"type": "Not", "links": {"value": {"node": "x", "output": "value"}}}), ["a.value", "no node 'x'"]),
+    "wrong type": (document(n={"type": "Number"}, a={"type": "Not", "links": {"value": {"node": "n", "output": "value"}}}), ["a.value", "needs a bool", "float"]),
+    "unknown type": (document(a={"type": "Samplr"}), ["a:", "Did you mean 'Sampler'?"]),
+    "out of range": (document(a={"type": "Seed", "values": {"value": -1}}), ["a.value", "at least 0"]),
+    "brackets": ("[" * 3_000_000, ["nested too deeply"]),
+    "duplicate ids": ('{"format": "nodegraph", "version": 1, "nodes": {"a": {"type": "Number"}, "a": {"type": "Number"}}}', ["given twice"]),
+    "truncated png": (encode_png(torch.rand(3, 64, 64), {PNG_CHUNK: "{}"})[:700], ["damaged"]),
+    "no such picture": (document(a={"type": "LoadImage", "values": {"image": "gone.png"}}), ["a.image", "gone.png"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_cannot_run_is_refused_with_words(shell: Shell, tmp_path: Path, command: str, name: str) -> None:
+    content, words = BROKEN[name]
+    path = tmp_path / "broken"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = shell(command, path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there(shell: Shell) -> None:
+    done = shell("run", "nowhere.json")
+    assert (done.returncode, "cannot read nowhere.json" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("mask", "node.input=value"), ("mask.size_x=wide", "'wide' is not float"), ("mosk.size_x=1", "Did you mean 'mask'?")],
+)  # fmt: skip
+def test_a_setting_that_makes_no_sense(shell: Shell, tmp_path: Path, setting: str, words: str) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    done = shell("run", "w.json", "--set", setting)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_check_is_quick_and_imports_no_torch(tmp_path: Path, shell: Shell) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    assert shell("check", "w.json").returncode == 0  # writes the catalog
+    code = (
+        "import sys\nfrom nodegraph.cli import app\n"
+        "try:\n    app(['check', 'w.json'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'torch', 'networkx', 'nodegraph.nodes.images'} & set(sys.modules), 'imported too much'"
+    )
+    environment = {**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_import_nodegraph_imports_no_torch() -> None:
+    code = "import sys, nodegraph; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_failing_node_ends_with_status_1(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(PLUGIN)
+    (tmp_path / "w.json").write_text(document(b={"type": "Break"}))
+    done = shell("run", "w.json", "--plugins", "plugins")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "b (Break): KeyError: 'deep inside'"
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_cancels_cleanly(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(PLUGIN)
+    (tmp_path / "w.json").write_text(document(b={"type": "Nap"}))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "nodegraph", "run", "w.json", "--plugins", "plugins", "--events"],
+        cwd=tmp_path,
+        env={**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    for line in child.stdout:
+        if json.loads(line)["event"] == "progress":
+            break
+    child.send_signal(signal.SIGINT)
+    rest, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert json.loads(rest.splitlines()[-1]) == {"event": "cancelled"}
+    assert "Traceback" not in errors
+
+
+def test_nodes_lists_types_and_broken_plugins(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "broken.py").write_text("import nothing_like_it")
+    done = shell("nodes", "--plugins", "plugins")
+    assert "Sampler" in done.stdout
+    assert "nothing_like_it" in done.stderr
+    listed = json.loads(shell("nodes", "--json").stdout)
+    assert listed["nodes"]["Sampler"]["category"] == "sampling"
+
+
+def test_a_new_plugin_works_and_passes_its_own_test(shell: Shell, tmp_path: Path) -> None:
+    assert shell("plugin", "new", "sunny_nodes").stdout == "sunny_nodes\n"
+    folder = tmp_path / "sunny_nodes"
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in own.stdout, own.stdout
+    assert "SunnyNodesPosterize" in shell("nodes", "--plugins", folder).stdout
+    again = shell("plugin", "new", "sunny_nodes")
+    assert (again.returncode, "exists" in again.stderr) == (2, True)
+    assert shell("plugin", "new", "../bad").returncode == 2

@@ -1,0 +1,118 @@
+"""Names stay in their folders, content makes digests, output never collides and is never half there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from nodegraph.errors import FileRefused
+from nodegraph.files import Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    (root / "a.png").write_bytes(b"a")
+    (root / "sub" / "b.png").write_bytes(b"b")
+    (root / ".hidden").write_bytes(b"h")
+    (tmp_path / "secret").write_bytes(b"s")
+    (root / "escape").symlink_to(tmp_path / "secret")
+    return Files({"images": [root]}, builtin={"images": {"shipped": root / "a.png"}}, output=tmp_path / "out")
+
+
+def test_names_find_files_inside_their_folder(files: Files) -> None:
+    root = files.roots["images"][0]
+    assert files.find("images", "a.png") == root / "a.png"
+    assert files.find("images", "sub/b.png") == root / "sub" / "b.png"
+    assert files.find("images", "shipped") == root / "a.png"
+    assert files.find("images", "analytic://x") is None
+    assert files.names("images") == ["shipped", "a.png", "escape", "sub/b.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "../secret",
+        "sub/../../secret",
+        "/etc/passwd",
+        "a\\..\\b",
+        "C:\\x",
+        "C:x",
+        "a\0b",
+        "escape",
+        "..",
+        "file:a",
+    ],
+)
+def test_names_that_leave_their_folder_are_refused(files: Files, name: str) -> None:
+    with pytest.raises(FileRefused):
+        files.find("images", name)
+
+
+def test_a_file_of_the_operator_is_allowed_by_its_path(files: Files, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    with pytest.raises(FileRefused):
+        files.find("images", str(secret))
+    assert Files(files.roots, allowed=[secret]).find("images", str(secret)) == secret
+
+
+def test_a_digest_follows_the_content(files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    first = files.digest(path)
+    assert files.digest(path) == first
+    stat = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the same size and time, other content
+    assert files.digest(path) != first
+    assert files.located(files.digest(path)) == path
+
+
+def test_a_folders_digest_follows_names_and_contents(files: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    first = files.digest(folder)
+    (folder / "a.png").rename(folder / "c.png")
+    second = files.digest(folder)
+    (folder / "c.png").write_bytes(b"changed")
+    assert len({first, second, files.digest(folder)}) == 3
+
+
+def test_output_files_are_numbered_and_never_replaced(files: Files) -> None:
+    paths = [files.write("cat", ".png", bytes([i])) for i in range(3)]
+    assert [path.name for path in paths] == ["cat-0001.png", "cat-0002.png", "cat-0003.png"]
+    assert [path.read_bytes() for path in paths] == [b"\0", b"\1", b"\2"]
+    assert sorted(entry.name for entry in files.output.iterdir()) == [path.name for path in paths]
+
+
+@pytest.mark.parametrize("name", ["../cat", "a/b", "/tmp/cat", "a\0", "C:cat", ""])
+def test_output_names_stay_in_the_folder(files: Files, name: str) -> None:
+    with pytest.raises(FileRefused):
+        files.write(name, ".png", b"x")
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileRefused, match=r"cannot write cat\.png"):
+        Files(output=tmp_path / "file" / "folder").write("cat", ".png", b"x")
+
+
+def _write_many(folder: Path, number: int) -> None:
+    files = Files(output=folder)
+    for i in range(40):
+        files.write("cat", ".txt", f"{number} {i}".encode())
+
+
+def test_processes_at_once_never_overwrite_each_other(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_write_many, args=(tmp_path, number)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    contents = {path.read_text() for path in tmp_path.iterdir()}
+    assert contents == {f"{number} {i}" for number in range(4) for i in range(40)}

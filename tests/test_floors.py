@@ -1,0 +1,103 @@
+"""Who may import whom: the floors of the building, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import nodegraph
+
+# Each module of the engine may import those before it, and those on its own line.
+FLOORS = [
+    {"errors"},
+    {"events", "files", "schema", "fields", "scaffold"},
+    {"context", "pictures"},
+    {"node", "workflow"},
+    {"graph", "catalog"},
+    {"registry", "check", "home", "console"},
+    {"plan", "cache"},
+    {"execute"},
+    {"engine"},
+    {"cli"},
+]
+FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+ENGINE = sorted((ROOT / "nodegraph").glob("*.py")) + sorted((ROOT / "nodegraph" / "cache").glob("*.py"))
+DIFFUSION = sorted((ROOT / "nodegraph" / "diffusion").rglob("*.py"))
+NODES = sorted((ROOT / "nodes").glob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports when it is run, and inside its functions; not for type checkers."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        id(inner)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for inner in ast.walk(block)
+    }
+    for entry in ast.walk(tree):
+        if id(entry) in typing_only:
+            continue
+        if isinstance(entry, ast.Import):
+            found |= {alias.name for alias in entry.names}
+        elif isinstance(entry, ast.ImportFrom) and entry.module and not entry.level:
+            found.add(entry.module)
+            if entry.module == "nodegraph":
+                names = {alias.name for alias in entry.names} - set(nodegraph.__all__)
+                found |= {f"nodegraph.{name}" for name in names}
+    return found
+
+
+def module(path: Path) -> str:
+    relative = path.relative_to(ROOT / "nodegraph")
+    return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_engine_imports_downwards(path: Path) -> None:
+    name = module(path)
+    if name in ("__init__", "__main__"):
+        return
+    for imported in imports(path):
+        if not imported.startswith("nodegraph."):
+            continue
+        other = imported.split(".")[1]
+        # The engine's only ways up: the pool, made when first asked for.
+        if (name, imported) == ("context", "nodegraph.diffusion.pool"):
+            continue
+        # The catalog is written by a child process that imports the nodes.
+        if (name, other) == ("catalog", "registry"):
+            continue
+        assert other in FLOOR, f"{path.name} imports {imported}"
+        assert FLOOR[other] <= FLOOR[name], f"{path.name} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_engine_knows_neither_torch_nor_nodes(path: Path) -> None:
+    allowed = {"torch"} if path.name == "engine.py" else set()  # asks which accelerator there is
+    found = {name.split(".")[0] for name in imports(path)} & {"torch", "diffusers", "transformers"}
+    assert found <= allowed
+    assert "nodegraph.nodes" not in imports(path)
+
+
+@pytest.mark.parametrize("path", DIFFUSION, ids=lambda path: str(path.relative_to(ROOT)))
+def test_diffusion_knows_no_graphs(path: Path) -> None:
+    own = {name for name in imports(path) if name.startswith("nodegraph")}
+    assert all(name.startswith("nodegraph.diffusion") for name in own), own
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nodes_stand_on_the_public_api(path: Path) -> None:
+    allowed = ("nodegraph.diffusion", "nodegraph.fields", "nodegraph.pictures")
+    own = {name for name in imports(path) if name.startswith("nodegraph.")}
+    assert all(name.startswith(allowed) for name in own), own
+
+
+def test_no_file_is_far_larger_than_the_others() -> None:
+    sizes = {path: len(path.read_text("utf-8").splitlines()) for path in (*ENGINE, *DIFFUSION, *NODES)}
+    large = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > 450}
+    assert not large
