@@ -71,7 +71,7 @@ def measure(length: int, repeats: int = 5) -> Row:
         seen.clear()
         started = time.perf_counter()
         checked = check(workflow, catalog, files)
-        execute(plan(checked, files), registry, cache, files=files, listen=seen.append)
+        execute(plan(checked, files), lambda: registry, cache, files=files, listen=seen.append)
         return (time.perf_counter() - started) / length * 1e6
 
     loops, colds, cacheds = [], [], []

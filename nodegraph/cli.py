@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nodegraph import __version__
+from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.errors import CheckError, NodegraphError, Problem, RunError, WorkflowError
 from nodegraph.home import Home
@@ -23,6 +24,8 @@ from nodegraph.workflow import Workflow
 FAILED, REFUSED, CANCELLED = 1, 2, 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cache_app = typer.Typer(no_args_is_help=True, help="The results that are kept on disk.")
+app.add_typer(cache_app, name="cache")
 plugin_app = typer.Typer(no_args_is_help=True, help="Write plugins.")
 app.add_typer(plugin_app, name="plugin")
 
@@ -30,6 +33,7 @@ WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
 ]
+CacheFolder = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the cached results.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),
@@ -49,6 +53,9 @@ def run(
     as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
     plugins: Plugins = None,
+    cache_folder: CacheFolder = None,
+    cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
 ) -> None:
     """Run a workflow and print the paths of the files that it wrote."""
     from nodegraph import errors
@@ -67,9 +74,9 @@ def run(
     check_workflow(document.with_values(chosen), catalog, files).raise_problems()
 
     from nodegraph.engine import Engine
-    from nodegraph.registry import Registry
 
-    engine = Engine(home=home, registry=Registry.load(folders), files=files, device=device)
+    cache = _cache(cache_folder or home.cache, cache_size, no_cache)
+    engine = Engine(home=home, catalog=catalog, plugins=plugins or [], cache=cache, files=files, device=device)
     with listener(as_events) as listen, _stopping() as stop:
         try:
             result = engine.run(
@@ -131,6 +138,42 @@ def plugin_new(
     from nodegraph.scaffold import new_plugin
 
     print(new_plugin(name, folder))
+
+
+@cache_app.command("info")
+def cache_info(folder: CacheFolder = None) -> None:
+    """Say how many results are kept, and how large they are."""
+    usage = _disk(folder).usage()
+    print(f"{usage.folder}: {usage.results} results, {usage.bytes / 1e6:.1f} MB of {usage.budget / 1e9:.1f} GB")
+
+
+@cache_app.command("clear")
+def cache_clear(folder: CacheFolder = None) -> None:
+    """Remove every result."""
+    disk = _disk(folder)
+    before = disk.usage()
+    disk.clear()
+    print(f"removed {before.results} results, {before.bytes / 1e6:.1f} MB")
+
+
+@cache_app.command("prune")
+def cache_prune(
+    size: Annotated[float, typer.Option(help="Gigabytes to keep.")], folder: CacheFolder = None
+) -> None:
+    """Remove what is cheapest to compute again, until the rest fits a size."""
+    disk = _disk(folder)
+    before = disk.usage()
+    disk.prune(int(size * 1e9))
+    after = disk.usage()
+    print(f"removed {before.results - after.results} results, {(before.bytes - after.bytes) / 1e6:.1f} MB")
+
+
+def _disk(folder: Path | None) -> DiskTier:
+    return DiskTier(folder or Home.of_user().cache)
+
+
+def _cache(folder: Path, gigabytes: float, disabled: bool) -> ResultCache:
+    return ResultCache() if disabled else ResultCache(disk=DiskTier(folder, int(gigabytes * 1e9)))
 
 
 def parse_values(settings: Sequence[str], document: Workflow, catalog: Catalog) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from nodegraph import events
-from nodegraph.cache import ResultCache
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
 from nodegraph.context import default_models
-from nodegraph.execute import Cache, Result, execute
+from nodegraph.execute import Result, execute
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.plan import Plan, plan
@@ -27,7 +29,10 @@ class Engine:
     Args:
         home: the user's folders; by default those of the platform or `$NODEGRAPH_HOME`.
         registry: the nodes; by default all that can be found.
-        cache: where results are kept between runs.
+        catalog: the same nodes as data. Where it is given and no registry is, the nodes themselves are imported
+            only when one must run: a workflow whose results are all cached costs no such import.
+        plugins: plugin folders besides the home's own.
+        cache: where results are kept between runs; by default memory, and the home's cache folder.
         files: finds input files and writes output files; by default pictures beside `inputs`.
         device: such as `cpu` or `cuda:0`; by default an accelerator where there is one.
     """
@@ -37,19 +42,35 @@ class Engine:
         *,
         home: Home | None = None,
         registry: Registry | None = None,
-        cache: Cache | None = None,
+        catalog: Catalog | None = None,
+        plugins: Sequence[Path] = (),
+        cache: ResultCache | None = None,
         files: Files | None = None,
         device: str | None = None,
     ) -> None:
         self.home = home or Home.of_user()
-        self.registry = registry or Registry.load([self.home.plugins])
-        self.cache: Cache = cache if cache is not None else ResultCache()
+        self.cache = ResultCache(disk=DiskTier(self.home.cache)) if cache is None else cache
         self.files = files or self.home.files(output=Path("out"), inputs=[Path()])
         self.device = device or default_device()
+        self._registry = registry
+        self._catalog = catalog
+        self._plugins = (self.home.plugins, *plugins)
+
+    @property
+    def registry(self) -> Registry:
+        """The nodes, imported when first asked for."""
+        if self._registry is None:
+            self._registry = Registry.load(self._plugins)
+        return self._registry
+
+    @property
+    def catalog(self) -> Catalog:
+        """The nodes as data."""
+        return self.registry.catalog if self._catalog is None else self._catalog
 
     def check(self, workflow: Workflow) -> Checked:
         """Every problem of a workflow against this engine's nodes and files."""
-        return check(workflow, self.registry.catalog, self.files)
+        return check(workflow, self.catalog, self.files)
 
     def plan(self, workflow: Workflow, targets: Sequence[str] | None = None) -> Plan:
         """The plan of a workflow. Raises CheckError where it has problems."""
@@ -80,13 +101,15 @@ class Engine:
             NodeError: a node failed.
             Cancelled: `stop` was set.
         """
-        self.registry.refresh()
+        if self._registry is not None:
+            self._registry.refresh()
+        self.cache.refresh()
         if values:
             workflow = workflow.with_values(values)
         planned = self.plan(workflow, targets)
         return execute(
             planned,
-            self.registry,
+            lambda: self.registry,
             self.cache,
             files=self.files,
             device=self.device,
@@ -122,7 +145,13 @@ def run(
 
 
 def default_device() -> str:
-    """The first accelerator that torch sees, else the CPU."""
+    """The first accelerator that torch sees, else the CPU.
+
+    On Linux torch is asked, and imported, only where a driver has left its mark.
+    """
+    marks = (*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("kfd"), *Path("/dev").glob("dxg"))
+    if sys.platform == "linux" and not marks:
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():

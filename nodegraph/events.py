@@ -38,7 +38,7 @@ class Progress(NamedTuple):
 
     node: str
     step: int
-    total: int | None
+    total: int | None = None
     note: str = ""
 
 

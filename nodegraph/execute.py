@@ -75,7 +75,7 @@ class Result:
 
 def execute(
     plan: Plan,
-    registry: Registry,
+    registry: Callable[[], Registry],
     cache: Cache,
     *,
     files: Files,
@@ -90,7 +90,7 @@ def execute(
 
     Args:
         plan: what to run.
-        registry: the functions of its node types.
+        registry: gives the functions of its node types; asked only where a node must run.
         cache: where results are looked up and kept.
         files: finds input files and writes output files.
         device: where tensors are computed, such as `cpu` or `cuda:0`.
@@ -116,7 +116,7 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        registry: Registry,
+        registry: Callable[[], Registry],
         cache: Cache,
         files: Files,
         device: str,
@@ -249,7 +249,7 @@ class _Run:
     def _run(self, step: Step) -> None:
         if self.stop.is_set():
             raise Cancelled
-        node = self.registry.nodes[step.shape.type.name]
+        node = self.registry().nodes[step.shape.type.name]
         context = Context(
             step.id,
             device=self.device,

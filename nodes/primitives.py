@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
@@ -51,7 +52,7 @@ def Calculate(
     ] = "add",
 ) -> float:
     """Calculate with two numbers."""
-    operations = {
+    operations: dict[str, Callable[[float, float], float]] = {
         "add": operator.add,
         "subtract": operator.sub,
         "multiply": operator.mul,
@@ -78,7 +79,9 @@ def Round(
     direction: Annotated[Literal["nearest", "down", "up"], Field(description="Which way.")] = "nearest",
 ) -> int:
     """Round to a whole number; halves go to the even one."""
-    return {"nearest": round, "down": math.floor, "up": math.ceil}[direction](value)
+    if direction == "nearest":
+        return round(value)
+    return math.floor(value) if direction == "down" else math.ceil(value)
 
 
 @node(category="logic")

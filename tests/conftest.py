@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from nodegraph.cache import ResultCache
 from nodegraph.engine import Engine
 from nodegraph.files import Files
 from nodegraph.home import Home
@@ -45,7 +46,7 @@ def files(home: Home, tmp_path: Path) -> Files:
 @pytest.fixture
 def engine(home: Home, files: Files, registry: Registry) -> Engine:
     """An engine on the CPU with an empty cache."""
-    return Engine(home=home, registry=registry, files=files, device="cpu")
+    return Engine(home=home, registry=registry, cache=ResultCache(), files=files, device="cpu")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class Runner:
         planned = plan(check(document, self.registry.catalog, self.files), self.files, targets=targets)
         listen = options.pop("listen", self.events.append)
         return execute(
-            planned, self.registry, self.cache, files=self.files, listen=listen, stop=self.stop, **options
+            planned, lambda: self.registry, self.cache, files=self.files, listen=listen, stop=self.stop, **options
         )
 
 
@@ -282,7 +282,7 @@ def test_values_are_dropped_as_soon_as_the_last_reader_has_run(tmp_path: Path) -
         nodes[f"n{i}"] = NodeSpec(type="Unpack", links={"box": Link(node=f"n{i - 1}", output="box")})
     files = Files(output=tmp_path)
     planned = plan(check(Workflow(nodes=nodes), registry.catalog), files)
-    execute(planned, registry, ResultCache(MemoryTier(0)), files=files)
+    execute(planned, lambda: registry, ResultCache(MemoryTier(0)), files=files)
     assert most == 2
 
 

@@ -1,6 +1,7 @@
 """Results by key, so that nothing is computed twice."""
 
+from nodegraph.cache.disk import DiskTier
 from nodegraph.cache.memory import MemoryTier
 from nodegraph.cache.results import ResultCache
 
-__all__ = ["MemoryTier", "ResultCache"]
+__all__ = ["DiskTier", "MemoryTier", "ResultCache"]

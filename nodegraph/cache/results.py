@@ -1,12 +1,12 @@
-"""Results by key: the one cache that the executor talks to."""
+"""Results by key: the one cache that the executor talks to, memory first, then disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from nodegraph.cache.disk import DiskTier
 from nodegraph.cache.memory import MemoryTier, Outputs
-
-_Stamp = tuple[Path, int, int]
 
 
 class ResultCache:
@@ -14,43 +14,63 @@ class ResultCache:
 
     Args:
         memory: the tier in this process.
+        disk: the tier that outlives it; None keeps results in memory alone.
     """
 
-    def __init__(self, memory: MemoryTier | None = None) -> None:
+    def __init__(self, memory: MemoryTier | None = None, disk: DiskTier | None = None) -> None:
         self.memory = MemoryTier() if memory is None else memory
-        self._written: dict[tuple[str, Path], tuple[_Stamp, ...]] = {}
+        self.disk = disk
+        self._written: dict[tuple[str, Path], list[list[Any]]] = {}
 
     def __contains__(self, key: str) -> bool:
-        return key in self.memory
+        return key in self.memory or (self.disk is not None and key in self.disk)
+
+    def refresh(self) -> None:
+        """See what other processes have stored since."""
+        if self.disk is not None:
+            self.disk.refresh()
 
     def get(self, key: str) -> Outputs | None:
         """The outputs stored under a key, or None."""
-        return self.memory.get(key)
+        outputs = self.memory.get(key)
+        if outputs is None and self.disk is not None:
+            outputs = self.disk.get(key)
+            if outputs is not None:
+                self.memory.put(key, outputs)
+        return outputs
 
-    def put(self, key: str, outputs: Outputs, seconds: float) -> None:  # noqa: ARG002
+    def put(self, key: str, outputs: Outputs, seconds: float) -> None:
         """Keep the outputs, which cost `seconds` to compute."""
         self.memory.put(key, outputs)
+        if self.disk is not None:
+            self.disk.put(key, outputs, seconds)
 
     def written(self, key: str, folder: Path) -> tuple[Path, ...] | None:
         """The files that an effect wrote to a folder under this key, where all still stand unaltered."""
-        stamps = self._written.get((key, folder.absolute()))
-        if not stamps or any(_stamp(path) != (path, *rest) for path, *rest in stamps):
+        folder = folder.absolute()
+        stamps = self._written.get((key, folder))
+        if stamps is None and self.disk is not None:
+            stamps = self.disk.written(key, folder)
+        if not stamps or any(_stamp(Path(stamp[0])) != stamp for stamp in stamps):
             return None
-        return tuple(path for path, *_ in stamps)
+        return tuple(Path(stamp[0]) for stamp in stamps)
 
     def wrote(self, key: str, folder: Path, files: tuple[Path, ...]) -> None:
         """Remember the files that an effect wrote."""
-        stamps = [_stamp(path) for path in files]
-        self._written[key, folder.absolute()] = tuple(stamp for stamp in stamps if stamp is not None)
+        folder = folder.absolute()
+        stamps = [stamp for path in files if (stamp := _stamp(path.absolute())) is not None]
+        self._written[key, folder] = stamps
+        if self.disk is not None:
+            self.disk.wrote(key, folder, stamps)
 
     def free(self) -> None:
         """Give memory back."""
         self.memory.free()
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: Path) -> list[Any] | None:
     try:
         stat = path.stat()
     except OSError:
         return None
-    return path, stat.st_size, stat.st_mtime_ns
+    return [str(path), stat.st_size, stat.st_mtime_ns]

@@ -20,6 +20,8 @@ class Autoencoder(nn.Module):
     """
 
     downscale = 4
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, channels: int = 12, width: int = 128) -> None:
         super().__init__()

@@ -22,8 +22,9 @@ def labelled_grid(pictures: Tensor, columns: int, labels: Sequence[str], scale: 
     height, width = height * scale, width * scale
     columns = min(columns, count)
     rows = -(-count // columns)
-    font = ImageFont.load_default(size=max(11, min(18, width // 9)))
-    line = (int(font.size) + 8) if any(labels) else 0
+    size = max(11, min(18, width // 9))
+    font = ImageFont.load_default(size=size)
+    line = size + 8 if any(labels) else 0
     sheet = Pillow.new("RGB", (columns * (width + GAP) + GAP, rows * (height + line + GAP) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     large = pictures.repeat_interleave(scale, 2).repeat_interleave(scale, 3)

@@ -33,9 +33,10 @@ class Average:
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards the network; `step` counts from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averaged = list(self.network.parameters())
+        averaged: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(network.parameters())
         torch._foreach_mul_(averaged, decay)
-        torch._foreach_add_(averaged, list(network.parameters()), alpha=1 - decay)
+        torch._foreach_add_(averaged, current, alpha=1 - decay)
 
 
 def flow_loss(predict: Callable[[Tensor, Tensor], Tensor], clean: Tensor, generator: torch.Generator) -> Tensor:

@@ -21,8 +21,7 @@ def test_a_mixture_is_what_integration_gives() -> None:
     mixture = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0], [1.0]]), torch.tensor([0.04, 0.09]))
     grid = np.linspace(-6, 6, 200_001)
     prior = sum(
-        w * np.exp(-((grid - m) ** 2) / (2 * v)) / np.sqrt(v)
-        for w, m, v in ((0.3, -1, 0.04), (0.7, 1, 0.09))
+        w * np.exp(-((grid - m) ** 2) / (2 * v)) / np.sqrt(v) for w, m, v in ((0.3, -1, 0.04), (0.7, 1, 0.09))
     )
     for sigma in (0.2, 1.5):
         for x, found in zip(X[:, 0].tolist(), mixture.denoise(X, sigma)[:, 0].tolist(), strict=True):
@@ -41,7 +40,9 @@ def test_a_correlated_gaussian_reduces_to_independent_ones() -> None:
     mean = torch.tensor([0.5, -0.5], dtype=torch.float64)
     x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = CorrelatedGaussian(mean, 0.25 * torch.eye(2, dtype=torch.float64)).denoise(x, 0.8)
-    expected = torch.stack([Gaussian(0.5, 0.25).denoise(x[:, 0], 0.8), Gaussian(-0.5, 0.25).denoise(x[:, 1], 0.8)], 1)
+    expected = torch.stack(
+        [Gaussian(0.5, 0.25).denoise(x[:, 0], 0.8), Gaussian(-0.5, 0.25).denoise(x[:, 1], 0.8)], 1
+    )
     assert torch.allclose(found, expected)
 
 
@@ -74,7 +75,7 @@ def test_sampling_digits_lands_on_digits_of_the_asked_class() -> None:
     for word, label in (("three", 3), ("7", 7)):
         positive = live.text_encoder.encode(f"the digit {word}", {})
         step: Step | None = None
-        for step in sample(live.denoiser, Latent(torch.zeros(8, 1, 8, 8)), sigmas, positive, name="heun", seed=1):  # noqa: B007
+        for step in sample(live.denoiser, Latent(torch.zeros(8, 1, 8, 8)), sigmas, positive, name="heun", seed=1):
             pass
         assert step is not None
         distances, nearest = torch.cdist(step.x.flatten(1), data.items.flatten(1)).min(1)

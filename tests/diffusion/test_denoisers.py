@@ -45,7 +45,9 @@ def test_a_perfect_network_makes_the_exact_denoiser(prediction: Prediction, law:
         scale = 1 / (1 + sigma) if law == "flow" else 1 / math.sqrt(1 + sigma**2)
         seen: list[float] = []
 
-        def network(scaled: Tensor, time: Tensor, sigma: float = sigma, scale: float = scale, seen: list[float] = seen) -> Tensor:
+        def network(
+            scaled: Tensor, time: Tensor, sigma: float = sigma, scale: float = scale, seen: list[float] = seen
+        ) -> Tensor:
             seen.append(float(time[0]))
             x = scaled / scale
             return predicted(prediction, data.denoise(x, sigma), x, sigma)

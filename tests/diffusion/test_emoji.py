@@ -51,7 +51,13 @@ def test_it_is_small_and_loads_in_a_moment() -> None:
 
 def test_colours_follow_words(live: Loaded) -> None:
     """The mean of what is not white: the asked channel stands out."""
-    for text, strongest in (("red heart", 0), ("green apple", 1), ("blue car", 2), ("红色的心", 0), ("蓝色汽车", 2)):
+    for text, strongest in (
+        ("red heart", 0),
+        ("green apple", 1),
+        ("blue car", 2),
+        ("红色的心", 0),
+        ("蓝色汽车", 2),
+    ):
         pictures = paint(live, text, count=4)
         subject = (pictures.amin(1, keepdim=True) < 0.85).float()
         colour = (pictures * subject).sum((0, 2, 3)) / subject.sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def silent(x: Tensor) -> Tensor:
 
 def last(steps: Any) -> Step:
     step: Step | None = None
-    for step in steps:  # noqa: B007
+    for step in steps:
         pass
     assert step is not None
     return step
@@ -124,7 +125,9 @@ def exact_moments(name: str, steps: int, **options: Any) -> tuple[float, float]:
         ("dpmpp_3m_sde", {}, (0.4599, 0.2589, 0.2512, 0.2497, 0.2493)),
     ],
 )
-def test_stochastic_variances_to_four_digits(name: str, options: dict[str, Any], variances: tuple[float, ...]) -> None:
+def test_stochastic_variances_to_four_digits(
+    name: str, options: dict[str, Any], variances: tuple[float, ...]
+) -> None:
     for steps, variance in zip((10, 20, 40, 80, 160), variances, strict=True):
         mean, found = exact_moments(name, steps, **options)
         assert found == pytest.approx(variance, abs=1e-4)
@@ -174,7 +177,9 @@ def test_ddim_is_song_et_al_in_their_own_variables() -> None:
     assert torch.allclose(ours / math.sqrt(1 + sigmas[-1] ** 2), scaled, rtol=0, atol=1e-12)
 
 
-TWO_MODES_FLAT = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.tensor([0.04, 0.09]))
+TWO_MODES_FLAT = Mixture(
+    torch.tensor([0.3, 0.7]), torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.tensor([0.04, 0.09])
+)
 
 
 def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
@@ -185,8 +190,11 @@ def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
     x, clean = torch.tensor([[0.9]], dtype=torch.float64), torch.tensor([[0.4]], dtype=torch.float64)
     mean = (math.sqrt(a_next) * beta * clean + math.sqrt(1 - beta) * (1 - a_next) * x * math.sqrt(a)) / (1 - a)
     for variance, expected in (("fixed_small", beta * (1 - a_next) / (1 - a)), ("fixed_large", beta)):
+
         def step(unit: float, variance: str = variance) -> float:
-            steps = SAMPLERS["ddpm"](lambda *_: clean, x, [sigma, sigma_next], lambda y: unit + 0 * y, variance=variance)
+            steps = SAMPLERS["ddpm"](
+                lambda *_: clean, x, [sigma, sigma_next], lambda y: unit + 0 * y, variance=variance
+            )
             return float(last(steps).x) * math.sqrt(a_next)
 
         assert step(0) == pytest.approx(float(mean), abs=1e-12)
@@ -201,10 +209,17 @@ def test_lcm_keeps_mean_and_variance_with_an_exact_consistency_function(steps: i
         return DATA.mean + (x - DATA.mean) * deviation / math.sqrt(DATA.variance + sigma**2)
 
     sigmas = [*karras(steps, 80.0, 0.5)[:steps], 0.0]
+
     def output(unit: int) -> float:
         count = iter(range(100))
         x = torch.full((1, 1), sigmas[0] if unit == 0 else 0.0, dtype=torch.float64)
-        return float(last(SAMPLERS["lcm"](consistent, x, sigmas, lambda y: torch.full_like(y, float(next(count) + 1 == unit)))).x)
+        return float(
+            last(
+                SAMPLERS["lcm"](
+                    consistent, x, sigmas, lambda y: torch.full_like(y, float(next(count) + 1 == unit))
+                )
+            ).x
+        )
 
     base = output(-1)
     variance = sum((output(unit) - base) ** 2 for unit in range(steps))
@@ -229,7 +244,9 @@ def test_a_two_mode_mixture_against_a_reference_solver() -> None:
     start = torch.linspace(-20, 20, 41, dtype=torch.float64)[:, None]
 
     def slope(sigma: float, x: Any) -> Any:
-        return ((torch.from_numpy(x)[:, None] - mixture.denoise(torch.from_numpy(x)[:, None], sigma)) / sigma)[:, 0].numpy()
+        return ((torch.from_numpy(x)[:, None] - mixture.denoise(torch.from_numpy(x)[:, None], sigma)) / sigma)[
+            :, 0
+        ].numpy()
 
     exact = solve_ivp(slope, (10.0, 0.02), start[:, 0].numpy(), method="DOP853", rtol=1e-10, atol=1e-10).y[:, -1]
     for name, ceiling in (("heun", 2e-3), ("dpmpp_2m", 3e-3), ("euler", 4e-2), ("unipc", 2e-3), ("deis", 2e-3)):
@@ -247,7 +264,7 @@ def test_every_shape_dtype_and_length(name: str, steps: int, shape: tuple[int, .
     kept = start.clone()
     found = list(SAMPLERS[name](DATA.denoise, start, sigmas, NoiseSource(0, shape[0])))
     assert [step.index for step in found] == list(range(steps))
-    assert [(step.sigma, step.sigma_next) for step in found] == list(zip(sigmas[:-1], sigmas[1:], strict=True))
+    assert [(step.sigma, step.sigma_next) for step in found] == list(pairwise(sigmas))
     end = found[-1].x
     assert (end.shape, end.dtype) == (start.shape, dtype)
     assert torch.isfinite(end).all()

@@ -105,7 +105,9 @@ def test_a_law_as_a_schedule_spans_the_models_own_ends(law: str) -> None:
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 37, 100])
 @pytest.mark.parametrize("parametrization", [STABLE, FLOW, FREE], ids=lambda p: p.law)
-def test_every_schedule_decreases_strictly_to_zero(kind: str, steps: int, parametrization: Parametrization) -> None:
+def test_every_schedule_decreases_strictly_to_zero(
+    kind: str, steps: int, parametrization: Parametrization
+) -> None:
     found = schedule(kind, parametrization, steps)
     assert found.shape == (steps + 1,)
     assert found.dtype == torch.float64

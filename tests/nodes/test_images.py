@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from nodegraph.nodes import images as nodes
 from torch import Tensor
 
 from nodegraph import Context, events
 from nodegraph.diffusion.values import Image, Mask
 from nodegraph.errors import FileRefused
 from nodegraph.files import Files
-from nodegraph.nodes import images as nodes
 from nodegraph.pictures import decode, encode_png
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from nodegraph.nodes import masks as nodes
 
 from nodegraph.diffusion.values import Image, Mask
-from nodegraph.nodes import masks as nodes
 
 
 def square(low: int, high: int, size: int = 12) -> Mask:
@@ -66,7 +66,9 @@ def test_feather_is_soft_and_threshold_hard() -> None:
     assert area(nodes.ThresholdMask(Mask(torch.full((1, 1, 2, 2), 0.5)), 0.5)) == 0
 
 
-@pytest.mark.parametrize(("operation", "expected"), [("union", 16 + 16 - 4), ("intersection", 4), ("difference", 12)])
+@pytest.mark.parametrize(
+    ("operation", "expected"), [("union", 16 + 16 - 4), ("intersection", 4), ("difference", 12)]
+)
 def test_combinations(operation: str, expected: int) -> None:
     assert area(nodes.CombineMasks(square(2, 6), square(4, 8), operation)) == expected  # type: ignore[arg-type]
 

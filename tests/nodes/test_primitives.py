@@ -7,9 +7,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nodegraph.nodes import primitives, text
 
 from nodegraph import Lazy
-from nodegraph.nodes import primitives, text
 
 finite = st.floats(-1e6, 1e6)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from nodegraph.nodes import models as m
+from nodegraph.nodes import sampling as s
 from torch import Tensor
 
 from nodegraph import Context, events
 from nodegraph.diffusion.values import Image, Latent, Mask
 from nodegraph.files import Files
-from nodegraph.nodes import models as m
-from nodegraph.nodes import sampling as s
 
 GAUSSIAN = "analytic://gaussian?mean=0.4&variance=0.01&size=8&channels=3"
 
@@ -22,7 +22,9 @@ def context(tmp_path: Path) -> Context:
     return Context("node", files=Files(output=tmp_path))
 
 
-def painted(context: Context, latent: Latent | None = None, *, strength: float = 1.0, seed: int = 0, batch: int = 1) -> Tensor:
+def painted(
+    context: Context, latent: Latent | None = None, *, strength: float = 1.0, seed: int = 0, batch: int = 1
+) -> Tensor:
     model, encoder, vae = m.LoadModel(context, GAUSSIAN)
     sigmas = s.Schedule(model, "karras", 20, strength)
     latent = latent or s.EmptyLatent(vae, batch_size=batch)

@@ -1,0 +1,69 @@
+"""Every shipped workflow: sound, laid out, the same after a round trip, and it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from nodegraph.engine import Engine
+from nodegraph.pictures import decode
+from nodegraph.workflow import Workflow
+
+PATHS = sorted((ROOT / "workflows").rglob("*.json"))
+FIRST = {"batch_variations", "compare_samplers", "image_to_image", "inpaint", "text_to_image"}
+
+
+def quick(workflow: Workflow) -> dict[str, int]:
+    """Values that keep a test short."""
+    return {f"{name}.steps": 4 for name, spec in workflow.nodes.items() if spec.type == "Schedule"}
+
+
+def test_the_first_ones_are_there() -> None:
+    assert {path.stem for path in PATHS} >= FIRST
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_is_sound_and_documented(path: Path, engine: Engine) -> None:
+    workflow = Workflow.load(path)
+    engine.check(workflow).raise_problems()
+    assert path.read_text("utf-8") == workflow.dump()
+    assert workflow.title
+    assert len(workflow.description) > 40
+    assert set(workflow.layout) == set(workflow.nodes)
+    places = {(place.x, place.y) for place in workflow.layout.values()}
+    assert len(places) == len(workflow.nodes)
+    assert (ROOT / "docs" / "images" / f"{path.stem}.png").is_file()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_runs_and_a_second_run_executes_nothing(path: Path, engine: Engine) -> None:
+    workflow = Workflow.load(path)
+    values = quick(workflow)
+    result = engine.run(workflow, values=values)
+    assert len(result.files) == 1
+    picture = decode(result.files[0].read_bytes())
+    assert picture.shape[1] >= 64
+    assert 0.05 < picture.std() < 0.6  # neither blank nor noise on noise
+    assert Workflow.load(result.files[0]).with_values(values) == workflow.with_values(values)
+    again = engine.run(workflow, values=values)
+    assert (again.ran, again.files) == ([], result.files)
+    renamed = engine.run(workflow, values={**values, "save.name": "renamed"})
+    assert renamed.ran == ["save"]
+
+
+def test_the_picture_of_docs_was_made_by_the_workflow_that_it_carries() -> None:
+    for path in PATHS:
+        carried = Workflow.load(ROOT / "docs" / "images" / f"{path.stem}.png")
+        assert carried.nodes == Workflow.load(path).nodes, path.stem
+
+
+def test_inpainting_leaves_the_rest_untouched(engine: Engine) -> None:
+    workflow = Workflow.load(ROOT / "workflows" / "inpaint.json")
+    result = engine.run(workflow, values=quick(workflow), targets=["picture", "composite", "mask"])
+    before, after = result["picture"]["image"].tensor, result["composite"]["image"].tensor
+    mask = result["mask"]["mask"].tensor
+    kept = (mask == 0).expand_as(before)
+    assert bool((before[kept] == after[kept]).all())
+    assert not bool((before[~kept] == after[~kept]).all())
