@@ -124,6 +124,52 @@ def nodes(
 
 
 @app.command()
+def verify(
+    picture: Annotated[Path, typer.Argument(help="A PNG made by nodegraph.")],
+    plugins: Plugins = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+) -> None:
+    """Make a picture again and compare its pixels; exit status 1 where they differ."""
+    from nodegraph.engine import Engine
+    from nodegraph.verify import verify as verify_picture
+
+    home = Home.of_user()
+    files = home.files(output=Path("out"), inputs=[picture.parent, Path()])
+    catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    engine = Engine(
+        home=home, catalog=catalog, plugins=plugins or [], cache=ResultCache(), files=files, device=device
+    )
+    verdict = verify_picture(picture, engine)
+    if verdict.changed_nodes:
+        print(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
+    for line in verdict.changed_versions:
+        print(f"changed: {line}")
+    print("the pixels are identical" if verdict.same else "the pixels differ")
+    if not verdict.same:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A workflow, or a PNG that carries one.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+) -> None:
+    """Say what changed between two workflows or pictures; exit status 1 where anything did."""
+    from nodegraph.diff import diff as diff_workflows
+    from nodegraph.diff import diff_entries
+    from nodegraph.receipt import read
+
+    lines = diff_workflows(Workflow.load(a), Workflow.load(b))
+    if a.suffix == b.suffix == ".png":
+        first, second = read(a)[1], read(b)[1]
+        lines += diff_entries("file", first.files, second.files)
+        lines += diff_entries("version", first.versions, second.versions)
+    print("\n".join(lines) if lines else "no difference")
+    if lines:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

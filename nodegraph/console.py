@@ -35,7 +35,7 @@ def _plain_line(event: events.Event) -> None:
 def _words(event: events.Event) -> str:
     match event:
         case events.Started(None, total):
-            return f"{total} nodes"
+            return f"{total} node{'' if total == 1 else 's'}"
         case events.Started(node, _):
             return f"{node}: started"
         case events.Cached(node):

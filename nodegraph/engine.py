@@ -19,8 +19,9 @@ from nodegraph.execute import Result, execute
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.plan import Plan, plan
+from nodegraph.receipt import metadata as receipt_metadata
 from nodegraph.registry import Registry
-from nodegraph.workflow import PNG_CHUNK, Workflow
+from nodegraph.workflow import Workflow
 
 
 class Engine:
@@ -116,9 +117,12 @@ class Engine:
             models=default_models,
             listen=listen,
             stop=stop,
-            metadata=_metadata,
+            metadata=self._metadata,
             previews=previews,
         )
+
+    def _metadata(self, planned: Plan, node: str) -> dict[str, str]:
+        return receipt_metadata(planned, node, self.device)
 
 
 def run(
@@ -157,10 +161,6 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda:0"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _metadata(planned: Plan) -> dict[str, str]:
-    return {PNG_CHUNK: planned.workflow.dump()}
 
 
 _engine: Engine | None = None

@@ -83,7 +83,7 @@ def execute(
     models: Models = default_models,
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
-    metadata: Callable[[Plan], Mapping[str, str]] | None = None,
+    metadata: Callable[[Plan, str], Mapping[str, str]] | None = None,
     previews: bool = False,
 ) -> Result:
     """Run a plan in this thread.
@@ -97,7 +97,7 @@ def execute(
         models: gives the pool of live models.
         listen: receives every event, in order, from this thread.
         stop: set from another thread to cancel.
-        metadata: gives the text that output files carry.
+        metadata: gives the text that the files of a node carry.
         previews: whether the listener wants pictures while nodes run.
 
     Raises:
@@ -123,7 +123,7 @@ class _Run:
         models: Models,
         listen: events.Listener | None,
         stop: threading.Event | None,
-        metadata: Callable[[Plan], Mapping[str, str]] | None,
+        metadata: Callable[[Plan, str], Mapping[str, str]] | None,
         previews: bool,
     ) -> None:
         self.plan = plan
@@ -257,7 +257,7 @@ class _Run:
             models=self.models,
             listen=self.listen,
             stop=self.stop,
-            metadata=self.metadata(self.plan) if self.metadata and node.type.effect != "none" else None,
+            metadata=self.metadata(self.plan, step.id) if self.metadata and node.type.effect != "none" else None,
             previews=self.previews,
         )
         arguments = self._arguments(step)
@@ -396,7 +396,9 @@ def _identity(value: Any) -> Any:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # torch.OutOfMemoryError by name: the engine does not import torch.
+    # torch's errors by name and words: the engine does not import torch.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return True
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from nodegraph.errors import FileRefused
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64 * 2**20
 THUMBNAIL = 256
+PIXELS_CHUNK = "nodegraph-pixels"
 
 
 def to_bytes(tensor: Any) -> NDArray[np.uint8]:
@@ -26,13 +28,25 @@ def to_bytes(tensor: Any) -> NDArray[np.uint8]:
 
 
 def encode_png(tensor: Any, metadata: Mapping[str, str] | None = None) -> bytes:
-    """One picture (C, H, W) in [0, 1] as a PNG that carries `metadata` as text before its pixels."""
+    """One picture (C, H, W) in [0, 1] as a PNG that carries `metadata` as text before its pixels.
+
+    With metadata it also carries the digest of its pixels, so that it can be verified later.
+    """
+    data = to_bytes(tensor)
     text = PngImagePlugin.PngInfo()
     for key, value in (metadata or {}).items():
         text.add_itxt(key, value, zip=len(value) > 4096)
+    if metadata:
+        text.add_itxt(PIXELS_CHUNK, pixel_digest(data))
     buffer = io.BytesIO()
     _picture(tensor).save(buffer, "PNG", pnginfo=text, compress_level=4)
     return buffer.getvalue()
+
+
+def pixel_digest(data: NDArray[np.uint8]) -> str:
+    """blake2b-160 of the shape and the bytes of a picture."""
+    shape = "x".join(map(str, data.shape)).encode()
+    return hashlib.blake2b(shape + np.ascontiguousarray(data).tobytes(), digest_size=20).hexdigest()
 
 
 def encode(tensor: Any, format: str, quality: int = 92) -> bytes:

@@ -18,9 +18,10 @@ FLOORS = [
     {"node", "workflow"},
     {"graph", "catalog"},
     {"registry", "check", "home", "console"},
-    {"plan", "cache"},
-    {"execute"},
+    {"plan", "cache", "diff"},
+    {"execute", "receipt"},
     {"engine"},
+    {"verify"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -47,7 +48,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(entry, ast.ImportFrom) and entry.module and not entry.level:
             found.add(entry.module)
             if entry.module == "nodegraph":
-                names = {alias.name for alias in entry.names} - set(nodegraph.__all__)
+                names = {alias.name for alias in entry.names} - {*nodegraph.__all__, "__version__"}
                 found |= {f"nodegraph.{name}" for name in names}
     return found
 

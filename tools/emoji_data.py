@@ -30,6 +30,28 @@ HUES = {
 EMPHASIS = {
     "smileys & emotion": 2.0, "animals & nature": 2.0, "food & drink": 2.0, "symbols": 0.7, "people & body": 0.3,
 }  # fmt: skip
+# What a newcomer types first is drawn so many times as often: a small model knows few things well.
+FAVOURED = 5.0
+FAVOURITES = frozenset(
+    """red apple|green apple|banana|tangerine|lemon|grapes|strawberry|cherries|watermelon|pineapple|tomato|
+    carrot|pizza|hamburger|french fries|bread|cheese wedge|cooked rice|soft ice cream|ice cream|
+    doughnut|cookie|birthday cake|shortcake|hot beverage|cat face|dog face|mouse face|rabbit face|bear|
+    panda|fox|lion|tiger face|cow face|pig face|frog|monkey face|chicken|penguin|bird|owl|turtle|fish|
+    tropical fish|whale|octopus|butterfly|lady beetle|honeybee|snail|unicorn|horse face|elephant|
+    evergreen tree|deciduous tree|palm tree|cactus|tulip|rose|sunflower|blossom|four leaf clover|
+    mushroom|sun|sun with face|full moon|crescent moon|star|rainbow|cloud|fire|droplet|snowflake|
+    snowman|umbrella|house|castle|automobile|oncoming automobile|taxi|bus|police car|fire engine|
+    bicycle|locomotive|airplane|rocket|sailboat|ship|soccer ball|basketball|tennis|balloon|wrapped gift|
+    Christmas tree|crown|top hat|t-shirt|dress|jeans|running shoe|glasses|gem stone|bell|guitar|camera|
+    television|laptop|mobile phone|light bulb|key|locked|hammer|books|open book|pencil|scissors|
+    alarm clock|ghost|alien|robot|skull|jack-o-lantern|red heart|orange heart|yellow heart|green heart|
+    blue heart|purple heart|black heart|broken heart|sparkling heart|grinning face|
+    grinning face with big eyes|slightly smiling face|winking face|smiling face with heart-eyes|
+    smiling face with sunglasses|face with tears of joy|crying face|angry face|sleeping face|
+    kissing face|thinking face|thumbs up|victory hand|clapping hands|eyes""".replace("\n    ", "").split("|")
+    .replace("| ", "|")
+    .split("|")
+)
 RECOLOURED = 2  # further colours of each picture whose colour is clear
 
 Pixels = NDArray[np.uint8]
@@ -74,6 +96,12 @@ def load_pack(pack: Path, size: int, seed: int = 0) -> Pack:
                 turned = rotate_hue(pixels, HUES[name][0] - hue)
                 pictures.append(Picture(turned, styles[style], concept, name))
     return Pack(pictures, concepts)
+
+
+def emphasis(concept: dict[str, Any]) -> float:
+    """How often a picture of a concept is drawn, against 1."""
+    favoured = FAVOURED if concept["name"] in FAVOURITES else 1.0
+    return EMPHASIS.get(concept["group"], 1.0) * favoured
 
 
 def caption(concept: dict[str, Any], colour: str | None, rng: random.Random) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from emoji_data import EMPHASIS, HUES, STYLES, Pack, caption, load_pack
+from emoji_data import HUES, STYLES, Pack, caption, emphasis, load_pack
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -162,8 +162,8 @@ def train_denoiser(
         rng.seed(state["index"] + 1)
     started = time.monotonic() - state["seconds"]
     chosen = torch.tensor(data.training)
-    groups = [data.pack.concepts[data.pack.pictures[index].concept]["group"] for index in data.training]
-    weights = torch.tensor([EMPHASIS.get(group, 1.0) for group in groups])
+    shown = [data.pack.concepts[data.pack.pictures[index].concept] for index in data.training]
+    weights = torch.tensor([emphasis(concept) for concept in shown])
 
     def share() -> float:
         return (time.monotonic() - started) / (args.minutes * 60)
