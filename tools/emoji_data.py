@@ -49,8 +49,6 @@ FAVOURITES = frozenset(
     grinning face with big eyes|slightly smiling face|winking face|smiling face with heart-eyes|
     smiling face with sunglasses|face with tears of joy|crying face|angry face|sleeping face|
     kissing face|thinking face|thumbs up|victory hand|clapping hands|eyes""".replace("\n    ", "").split("|")
-    .replace("| ", "|")
-    .split("|")
 )
 RECOLOURED = 2  # further colours of each picture whose colour is clear
 
