@@ -170,6 +170,24 @@ def diff(
 
 
 @app.command()
+def selftest(
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+) -> None:
+    """Prove the samplers on this machine: measured orders and errors beside the expected ones."""
+    from nodegraph.diffusion.oracles import selftest as measure
+    from nodegraph.engine import default_device
+
+    failed = 0
+    for finding in measure(device or default_device()):
+        failed += not finding.holds
+        mark = "ok  " if finding.holds else "FAIL"
+        print(f"{mark} {finding.what:58} {finding.measured:<12.5g} expected {finding.expected}", flush=True)
+    print(f"{failed} of the findings do not hold" if failed else "everything holds")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

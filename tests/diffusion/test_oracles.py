@@ -1,0 +1,45 @@
+"""The self-test finds nothing where all is right, and finds a sampler that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from torch import Tensor
+
+from nodegraph.diffusion import oracles
+from nodegraph.diffusion.samplers import SAMPLERS
+from nodegraph.diffusion.stepping import Denoise, Noise, Step, pairs, toward
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+def test_everything_holds_here() -> None:
+    findings = list(oracles.selftest())
+    assert len(findings) == len(oracles.ORDERS) + 5 * len(oracles.VARIANCES) + 4
+    assert [finding.what for finding in findings if not finding.holds] == []
+
+
+def test_a_wrong_sampler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def off_by_a_little(
+        denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, **_: Any
+    ) -> Iterator[Step]:
+        for index, sigma, sigma_next in pairs(sigmas):
+            clean = denoise(x, sigma * 1.01)
+            x = toward(x, clean, sigma, sigma_next)
+            yield Step(index, x, clean, sigma, sigma_next)
+
+    monkeypatch.setitem(SAMPLERS, "heun", off_by_a_little)
+    monkeypatch.setattr(oracles, "ORDERS", [oracle for oracle in oracles.ORDERS if oracle.sampler == "heun"])
+    monkeypatch.setattr(oracles, "VARIANCES", [])
+    wrong = [finding.what for finding in oracles.selftest() if not finding.holds]
+    assert wrong == ["heun: order of convergence", "classifier-free guidance at scale 3: largest error"]
+
+
+def test_the_command(shell: Shell) -> None:
+    done = shell("selftest")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "everything holds"
+    assert "heun: order of convergence" in done.stdout

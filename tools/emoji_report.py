@@ -1,0 +1,103 @@
+"""The pictures of the model card: the loss curve of a training log, and samples that nobody picked.
+
+python tools/emoji_report.py --log .cache/emoji/log.jsonl --out docs/images
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+from torch import Tensor
+
+from nodegraph.diffusion import emoji
+from nodegraph.diffusion.grid import labelled_grid
+from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.values import Checkpoint, Latent, Sigmas
+from nodegraph.pictures import encode_png
+
+# Fixed before the model was trained; seed 0 for all, in this order, every one shown.
+PROMPTS = """\
+red apple|green apple|banana|strawberry|watermelon|pizza|hamburger|birthday cake
+cat face|dog face|panda|fox|frog|penguin|fish|butterfly
+smiling face|smiling face with heart-eyes|crying face|angry face|winking face|ghost|alien|robot
+red heart|blue heart|green heart|yellow star|purple circle|rainbow|sun|moon
+blue car|red car|bus|bicycle|rocket|airplane|ship|train
+house|tree|cactus|flower|mushroom|snowman|fire|umbrella
+book|key|bell|gift|balloon|guitar|camera|crown
+红苹果|蓝色汽车|猫脸|狗脸|笑脸|红色的心|披萨|火箭""".replace("\n", "|").split("|")
+STYLE = "3d"
+
+
+def samples(folder: Path, steps: int = 25, guidance_scale: float = 4.0) -> Tensor:
+    """A labelled sheet of every prompt at seed 0, (1, 3, H, W)."""
+    checkpoint = Checkpoint("emoji", "", "emoji")
+    live = emoji.load(checkpoint, folder, "cpu")
+    model, _, vae = emoji.describe(checkpoint, folder)
+    side = vae.size // vae.downscale
+    blank = Latent(torch.zeros(1, vae.latent_channels, side, side))
+    sigmas = Sigmas(schedule("karras", model.parametrization, steps))
+    negative = live.text_encoder.encode("", {})
+    pictures = []
+    for prompt in PROMPTS:
+        positive = live.text_encoder.encode(prompt, {STYLE: 1.0})
+        result = blank.tensor
+        for step in sample(
+            live.denoiser, blank, sigmas, positive, negative, name="dpmpp_2m", guidance_scale=guidance_scale
+        ):
+            result = step.x
+        pictures.append(live.vae.decode(result.clone()))
+    return labelled_grid(torch.cat(pictures), 8, [p if p.isascii() else "" for p in PROMPTS], scale=2)
+
+
+def loss_curve(log: Path, width: int = 800, height: int = 360) -> Pillow.Image:
+    """Training and held-out loss of the denoiser against pictures seen."""
+    entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    entries = [entry for entry in entries if entry.get("stage") == "denoiser"]
+    training = [(e["seen"], e["loss"]) for e in entries if "loss" in e and e["loss"] < 1]
+    held_out = [(e["seen"], e["held_out_loss"]) for e in entries if e.get("held_out_loss", 1) < 1]
+    right = max(x for x, _ in [*training, *held_out])
+    low = min(y for _, y in [*training, *held_out])
+    sheet = Pillow.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=13)
+    left, bottom, top = 60, height - 40, 20
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        share = (y - low) / (1 - low)
+        return left + x / right * (width - left - 20), bottom - share * (bottom - top)
+
+    for tick in range(0, int(right) + 1, 50_000):
+        x = place(tick, low)[0]
+        draw.line([(x, top), (x, bottom)], fill="#dddddd")
+        draw.text((x, bottom + 6), f"{tick // 1000}k", fill="black", font=font, anchor="ma")
+    for tenth in range(0, 11):
+        if low <= tenth / 10:
+            y = place(0, tenth / 10)[1]
+            draw.line([(left, y), (width - 20, y)], fill="#dddddd")
+            draw.text((left - 6, y), f"{tenth / 10:.1f}", fill="black", font=font, anchor="rm")
+    for points, colour, name, row in ((training, "#3366cc", "training", 0), (held_out, "#cc5522", "held out", 1)):
+        draw.line([place(*point) for point in points], fill=colour, width=2)
+        draw.text((width - 30, top + 18 * row), name, fill=colour, font=font, anchor="ra")
+    draw.text((width / 2, height - 4), "pictures seen", fill="black", font=font, anchor="md")
+    return sheet
+
+
+def main() -> None:
+    """Write both pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("nodegraph/diffusion/embedded/emoji"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    args = parser.parse_args()
+    loss_curve(args.log).save(args.out / "emoji-loss.png")
+    (args.out / "emoji-samples.png").write_bytes(encode_png(samples(args.model)[0]))
+
+
+if __name__ == "__main__":
+    main()
