@@ -99,7 +99,7 @@ def MaskInpaint(context: Context, vae: VAE, image: Image, mask: Mask) -> Latent:
 
 
 @node(category="latent")
-def LatentNoise(
+def AddNoise(
     latent: Latent,
     sigma: Annotated[float, Field(ge=0, le=1e6, description="Standard deviation of the noise.")] = 1.0,
     seed: Seed = 0,

@@ -10,12 +10,11 @@ import json
 from pathlib import Path
 
 import torch
-from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from nodegraph.diffusion import emoji
 from nodegraph.diffusion.grid import labelled_grid
+from nodegraph.diffusion.plot import Curve, line_plot
 from nodegraph.diffusion.sampling import sample
 from nodegraph.diffusion.schedules import schedule
 from nodegraph.diffusion.values import Checkpoint, Latent, Sigmas
@@ -55,37 +54,15 @@ def samples(folder: Path, steps: int = 25, guidance_scale: float = 4.0) -> Tenso
     return labelled_grid(torch.cat(pictures), 8, [p if p.isascii() else "" for p in PROMPTS], scale=2)
 
 
-def loss_curve(log: Path, width: int = 800, height: int = 360) -> Pillow.Image:
-    """Training and held-out loss of the denoiser against pictures seen."""
+def loss_curve(log: Path) -> Tensor:
+    """Training and held-out loss of the denoiser against pictures seen, (1, 3, H, W)."""
     entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     entries = [entry for entry in entries if entry.get("stage") == "denoiser"]
-    training = [(e["seen"], e["loss"]) for e in entries if "loss" in e and e["loss"] < 1]
-    held_out = [(e["seen"], e["held_out_loss"]) for e in entries if e.get("held_out_loss", 1) < 1]
-    right = max(x for x, _ in [*training, *held_out])
-    low = min(y for _, y in [*training, *held_out])
-    sheet = Pillow.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=13)
-    left, bottom, top = 60, height - 40, 20
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        share = (y - low) / (1 - low)
-        return left + x / right * (width - left - 20), bottom - share * (bottom - top)
-
-    for tick in range(0, int(right) + 1, 50_000):
-        x = place(tick, low)[0]
-        draw.line([(x, top), (x, bottom)], fill="#dddddd")
-        draw.text((x, bottom + 6), f"{tick // 1000}k", fill="black", font=font, anchor="ma")
-    for tenth in range(0, 11):
-        if low <= tenth / 10:
-            y = place(0, tenth / 10)[1]
-            draw.line([(left, y), (width - 20, y)], fill="#dddddd")
-            draw.text((left - 6, y), f"{tenth / 10:.1f}", fill="black", font=font, anchor="rm")
-    for points, colour, name, row in ((training, "#3366cc", "training", 0), (held_out, "#cc5522", "held out", 1)):
-        draw.line([place(*point) for point in points], fill=colour, width=2)
-        draw.text((width - 30, top + 18 * row), name, fill=colour, font=font, anchor="ra")
-    draw.text((width / 2, height - 4), "pictures seen", fill="black", font=font, anchor="md")
-    return sheet
+    curves = []
+    for key, name in (("loss", "training"), ("held_out_loss", "held out")):
+        points = sorted((entry["seen"], entry[key]) for entry in entries if entry.get(key, 9) < 1)
+        curves.append(Curve(name, [seen / 1000 for seen, _ in points], [loss for _, loss in points]))
+    return line_plot(curves, title="Flow-matching loss", x_label="thousand pictures seen", y_label="loss")
 
 
 def main() -> None:
@@ -95,7 +72,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("nodegraph/diffusion/embedded/emoji"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     args = parser.parse_args()
-    loss_curve(args.log).save(args.out / "emoji-loss.png")
+    (args.out / "emoji-loss.png").write_bytes(encode_png(loss_curve(args.log)[0]))
     (args.out / "emoji-samples.png").write_bytes(encode_png(samples(args.model)[0]))
 
 

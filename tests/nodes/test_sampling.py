@@ -112,7 +112,7 @@ def test_latent_arithmetic() -> None:
     assert float(s.LatentBlend(zeros, ones, 0.25).tensor.mean()) == 0.25
     assert s.LatentBatch([zeros, ones, ones]).tensor.mean((1, 2, 3)).tolist() == [0, 1, 1]
     assert s.LatentScale(ones, 1.5).tensor.shape == (1, 2, 6, 6)
-    noisy = s.LatentNoise(Latent(torch.zeros(1, 4, 64, 64)), 3.0, seed=1)
+    noisy = s.AddNoise(Latent(torch.zeros(1, 4, 64, 64)), 3.0, seed=1)
     assert float(noisy.tensor.std()) == pytest.approx(3, abs=0.1)
     with pytest.raises(ValueError, match="differ in size"):
         s.LatentBlend(zeros, Latent(torch.zeros(1, 2, 5, 5)))
