@@ -187,6 +187,25 @@ def selftest(
         raise typer.Exit(FAILED)
 
 
+@app.command("explain-cache")
+def explain_cache(
+    workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, folder: CacheFolder = None
+) -> None:
+    """Say for each node whether its result is cached, and if not, what changed since the last run."""
+    from nodegraph.engine import Engine
+    from nodegraph.explain import explain
+
+    home = Home.of_user()
+    catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    document = Workflow.load(workflow)
+    document = document.with_values(parse_values(values or [], document, catalog))
+    disk = DiskTier(folder or home.cache)
+    files = home.files(output=Path("out"), inputs=[workflow.parent, Path()])
+    engine = Engine(home=home, catalog=catalog, cache=ResultCache(disk=disk), files=files)
+    for node, cached, why in explain(engine.plan(document), disk):
+        print(f"{node}: cached" if cached else f"{node}: not cached: {why}")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -108,6 +108,7 @@ class Engine:
         if values:
             workflow = workflow.with_values(values)
         planned = self.plan(workflow, targets)
+        self.cache.remember((step.id, step.shape.type.name, step.cause) for step in planned.steps.values())
         return execute(
             planned,
             lambda: self.registry,
@@ -136,7 +137,8 @@ def run(
 ) -> Result:
     """Run a workflow, or the one in a JSON or PNG file, with the engine of this process.
 
-    `values` replaces values by `node.input`; `output` is where files are written. See `Engine.run`.
+    `values` replaces values by `node.input`, and may name files anywhere by their absolute paths; a document may
+    not. `output` is where files are written. See `Engine.run`.
     """
     folder = Path()
     if not isinstance(workflow, Workflow):
@@ -144,7 +146,9 @@ def run(
         workflow = Workflow.load(workflow)
     if engine is None:
         engine = _shared_engine()
-        engine.files = engine.home.files(output=Path(output), inputs=[folder])
+        given = [Path(value) for value in (values or {}).values() if isinstance(value, str) and "\0" not in value]
+        allowed = [path for path in given if path.is_absolute()]
+        engine.files = engine.home.files(output=Path(output), inputs=[folder, Path()], allowed=allowed)
     return engine.run(workflow, values=values, targets=targets, listen=listen)
 
 

@@ -24,10 +24,11 @@ _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node of a plan."""
+    """One node of a plan. `cause` is the text whose digest is the key: canonical JSON of all that counts."""
 
     id: str
     key: str
+    cause: str
     shape: Shape
     values: dict[str, Any]
     links: dict[str, tuple[Link, ...]]
@@ -65,8 +66,9 @@ def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None
     needed = _ancestors(checked.nodes, wanted)
     for name, bound in checked.nodes.items():
         if name in needed:
-            key = keys[name] = _key(name, bound, keys, files, digests, device)
-            steps[name] = Step(name, key, bound.shape, bound.values, bound.links)
+            cause = _cause(name, bound, keys, files, digests, device)
+            key = keys[name] = hashlib.blake2b(cause.encode(), digest_size=DIGEST_SIZE).hexdigest()
+            steps[name] = Step(name, key, cause, bound.shape, bound.values, bound.links)
     return Plan(checked.workflow, steps, wanted, digests)
 
 
@@ -95,7 +97,9 @@ def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:
     return needed
 
 
-def _key(name: str, bound: Bound, keys: dict[str, str], files: Files, digests: dict[str, str], device: str) -> str:
+def _cause(
+    name: str, bound: Bound, keys: dict[str, str], files: Files, digests: dict[str, str], device: str
+) -> str:
     node_type = bound.shape.type
     values = bound.values
     if bound.shape.files:
@@ -111,10 +115,9 @@ def _key(name: str, bound: Bound, keys: dict[str, str], files: Files, digests: d
     if node_type.on_device:
         parts.append(device)
     try:
-        text = _encode(parts)
+        return _encode(parts)
     except (TypeError, ValueError) as error:
         raise CheckError([Problem(f"a value cannot be part of a key: {error}", node=name)]) from None
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE).hexdigest()
 
 
 def _file_values(name: str, bound: Bound, files: Files, digests: dict[str, str]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def Sampler(
     latent: Latent,
     sigmas: Sigmas,
     negative: Annotated[
-        Conditioning | None, Field(description="What the picture should not show; guidance needs one, even empty.")
+        Conditioning | None,
+        Field(description="What the picture should not show; guidance needs one."),
     ] = None,
     sampler: Annotated[SamplerName, Field(description="The algorithm that walks down the sigmas.")] = "dpmpp_2m",
     seed: Seed = 0,

@@ -23,7 +23,7 @@ def PlotSchedule(
     model: Model,
     kinds: Annotated[
         str, Field(max_length=500, description="Names of schedules, with commas between them.")
-    ] = "karras, exponential, normal, kl_optimal, beta",
+    ] = "karras, exponential, normal, kl_optimal",
     steps: Steps = 20,
 ) -> Image:
     """Plot the sigmas of several schedules for a model, on a logarithmic axis."""

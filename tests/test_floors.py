@@ -19,7 +19,7 @@ FLOORS = [
     {"graph", "catalog"},
     {"registry", "check", "home", "console"},
     {"plan", "cache", "diff"},
-    {"execute", "receipt"},
+    {"execute", "receipt", "explain"},
     {"engine"},
     {"verify"},
     {"cli"},

@@ -25,7 +25,7 @@ NODES: dict[str, Any] = {
     "prompt": {"type": "Encode", "links": {"text_encoder": {"node": "model", "output": "text_encoder"}}},
     "blank": {"type": "EmptyLatent", "links": {"vae": {"node": "model", "output": "vae"}}},
     "schedule": {"type": "Schedule", "values": {"steps": 5}, "links": {"model": {"node": "model", "output": "model"}}},
-    "sampler": {"type": "Sampler", "values": {"seed": 3},
+    "sampler": {"type": "Sampler", "values": {"seed": 3, "guidance_scale": 1.0},
                 "links": {"model": {"node": "model", "output": "model"}, "positive": {"node": "prompt", "output": "conditioning"},
                           "latent": {"node": "blank", "output": "latent"}, "sigmas": {"node": "schedule", "output": "sigmas"}}},
     "decode": {"type": "VAEDecode", "links": {"vae": {"node": "model", "output": "vae"}, "latent": {"node": "sampler", "output": "latent"}}},
@@ -87,7 +87,7 @@ def test_differences_between_workflows() -> None:
     assert diff(WORKFLOW, WORKFLOW) == []
     other = json.loads(WORKFLOW.dump())
     other["title"] = "does not count"
-    other["nodes"]["sampler"]["values"] = {"seed": 4, "eta": 1.0}
+    other["nodes"]["sampler"]["values"] = {"seed": 4, "guidance_scale": 1.0, "eta": 1.0}
     other["nodes"]["decode"]["links"]["latent"]["node"] = "blank"
     other["nodes"]["save"] = {"type": "PreviewImage", "links": NODES["save"]["links"]}
     other["nodes"]["extra"] = {"type": "Number"}

@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS results (
     key TEXT PRIMARY KEY, blob TEXT NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL, used REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS results_by_blob ON results (blob);
+CREATE TABLE IF NOT EXISTS causes (
+    node TEXT NOT NULL, type TEXT NOT NULL, cause TEXT NOT NULL, PRIMARY KEY (node, type)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS written (
     key TEXT NOT NULL, folder TEXT NOT NULL, files TEXT NOT NULL, PRIMARY KEY (key, folder)
 ) WITHOUT ROWID;
@@ -133,6 +136,20 @@ class DiskTier:
                 row = (key, str(folder), json.dumps(files))
                 self._query("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", *row)
 
+    def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
+        """Remember what determined each node's result in the last run: (node, type, cause)."""
+        if self._writable and self._index is not None:
+            with self._guarded("write"), self._lock, self._index:
+                self._index.execute("BEGIN")
+                self._index.executemany("INSERT OR REPLACE INTO causes VALUES (?, ?, ?)", causes)
+
+    def remembered(self, node: str, type: str) -> str | None:
+        """What determined a node's result in the last run that had it."""
+        with self._guarded("read"):
+            for (cause,) in self._query("SELECT cause FROM causes WHERE node = ? AND type = ?", node, type):
+                return str(cause)
+        return None
+
     def usage(self) -> Usage:
         """How much is held."""
         with self._guarded("read"):
@@ -150,6 +167,7 @@ class DiskTier:
         """Remove every result."""
         with self._guarded("write"):
             self._query("DELETE FROM written")
+            self._query("DELETE FROM causes")
             self._evict(-1)
 
     def close(self) -> None:

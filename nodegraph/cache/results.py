@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class ResultCache:
         self._written[key, folder] = stamps
         if self.disk is not None:
             self.disk.wrote(key, folder, stamps)
+
+    def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
+        """Remember what determined each node's result: (node, type, cause)."""
+        if self.disk is not None:
+            self.disk.remember(causes)
 
     def free(self) -> None:
         """Give memory back."""

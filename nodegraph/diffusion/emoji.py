@@ -65,16 +65,27 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:  # n
     assert isinstance(text, TextNetwork)
     assert isinstance(vae, Autoencoder)
     assert isinstance(dit, DiT)
-    return Loaded(_Denoiser(dit), _Encoder(text, vocabulary, styles, device), vae, device, size)
+    return Loaded(
+        _Denoiser(dit, config["channels"], side), _Encoder(text, vocabulary, styles, device), vae, device, size
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Denoiser:
     network: DiT
+    channels: int
+    side: int
 
     @torch.inference_mode()
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """All conditions in one batch: their embeddings have one shape."""
+        if tuple(x.shape[1:]) != (self.channels, self.side, self.side):
+            pixels = self.side * Autoencoder.downscale
+            latent = " x ".join(map(str, x.shape[1:]))
+            raise ValueError(
+                f"this model paints {pixels} x {pixels} pixels, from latents {self.channels} x {self.side} x "
+                f"{self.side}; got {latent}. Resize the picture, or leave width and height out"
+            )
         count = len(conditions)
         text, mask, pooled = (
             torch.cat([part.expand(len(x), *part.shape[1:]).to(x.device) for part in parts])

@@ -45,9 +45,14 @@ def sample(
         each step. The last one's `x` is the result.
 
     Raises:
-        ValueError: an unknown sampler, or an eta for one that takes none.
+        ValueError: an unknown sampler, an eta for one that takes none, or guidance without negative.
     """
     walk = sampler(name)
+    if negative is None and guidance_scale != 1:
+        raise ValueError(
+            f"guidance_scale is {guidance_scale:g}, but guidance moves away from a negative conditioning and "
+            "there is none; link an Encode (its text may be empty) to `negative`, or set guidance_scale to 1"
+        )
     options = {}
     if eta is not None:
         if name not in ETA:

@@ -28,7 +28,9 @@ def painted(
     model, encoder, vae = m.LoadModel(context, GAUSSIAN)
     sigmas = s.Schedule(model, "karras", 20, strength)
     latent = latent or s.EmptyLatent(vae, batch_size=batch)
-    return s.Sampler(context, model, m.Encode(context, encoder), latent, sigmas, seed=seed).tensor
+    return s.Sampler(
+        context, model, m.Encode(context, encoder), latent, sigmas, seed=seed, guidance_scale=1
+    ).tensor
 
 
 def test_a_sample_has_the_models_distribution(context: Context) -> None:
@@ -53,7 +55,9 @@ def test_strength_says_how_much_of_the_picture_stays(context: Context) -> None:
 def test_labels_come_from_words(context: Context) -> None:
     model, encoder, vae = m.LoadModel(context, "analytic://dataset")
     sigmas = s.Schedule(model, steps=15)
-    three = s.Sampler(context, model, m.Encode(context, encoder, "a three"), s.EmptyLatent(vae), sigmas)
+    three = s.Sampler(
+        context, model, m.Encode(context, encoder, "a three"), s.EmptyLatent(vae), sigmas, guidance_scale=1
+    )
     image = m.VAEDecode(context, vae, three)
     assert image.tensor.shape == (1, 3, 8, 8)
     assert torch.allclose(m.VAEEncode(context, vae, image).tensor, three.tensor, atol=1e-4)
@@ -92,7 +96,9 @@ def test_inpainting_keeps_what_is_not_masked(context: Context) -> None:
     latent = s.MaskInpaint(context, vae, picture, Mask(mask))
     assert latent.mask is not None
     assert torch.equal(latent.mask, mask)
-    done = s.Sampler(context, model, m.Encode(context, encoder), latent, s.Schedule(model, steps=10))
+    done = s.Sampler(
+        context, model, m.Encode(context, encoder), latent, s.Schedule(model, steps=10), guidance_scale=1
+    )
     result = m.VAEDecode(context, vae, done).tensor
     assert torch.allclose(result[..., 4:], picture.tensor[..., 4:], atol=1e-6)
     assert not torch.allclose(result[..., :4], picture.tensor[..., :4], atol=0.1)
@@ -152,3 +158,21 @@ def test_transparency_is_encoded_as_white(context: Context) -> None:
     vae = m.LoadModel(context, GAUSSIAN).vae
     clear = Image(torch.zeros(1, 4, 8, 8))
     assert torch.equal(m.VAEEncode(context, vae, clear).tensor, torch.ones(1, 3, 8, 8))
+
+
+def test_guidance_without_a_negative_is_refused_with_the_way_out(context: Context) -> None:
+    model, encoder, vae = m.LoadModel(context, GAUSSIAN)
+    with pytest.raises(ValueError, match="set guidance_scale to 1"):
+        s.Sampler(
+            context, model, m.Encode(context, encoder), s.EmptyLatent(vae), s.Schedule(model), guidance_scale=3
+        )
+
+
+def test_a_size_that_the_embedded_model_cannot_paint_is_said(tmp_path: Path) -> None:
+    from nodegraph.home import Home
+
+    context = Context("n", files=Home(tmp_path, tmp_path).files(output=tmp_path))
+    model, encoder, vae = m.LoadModel(context, "emoji")
+    blank = s.EmptyLatent(vae, width=128, height=128)
+    with pytest.raises(ValueError, match="this model paints 64 x 64 pixels"):
+        s.Sampler(context, model, m.Encode(context, encoder), blank, s.Schedule(model), guidance_scale=1)

@@ -45,11 +45,26 @@ def test_the_film_shows_samples_and_estimates(context: Context) -> None:
     model, encoder, vae = m.LoadModel(context, GAUSSIAN)
     sigmas = s.Schedule(model, steps=12)
     film = theory.StepFilm(
-        context, model, vae, m.Encode(context, encoder), sigmas, s.EmptyLatent(vae), seed=2, frames=5
+        context,
+        model,
+        vae,
+        m.Encode(context, encoder),
+        sigmas,
+        s.EmptyLatent(vae),
+        seed=2,
+        frames=5,
+        guidance_scale=1,
     ).tensor
     assert film.shape == (10, 3, 8, 8)
     result = s.Sampler(
-        context, model, m.Encode(context, encoder), s.EmptyLatent(vae), sigmas, sampler="euler", seed=2
+        context,
+        model,
+        m.Encode(context, encoder),
+        s.EmptyLatent(vae),
+        sigmas,
+        sampler="euler",
+        seed=2,
+        guidance_scale=1,
     )
     assert torch.allclose(film[4], (result.tensor[0] + 1) / 2, atol=1e-5)
     assert torch.allclose(film[9], film[4], atol=1e-5)  # the last step is the last estimate

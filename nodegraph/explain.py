@@ -1,0 +1,75 @@
+"""Why a node would run: what changed since it last did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nodegraph.cache import DiskTier
+from nodegraph.plan import Plan, Step
+
+
+class Explanation(NamedTuple):
+    """Whether a node's result is cached, and why not."""
+
+    node: str
+    cached: bool
+    why: str
+
+
+def explain(plan: Plan, disk: DiskTier) -> list[Explanation]:
+    """For each node of a plan whether its result is on disk, and what changed since the last run if it is not."""
+    return [_explain(step, disk) for step in plan.steps.values()]
+
+
+def _explain(step: Step, disk: DiskTier) -> Explanation:
+    if step.key in disk:
+        return Explanation(step.id, True, "")
+    effect = step.shape.type.effect
+    if effect == "always":
+        return Explanation(step.id, False, "its effect happens on every run")
+    before = disk.remembered(step.id, step.shape.type.name)
+    if before is None:
+        return Explanation(step.id, False, "it has not run here under this name")
+    changes = _changes(json.loads(before), json.loads(step.cause), step)
+    if changes:
+        return Explanation(step.id, False, "; ".join(changes))
+    if effect == "files":
+        return Explanation(step.id, False, "nothing changed: it runs where its files are not in the output folder")
+    return Explanation(
+        step.id, False, "nothing changed: it was too quick to be worth storing, failed, or was evicted"
+    )
+
+
+def _changes(before: list[Any], now: list[Any], step: Step) -> list[str]:
+    """The causes have the shape [schema, type, version, code, values, links] and maybe a device."""
+    found = []
+    for place, what in ((0, "the format of keys"), (2, "the node's version"), (3, "the node's code")):
+        if before[place] != now[place]:
+            found.append(f"{what} changed")
+    found += _values(before[4], now[4])
+    for entry, links in now[5].items():
+        if entry not in before[5]:
+            found.append(f"{entry} is now linked to {_joined(step.links[entry])}")
+        elif before[5][entry] != links:
+            found.append(f"{entry} comes from {_joined(step.links[entry])}, which changed")
+    found += [f"{entry} was linked" for entry in before[5] if entry not in now[5]]
+    if before[6:] != now[6:]:
+        found.append(f"the device was {_joined(before[6:])}, is {_joined(now[6:])}")
+    return found
+
+
+def _values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in now:
+        if name in before and before[name] != now[name]:
+            if isinstance(now[name], dict) and "file" in now[name]:
+                found.append(f"the content of the file {name} changed")
+            else:
+                found.append(f"{name} was {before[name]!r}, is {now[name]!r}")
+    return found
+
+
+def _joined(parts: Any) -> str:
+    return ", ".join(map(str, parts)) or "not asked"

@@ -1,0 +1,90 @@
+"""What changed since the last run, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simple_nodes import simple_registry
+
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.engine import Engine
+from nodegraph.explain import explain
+from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.registry import Registered, Registry
+from nodegraph.workflow import Workflow
+
+
+@pytest.fixture
+def engine(home: Home, tmp_path: Path) -> Engine:
+    registry = simple_registry()
+    files = Files({"images": [tmp_path]}, output=tmp_path / "out")
+    return Engine(
+        home=home, registry=registry, cache=ResultCache(disk=DiskTier(home.cache)), files=files, device="cpu"
+    )
+
+
+def graph(**changes: Any) -> Workflow:
+    nodes: dict[str, Any] = {
+        "n": {"type": "Number", "values": {"value": 5}},
+        "p": {"type": "Plus", "links": {"a": {"node": "n", "output": "value"}}},
+        "s": {"type": "Shout", "links": {"text": {"node": "p", "output": "value"}}},
+        "r": {"type": "Read", "values": {"image": "a.png"}},
+        "w": {"type": "WhereAmI"},
+    }
+    return Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": {**nodes, **changes}})
+
+
+def reasons(engine: Engine, workflow: Workflow) -> dict[str, str]:
+    assert engine.cache.disk is not None
+    return {
+        node: "cached" if cached else why
+        for node, cached, why in explain(engine.plan(workflow), engine.cache.disk)
+    }
+
+
+def slowly(registry: Registry) -> None:
+    """Make every node take long enough to be stored."""
+    import time
+
+    for name, entry in registry.nodes.items():
+
+        def wrapped(entry: Registered = entry, **inputs: Any) -> Any:
+            time.sleep(0.005)
+            return entry.function(**inputs)
+
+        registry.nodes[name] = Registered(entry.type, wrapped, entry.context, entry.named_outputs)
+
+
+def test_each_kind_of_change_is_named(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    assert set(reasons(engine, graph()).values()) == {
+        "it has not run here under this name",
+        "its effect happens on every run",
+    }
+    slowly(engine.registry)
+    engine.run(graph())
+    assert reasons(engine, graph()) == {
+        "n": "cached", "p": "cached", "s": "its effect happens on every run", "r": "cached", "w": "cached"
+    }  # fmt: skip
+    changed = reasons(engine, graph(n={"type": "Number", "values": {"value": 6}}))
+    assert changed["n"] == "value was 5, is 6"
+    assert changed["p"] == "a comes from n.value, which changed"
+    (tmp_path / "a.png").write_bytes(b"two")
+    assert reasons(engine, graph())["r"] == "the content of the file image changed"
+    engine.device = "cuda:0"
+    assert reasons(engine, graph())["w"] == "the device was cpu, is cuda"
+    literal = reasons(engine, graph(p={"type": "Plus", "values": {"a": 1}}))["p"]
+    assert literal == "a was linked"
+    entry = engine.registry.nodes["Number"]
+    altered = entry.type.model_copy(update={"code": "other", "version": 2})
+    engine.registry.nodes["Number"] = Registered(altered, entry.function, None, False)
+    assert reasons(engine, graph())["n"] == "the node's version changed; the node's code changed"
+
+
+def test_what_was_too_quick_to_store_is_said(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    engine.run(graph())
+    assert "too quick to be worth storing" in reasons(engine, graph())["n"]
