@@ -224,15 +224,13 @@ def test_the_files_of_an_effect_are_known_in_another_process(tmp_path: Path) -> 
 
 
 WRITER = """
-import sys, torch
+import sys
 from pathlib import Path
 from nodegraph.cache import DiskTier
-from nodegraph.diffusion.values import Image
 tier = DiskTier(Path(sys.argv[1]), 3_000_000)
 print("ready", flush=True)
 for i in range(int(sys.argv[2]), int(sys.argv[3])):
-    generator = torch.Generator().manual_seed(i % 100)
-    tier.put(f"k{i}", {"image": Image(torch.rand(1, 3, 64, 64, generator=generator))}, 1.0)
+    tier.put(f"k{i}", {"text": f"{i} " * 20_000}, 1.0)
 """
 
 
@@ -247,7 +245,7 @@ def kill_at_random_moments(folder: Path, times: int) -> None:
         child = writer(folder, round * 1000, 10**9)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.12))
+        time.sleep(rng.uniform(0, 0.1))
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
@@ -265,7 +263,7 @@ def test_killed_at_random_moments_everything_indexed_is_whole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        kill_at_random_moments(tmp_path, 6)
+        kill_at_random_moments(tmp_path, 12)
     assert not caplog.records
 
 
@@ -286,6 +284,4 @@ def test_four_processes_at_once_share_one_folder(tmp_path: Path) -> None:
     assert tier.usage().results == 30
     assert len(blobs(tmp_path)) == 30
     for i in range(30):
-        found = tier.get(f"k{i}")
-        assert found is not None
-        assert torch.equal(found["image"].tensor, result(i)["image"].tensor)
+        assert tier.get(f"k{i}") == {"text": f"{i} " * 20_000}
