@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -49,9 +49,8 @@ class Shape:
         }
 
 
-@dataclass(frozen=True)
-class Bound:
-    """A node of a workflow whose values are validated and whose links fit."""
+class Bound(NamedTuple):
+    """A node of a workflow whose values are validated and whose links fit. A tuple: one is made for every node."""
 
     shape: Shape
     values: dict[str, Any]
@@ -190,6 +189,8 @@ class _Check:
             known = ", ".join(map(repr, outputs)) or "none"
             hint = did_you_mean(link.output, outputs)
             self._problem(name, target.name, f"{link.node!r} has no output {link.output!r}; it has {known}.{hint}")
+            return
+        if wire[0] in target.types:
             return
         for accepted in target.types:
             if accepted.startswith("~"):

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nodegraph.check import Bound, Checked, Shape
 from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
@@ -22,8 +22,7 @@ KEY_SCHEMA = 1
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One node of a plan. `cause` is the text whose digest is the key: canonical JSON of all that counts."""
 
     id: str
