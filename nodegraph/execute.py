@@ -15,45 +15,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 from nodegraph import events
+from nodegraph.cache import ResultCache
+from nodegraph.call import Outputs, call, message
 from nodegraph.context import Context, Models, default_models
-from nodegraph.errors import Cancelled, NodeError, NodegraphError, RunError
+from nodegraph.errors import Cancelled, NodeError, RunError
 from nodegraph.files import Files
 from nodegraph.node import Lazy
 from nodegraph.plan import Plan, Step
-from nodegraph.registry import Registered, Registry
+from nodegraph.registry import Registry
 from nodegraph.schema import ValueRefused
 from nodegraph.workflow import Link
 
-Outputs = dict[str, Any]
-
-
-class Cache(Protocol):
-    """Results by key. `get` may fail where `in` promised: the caller then computes."""
-
-    def __contains__(self, key: str) -> bool: ...
-
-    def get(self, key: str) -> Outputs | None:
-        """The outputs stored under a key, or None."""
-        ...
-
-    def put(self, key: str, outputs: Outputs, seconds: float) -> None:
-        """Keep the outputs, which cost `seconds` to compute."""
-        ...
-
-    def written(self, key: str, folder: Path) -> tuple[Path, ...] | None:
-        """The files that an effect wrote to a folder under this key, where all still stand unaltered."""
-        ...
-
-    def wrote(self, key: str, folder: Path, files: tuple[Path, ...]) -> None:
-        """Remember the files that an effect wrote."""
-        ...
-
-    def free(self) -> None:
-        """Give memory back."""
-        ...
+Metadata = Callable[[Plan, str], Mapping[str, str]]
 
 
 @dataclass
@@ -76,14 +52,14 @@ class Result:
 def execute(
     plan: Plan,
     registry: Callable[[], Registry],
-    cache: Cache,
+    cache: ResultCache,
     *,
     files: Files,
     device: str = "cpu",
     models: Models = default_models,
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
-    metadata: Callable[[Plan, str], Mapping[str, str]] | None = None,
+    metadata: Metadata | None = None,
     previews: bool = False,
 ) -> Result:
     """Run a plan in this thread.
@@ -104,7 +80,7 @@ def execute(
         NodeError: a node failed; its results so far stay cached.
         Cancelled: `stop` was set.
     """
-    run = _Run(plan, registry, cache, files, device, models, listen, stop, metadata, previews)
+    run = _Run(plan, registry, cache, files, device, models, listen, stop or threading.Event(), metadata, previews)
     return run.to_the_end()
 
 
@@ -112,42 +88,32 @@ class _Stale(Exception):
     """A result that the cache had promised is gone."""
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self,
-        plan: Plan,
-        registry: Callable[[], Registry],
-        cache: Cache,
-        files: Files,
-        device: str,
-        models: Models,
-        listen: events.Listener | None,
-        stop: threading.Event | None,
-        metadata: Callable[[Plan, str], Mapping[str, str]] | None,
-        previews: bool,
-    ) -> None:
-        self.plan = plan
-        self.steps = plan.steps
-        self.registry = registry
-        self.cache = cache
-        self.files = files
-        self.device = device
-        self.models = models
-        self.listen = listen
-        self.stop = stop or threading.Event()
-        self.metadata = metadata
-        self.previews = previews
+    plan: Plan
+    registry: Callable[[], Registry]
+    cache: ResultCache
+    files: Files
+    device: str
+    models: Models
+    listen: events.Listener | None
+    stop: threading.Event
+    metadata: Metadata | None
+    previews: bool
+
+    def __post_init__(self) -> None:
+        self.steps = self.plan.steps
         self.result = Result(self._wanted)
-        self.position = {name: index for index, name in enumerate(plan.steps)}
+        self.position = {name: index for index, name in enumerate(self.steps)}
         self.values: dict[str, Outputs] = {}
         self.done: set[str] = set()
         self.stale: set[str] = set()  # results that the cache promised and could not give
         self.fresh: set[str] = set()  # keys that this run computed
         self.released: set[str] = set()  # nodes that no longer count as readers of their inputs
         self.readers = Counter(
-            link.node for step in plan.steps.values() for links in step.links.values() for link in links
+            link.node for step in self.steps.values() for links in step.links.values() for link in links
         )
-        self.readers.update(plan.targets)
+        self.readers.update(self.plan.targets)
 
     def to_the_end(self) -> Result:
         started = time.perf_counter()
@@ -249,7 +215,9 @@ class _Run:
     def _run(self, step: Step) -> None:
         if self.stop.is_set():
             raise Cancelled
-        node = self.registry().nodes[step.shape.type.name]
+        node = self.registry().nodes.get(step.shape.type.name)
+        if node is None:
+            self._fail(step, "its plugin could not be imported in this process; `nodegraph nodes` says why")
         context = Context(
             step.id,
             device=self.device,
@@ -266,21 +234,25 @@ class _Run:
         self._tell(events.Started(step.id))
         started = time.perf_counter()
         try:
-            returned = self._call(node, arguments, step)
-            outputs = _ports(node, returned)
+            outputs = call(node, arguments, self._free)
         except Cancelled:
             self._tell(events.Cancelled(step.id))
             raise
-        except _Stale:
-            raise
-        except NodeError as error:  # a lazy input's node failed, and has told so
-            if error.node == step.id:
-                self._tell(events.Failed(step.id, error.message))
+        except (_Stale, NodeError):  # a lazy input's; its node has told so
             raise
         except Exception as error:
-            self._tell(events.Failed(step.id, _message(error)))
-            raise NodeError(step.id, node.type.name, _message(error)) from error
+            self._fail(step, message(error), cause=error)
         self._finish(step, outputs, time.perf_counter() - started, context.written)
+
+    def _fail(self, step: Step, words: str, entry: str | None = None, cause: Exception | None = None) -> NoReturn:
+        self._tell(events.Failed(step.id, words, entry))
+        raise NodeError(step.id, step.shape.type.name, words) from cause
+
+    def _free(self) -> None:
+        """Give back what memory can be given back."""
+        self.cache.free()
+        with suppress(ImportError):
+            self.models().free()
 
     def _finish(self, step: Step, outputs: Outputs, seconds: float, written: list[Path]) -> None:
         effect = step.shape.type.effect
@@ -345,65 +317,12 @@ class _Run:
                 try:
                     validate(value)
                 except ValueRefused as error:
-                    message = f"the value linked to {entry}: {error}"
-                    self._tell(events.Failed(step.id, message, entry))
-                    raise NodeError(step.id, step.shape.type.name, message) from None
-
-    def _call(self, node: Registered, arguments: dict[str, Any], step: Step) -> Any:
-        try:
-            return node.function(**arguments)
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-        self.cache.free()
-        with suppress(ImportError):
-            self.models().free()
-        try:
-            return node.function(**arguments)
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            message = (
-                f"out of memory, again after everything that could be freed was freed: {_message(error)}. "
-                "Make the picture or the batch smaller, or close other programs that use the device"
-            )
-            raise NodeError(step.id, node.type.name, message) from error
+                    self._fail(step, f"the value linked to {entry}: {error}", entry)
 
     def _tell(self, event: events.Event) -> None:
         if self.listen is not None:
             self.listen(event)
 
 
-def _ports(node: Registered, returned: Any) -> Outputs:
-    """What a function returned, by output port. Raises NodegraphError where it is not what was declared."""
-    declared = node.type.outputs
-    if not declared:
-        return {}
-    values = tuple(returned) if node.named_outputs and isinstance(returned, tuple) else (returned,)
-    if len(values) != len(declared):
-        raise NodegraphError(f"it returned {len(values)} values but declares {len(declared)} outputs")
-    for port, value in zip(declared, values, strict=True):
-        names = {base.__name__ for base in type(value).__mro__}
-        if not port.type.startswith("~") and port.type not in names and (port.type, type(value)) != ("float", int):
-            raise NodegraphError(
-                f"its output {port.name!r} is declared {port.type} but it returned {type(value).__name__}"
-            )
-    return {port.name: value for port, value in zip(declared, values, strict=True)}
-
-
 def _identity(value: Any) -> Any:
     return value
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's errors by name and words: the engine does not import torch.
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return True
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
-def _message(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, NodegraphError | ValueError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

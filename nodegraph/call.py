@@ -1,0 +1,76 @@
+"""Calling one node: its function, once more after running out of memory, and its outputs by port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nodegraph.errors import NodegraphError
+from nodegraph.registry import Registered
+
+Outputs = dict[str, Any]
+
+
+class OutOfMemory(NodegraphError):
+    """A node ran out of memory, and again after everything that could be freed was freed."""
+
+
+def call(node: Registered, arguments: Mapping[str, Any], free: Callable[[], None]) -> Outputs:
+    """Call a node and return its outputs by port.
+
+    Args:
+        node: what to call.
+        arguments: by parameter.
+        free: gives memory back; called once where the node runs out of it, before it is tried again.
+
+    Raises:
+        OutOfMemory: it ran out of memory twice.
+        NodegraphError: it returned something else than it declares.
+        Exception: whatever the node raised.
+    """
+    try:
+        return _ports(node, node.function(**arguments))
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+    free()
+    try:
+        return _ports(node, node.function(**arguments))
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory, again after everything that could be freed was freed: {message(error)}. "
+            "Make the picture or the batch smaller, or close other programs that use the device"
+        ) from error
+
+
+def message(error: Exception) -> str:
+    """An error in words: its text alone where it was raised on purpose, else with its type."""
+    text = str(error)
+    if isinstance(error, NodegraphError | ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _ports(node: Registered, returned: Any) -> Outputs:
+    declared = node.type.outputs
+    if not declared:
+        return {}
+    values = tuple(returned) if node.named_outputs and isinstance(returned, tuple) else (returned,)
+    if len(values) != len(declared):
+        raise NodegraphError(f"it returned {len(values)} values but declares {len(declared)} outputs")
+    for port, value in zip(declared, values, strict=True):
+        names = {base.__name__ for base in type(value).__mro__}
+        if not port.type.startswith("~") and port.type not in names and (port.type, type(value)) != ("float", int):
+            raise NodegraphError(
+                f"its output {port.name!r} is declared {port.type} but it returned {type(value).__name__}"
+            )
+    return {port.name: value for port, value in zip(declared, values, strict=True)}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch's errors by name and words: the engine does not import torch.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return True
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

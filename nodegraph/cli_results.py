@@ -1,0 +1,131 @@
+"""The commands about results: what is kept, why, whether it can be made again, and whether it is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.home import Home
+from nodegraph.options import FAILED, CacheFolder, Device, Plugins, Sets, WorkflowFile, open_workflow
+from nodegraph.workflow import Workflow
+
+app = typer.Typer()
+cache_app = typer.Typer(no_args_is_help=True, help="The results that are kept on disk.")
+
+
+@app.command()
+def verify(
+    picture: Annotated[Path, typer.Argument(help="A PNG made by nodegraph.")],
+    plugins: Plugins = None,
+    device: Device = None,
+) -> None:
+    """Make a picture again and compare its pixels; exit status 1 where they differ."""
+    from nodegraph.engine import Engine
+    from nodegraph.verify import verify as verify_picture
+
+    opened = open_workflow(picture, None, plugins)
+    engine = Engine(
+        home=opened.home,
+        catalog=opened.catalog,
+        plugins=plugins or [],
+        cache=ResultCache(),
+        files=opened.files,
+        device=device,
+    )
+    verdict = verify_picture(picture, engine)
+    if verdict.changed_nodes:
+        print(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
+    for line in verdict.changed_versions:
+        print(f"changed: {line}")
+    print("the pixels are identical" if verdict.same else "the pixels differ")
+    if not verdict.same:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A workflow, or a PNG that carries one.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+) -> None:
+    """Say what changed between two workflows or pictures; exit status 1 where anything did."""
+    from nodegraph.diff import diff as diff_workflows
+    from nodegraph.diff import diff_entries
+    from nodegraph.receipt import read
+
+    lines = diff_workflows(Workflow.load(a), Workflow.load(b))
+    if a.suffix == b.suffix == ".png":
+        first, second = read(a)[1], read(b)[1]
+        lines += diff_entries("file", first.files, second.files)
+        lines += diff_entries("version", first.versions, second.versions)
+    print("\n".join(lines) if lines else "no difference")
+    if lines:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def selftest(
+    device: Device = None,
+) -> None:
+    """Prove the samplers on this machine: measured orders and errors beside the expected ones."""
+    from nodegraph.diffusion.oracles import selftest as measure
+    from nodegraph.engine import default_device
+
+    failed = 0
+    for finding in measure(device or default_device()):
+        failed += not finding.holds
+        mark = "ok  " if finding.holds else "FAIL"
+        print(f"{mark} {finding.what:58} {finding.measured:<12.5g} expected {finding.expected}", flush=True)
+    print(f"{failed} of the findings do not hold" if failed else "everything holds")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command("explain-cache")
+def explain_cache(
+    workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, folder: CacheFolder = None
+) -> None:
+    """Say for each node whether its result is cached, and if not, what changed since the last run."""
+    from nodegraph.engine import Engine
+    from nodegraph.explain import explain
+
+    opened = open_workflow(workflow, values, plugins)
+    disk = DiskTier(folder or opened.home.cache)
+    cache = ResultCache(disk=disk)
+    engine = Engine(home=opened.home, catalog=opened.catalog, cache=cache, files=opened.files)
+    for node, cached, why in explain(engine.plan(opened.workflow), disk):
+        print(f"{node}: cached" if cached else f"{node}: not cached: {why}")
+
+
+@cache_app.command("info")
+def cache_info(folder: CacheFolder = None) -> None:
+    """Say how many results are kept, and how large they are."""
+    usage = _disk(folder).usage()
+    print(f"{usage.folder}: {usage.results} results, {usage.bytes / 1e6:.1f} MB of {usage.budget / 1e9:.1f} GB")
+
+
+@cache_app.command("clear")
+def cache_clear(folder: CacheFolder = None) -> None:
+    """Remove every result."""
+    disk = _disk(folder)
+    before = disk.usage()
+    disk.clear()
+    print(f"removed {before.results} results, {before.bytes / 1e6:.1f} MB")
+
+
+@cache_app.command("prune")
+def cache_prune(
+    size: Annotated[float, typer.Option(help="Gigabytes to keep.")], folder: CacheFolder = None
+) -> None:
+    """Remove what is cheapest to compute again, until the rest fits a size."""
+    disk = _disk(folder)
+    before = disk.usage()
+    disk.prune(int(size * 1e9))
+    after = disk.usage()
+    print(f"removed {before.results - after.results} results, {(before.bytes - after.bytes) / 1e6:.1f} MB")
+
+
+def _disk(folder: Path | None) -> DiskTier:
+    return DiskTier(folder or Home.of_user().cache)

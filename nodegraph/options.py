@@ -1,0 +1,92 @@
+"""What the commands share: their options, and a workflow opened with all that belongs to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.errors import CheckError, Problem
+from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.workflow import Workflow
+
+FAILED, REFUSED, CANCELLED = 1, 2, 130
+
+WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a PNG that carries one.")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
+]
+CacheFolder = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the cached results.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that files are written to.")]
+Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),
+]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A workflow with the user's values in it, and what it is checked and run against."""
+
+    home: Home
+    catalog: Catalog
+    workflow: Workflow
+    files: Files
+
+
+def open_workflow(
+    path: Path, settings: Sequence[str] | None, plugins: Sequence[Path] | None, output: Path = Path("out")
+) -> Opened:
+    """Read a workflow and put `node.input=value` settings into it.
+
+    A setting may name a file anywhere by its absolute path; the document itself may not.
+
+    Raises:
+        DocumentError: the file holds no workflow.
+        CheckError: a setting makes no sense.
+    """
+    home = Home.of_user()
+    catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    workflow = Workflow.load(path)
+    values = parse_values(settings or [], workflow, catalog)
+    texts = [value for value in values.values() if isinstance(value, str) and "\0" not in value]
+    given = [Path(text) for text in texts if Path(text).is_absolute()]
+    files = home.files(output=output, inputs=[path.parent, Path()], allowed=given)
+    return Opened(home, catalog, workflow.with_values(values), files)
+
+
+def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) -> dict[str, Any]:
+    """`node.input=value` settings as values: text where the input takes text, else JSON.
+
+    Raises:
+        CheckError: a setting has no `=`, or its value is not JSON where JSON is needed.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for setting in settings:
+        address, equals, text = setting.partition("=")
+        if not equals:
+            problems.append(Problem(f"--set {setting}: write it as node.input=value"))
+            continue
+        values[address] = text
+        node, _, entry = address.rpartition(".")
+        spec = workflow.nodes.get(node)
+        node_type = catalog.nodes.get(spec.type) if spec is not None else None
+        declared = node_type.input(entry) if node_type is not None else None
+        if declared is not None and (declared.many or "str" not in declared.types):
+            try:
+                values[address] = json.loads(text)
+            except ValueError:
+                if not declared.many:
+                    message = f"{text!r} is not {' or '.join(declared.types)}"
+                    problems.append(Problem(message, node=node, input=entry))
+    if problems:
+        raise CheckError(problems)
+    return values
