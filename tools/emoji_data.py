@@ -30,8 +30,7 @@ HUES = {
 EMPHASIS = {
     "smileys & emotion": 2.0, "animals & nature": 2.0, "food & drink": 2.0, "symbols": 0.7, "people & body": 0.3,
 }  # fmt: skip
-# What a newcomer types first is drawn so many times as often: a small model knows few things well.
-FAVOURED = 5.0
+# What a newcomer types first is drawn many times as often: a small model knows few things well.
 FAVOURITES = frozenset(
     """red apple|green apple|banana|tangerine|lemon|grapes|strawberry|cherries|watermelon|pineapple|tomato|
     carrot|pizza|hamburger|french fries|bread|cheese wedge|cooked rice|soft ice cream|ice cream|
@@ -96,10 +95,9 @@ def load_pack(pack: Path, size: int, seed: int = 0) -> Pack:
     return Pack(pictures, concepts)
 
 
-def emphasis(concept: dict[str, Any]) -> float:
-    """How often a picture of a concept is drawn, against 1."""
-    favoured = FAVOURED if concept["name"] in FAVOURITES else 1.0
-    return EMPHASIS.get(concept["group"], 1.0) * favoured
+def emphasis(concept: dict[str, Any], favoured: float) -> float:
+    """How often a picture of a concept is drawn, against 1; a favourite so many times as often."""
+    return EMPHASIS.get(concept["group"], 1.0) * (favoured if concept["name"] in FAVOURITES else 1.0)
 
 
 def caption(concept: dict[str, Any], colour: str | None, rng: random.Random) -> str:
@@ -109,14 +107,14 @@ def caption(concept: dict[str, Any], colour: str | None, rng: random.Random) -> 
         return ""
     if kind < 0.72:
         words = [concept["name"]]
-        if kind > 0.45 and concept["kw"]:
+        if kind > 0.55 and concept["kw"]:
             words += rng.sample(concept["kw"], min(len(concept["kw"]), rng.randint(1, 3)))
-        elif kind > 0.40 and concept["kw"]:
+        elif kind > 0.52 and concept["kw"]:
             words = rng.sample(concept["kw"], min(len(concept["kw"]), rng.randint(2, 4)))
         paint = colour
     else:
         words = [concept["zh"]]
-        if kind > 0.88 and concept["zhkw"]:
+        if kind > 0.93 and concept["zhkw"]:
             words += rng.sample(concept["zhkw"], min(len(concept["zhkw"]), rng.randint(1, 2)))
         paint = HUES[colour][1] if colour else None
     if paint and rng.random() < 0.85:
