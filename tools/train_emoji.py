@@ -161,6 +161,7 @@ def train_denoiser(
         generator.manual_seed(state["index"] + 1)
         rng.seed(state["index"] + 1)
     started = time.monotonic() - state["seconds"]
+    channels = autoencoder.channel_weights()
     chosen = torch.tensor(data.training)
     shown = [data.pack.concepts[data.pack.pictures[index].concept] for index in data.training]
     weights = torch.tensor([emphasis(concept, args.favoured) for concept in shown])
@@ -179,7 +180,7 @@ def train_denoiser(
     def loss_of(indices: Tensor, network: nn.Module, draw: torch.Generator) -> Tensor:
         clean, ids, code = one_batch(indices)
         with torch.autocast(device_type=device.partition(":")[0], dtype=torch.bfloat16):
-            return flow_loss(lambda x, t: network(x, t, ids, code), clean, draw)
+            return flow_loss(lambda x, t: network(x, t, ids, code), clean, draw, channels)
 
     def loss(_: int) -> tuple[Tensor, int]:
         picked = chosen[torch.multinomial(weights, args.batch, replacement=True, generator=generator)]

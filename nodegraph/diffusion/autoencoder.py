@@ -74,6 +74,16 @@ class Autoencoder(nn.Module):
         return self.reconstruct(raw).clamp(0, 1)
 
     @torch.no_grad()
+    def channel_weights(self) -> Tensor:
+        """How much each latent channel shows in pixels, (channels,), with mean 1.
+
+        All channels have unit variance, whether they carry the colour of a patch or the grain of an edge; a loss
+        that weighs them alike spends most of a network on grain.
+        """
+        amplitude = self.unproject.weight.flatten(1).norm(dim=1) * self.scale
+        return amplitude / amplitude.mean()
+
+    @torch.no_grad()
     def start_from_components(self, images: Tensor) -> None:
         """Set both projections to the principal components of the pictures' patches (N, 3, H, W)."""
         patches = functional.unfold(images * 2 - 1, 4, stride=4).transpose(1, 2).reshape(-1, 48)

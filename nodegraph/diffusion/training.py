@@ -39,7 +39,12 @@ class Average:
         torch._foreach_add_(averaged, current, alpha=1 - decay)
 
 
-def flow_loss(predict: Callable[[Tensor, Tensor], Tensor], clean: Tensor, generator: torch.Generator) -> Tensor:
+def flow_loss(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    clean: Tensor,
+    generator: torch.Generator,
+    weights: Tensor | None = None,
+) -> Tensor:
     """The flow-matching loss with logit-normal times.
 
     x_t = (1 - t) clean + t noise; the network predicts u = noise - clean. Lipman et al., "Flow Matching for
@@ -49,11 +54,15 @@ def flow_loss(predict: Callable[[Tensor, Tensor], Tensor], clean: Tensor, genera
         predict: from x_t (N, ...) and t (N,) to a prediction of u.
         clean: the clean samples (N, ...).
         generator: draws times and noise on the CPU.
+        weights: of each channel (C,), with mean 1; None weighs all alike.
     """
     time = torch.sigmoid(torch.randn(len(clean), generator=generator)).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     wide = time.view(-1, *[1] * (clean.ndim - 1))
-    return functional.mse_loss(predict((1 - wide) * clean + wide * noise, time).float(), noise - clean)
+    error = (predict((1 - wide) * clean + wide * noise, time).float() - (noise - clean)) ** 2
+    if weights is None:
+        return error.mean()
+    return (error * weights.view(1, -1, *[1] * (clean.ndim - 2))).mean()
 
 
 def autoencoder_loss(model: Any, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-4) -> Tensor:

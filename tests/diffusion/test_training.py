@@ -130,3 +130,31 @@ def test_words_and_characters_are_tokens() -> None:
     batch = vocabulary.batch(["red", "red apple " * 50])
     assert batch.shape == (2, MAX_TOKENS)
     assert batch[0].count_nonzero() == 1
+
+
+def test_channel_weights_weigh_channels() -> None:
+    clean = torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def only_first(x: Tensor, time: Tensor) -> Tensor:
+        wrong = torch.zeros_like(x)
+        wrong[:, 0] += 3.0
+        return wrong
+
+    def loss(weights: list[float] | None) -> float:
+        chosen = None if weights is None else torch.tensor(weights)
+        return float(flow_loss(only_first, clean, torch.Generator().manual_seed(1), chosen))
+
+    assert loss([1.0, 1.0]) == pytest.approx(loss(None))
+    assert loss([2.0, 0.0]) > loss([1.0, 1.0]) > loss([0.0, 2.0])
+    assert loss([2.0, 0.0]) + loss([0.0, 2.0]) == pytest.approx(2 * loss(None))
+
+
+def test_the_first_principal_component_shows_most() -> None:
+    torch.manual_seed(0)
+    smooth = nn.functional.interpolate(torch.rand(64, 3, 4, 4), size=32, mode="bicubic").clamp(0, 1)
+    model = Autoencoder(12, 32)
+    model.start_from_components(smooth)
+    weights = model.channel_weights()
+    assert float(weights.mean()) == pytest.approx(1)
+    assert weights.tolist() == sorted(weights.tolist(), reverse=True)
+    assert float(weights[0]) > 2
