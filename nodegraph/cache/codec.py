@@ -20,6 +20,10 @@ class NotStorable(ValueError):
     """A value holds something that has no stored form."""
 
 
+class UnknownType(ValueError):
+    """A stored dataclass is of a module that this process has not imported."""
+
+
 def encode(value: Any) -> bytes:
     """The bytes of a value. Raises NotStorable."""
     tensors: dict[str, Any] = {}
@@ -43,7 +47,7 @@ def decode(content: bytes) -> Any:
 
 
 def _shape(value: Any, tensors: dict[str, Any]) -> list[Any]:
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (bool, int, float, str):
         return ["value", value]
     if hasattr(value, "untyped_storage"):
         name = str(len(tensors))
@@ -55,6 +59,8 @@ def _shape(value: Any, tensors: dict[str, Any]) -> list[Any]:
     if type(value) in (list, tuple):
         return [type(value).__name__, [_shape(entry, tensors) for entry in value]]
     if is_dataclass(value) and not isinstance(value, type):
+        if "." in type(value).__qualname__ or not all(field.init for field in fields(value)):
+            raise NotStorable(f"{type(value).__qualname__} could not be made again from its fields")
         parts = {field.name: _shape(getattr(value, field.name), tensors) for field in fields(value)}
         return ["dataclass", type(value).__module__, type(value).__qualname__, parts]
     raise NotStorable(f"{type(value).__name__} has no stored form")
@@ -81,5 +87,5 @@ def _known(module: str, name: str) -> type[Any]:
     source = importlib.import_module(WIRE_TYPES) if module == WIRE_TYPES else sys.modules.get(module)
     kind = getattr(source, name, None)
     if not isinstance(kind, type) or not is_dataclass(kind):
-        raise ValueError(f"no dataclass {name} is known in {module}")
+        raise UnknownType(f"no dataclass {name} is known in {module}")
     return kind

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodegraph.cache.codec import NotStorable, decode, encode
+from nodegraph.cache.codec import UnknownType, decode, encode
 from nodegraph.cache.memory import Outputs
 
 VERSION = 1
@@ -72,8 +72,11 @@ class DiskTier:
         self._keys: set[str] = set()
         self._readable = self._writable = True
         with self._guarded("open"):
-            self._open()
-            self._sweep()
+            try:
+                self._open()
+                self._sweep()
+            except (OSError, sqlite3.Error) as error:
+                self._open_read_only(error)
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -94,11 +97,15 @@ class DiskTier:
                     if len(content) != size or _digest(content) != blob:
                         raise ValueError("its content is not what the index says")
                     outputs: Outputs = decode(content)
+                except UnknownType:
+                    return None
                 except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                     log.warning("a cached result is damaged and is computed again (%s: %s)", blob[:12], error)
                     self._drop(blob)
                     return None
-                self._query("UPDATE results SET used = ? WHERE key = ?", time.time(), key)
+                if self._writable:
+                    with self._guarded("write"):
+                        self._query("UPDATE results SET used = ? WHERE key = ?", time.time(), key)
                 return outputs
         self._keys.discard(key)
         return None
@@ -109,7 +116,8 @@ class DiskTier:
             return
         try:
             content = encode(outputs)
-        except NotStorable:
+        except Exception as error:  # whatever a plugin's value does, the run goes on
+            log.debug("a result is not stored: %s", error)
             return
         if seconds < READ_SECONDS + len(content) * READ_SECONDS_PER_BYTE or len(content) > self.budget:
             return
@@ -153,9 +161,8 @@ class DiskTier:
     def usage(self) -> Usage:
         """How much is held."""
         with self._guarded("read"):
-            ((count, size),) = self._query("SELECT COUNT(*), 0 FROM results")
-            size = self._used()
-            return Usage(self.folder, count, size, self.budget)
+            for (count,) in self._query("SELECT COUNT(*) FROM results"):
+                return Usage(self.folder, count, self._used(), self.budget)
         return Usage(self.folder, 0, 0, self.budget)
 
     def prune(self, budget: int) -> None:
@@ -191,6 +198,20 @@ class DiskTier:
         self._index.execute(f"PRAGMA user_version = {VERSION}")
         self._keys = {row[0] for row in self._query("SELECT key FROM results")}
 
+    def _open_read_only(self, error: Exception) -> None:
+        """Read a cache that cannot be written, as on a read-only or a full disk. Raises where that fails too."""
+        index = self.folder / "index.sqlite"
+        if not index.is_file():
+            raise error
+        found = sqlite3.connect(f"{index.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False,
+                                isolation_level=None)  # fmt: skip
+        if found.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            raise error
+        self._index = found
+        self._keys = {row[0] for row in self._query("SELECT key FROM results")}
+        self._writable = False
+        log.warning("cannot write to the cache in %s; new results stay in memory: %s", self.folder, error)
+
     def _query(self, statement: str, *values: Any) -> list[Any]:
         with self._lock:
             return [] if self._index is None else self._index.execute(statement, values).fetchall()
@@ -213,8 +234,8 @@ class DiskTier:
             raise
 
     def _used(self) -> int:
-        ((size,),) = self._query("SELECT COALESCE(SUM(bytes), 0) FROM (SELECT DISTINCT blob, bytes FROM results)")
-        return int(size)
+        rows = self._query("SELECT COALESCE(SUM(bytes), 0) FROM (SELECT DISTINCT blob, bytes FROM results)")
+        return sum(size for (size,) in rows)
 
     def _evict(self, budget: int | None = None) -> None:
         budget = self.budget if budget is None else budget
@@ -238,7 +259,8 @@ class DiskTier:
     def _drop(self, blob: str) -> None:
         gone = self._query("DELETE FROM results WHERE blob = ? RETURNING key", blob)
         self._keys.difference_update(row[0] for row in gone)
-        self._blob(blob).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._blob(blob).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what processes that died left: their temporary files, and old blobs that no row names."""

@@ -95,8 +95,11 @@ def footprint(value: Any) -> tuple[dict[int, int], int]:
     other = 0
     for part in _walk(value):
         storage = getattr(part, "untyped_storage", None)
-        if storage is not None:
-            held = storage()
+        try:
+            held = storage() if storage is not None else None
+        except Exception:  # sparse and meta tensors have no storage to count
+            held = None
+        if held is not None:
             storages[held.data_ptr()] = held.nbytes()
         else:
             other += sys.getsizeof(part)

@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,9 @@ def test_a_full_disk_degrades_to_memory(tmp_path: Path, caplog: pytest.LogCaptur
             for seed in range(12):
                 cache.put(f"k{seed}", result(seed), 1.0)
             assert all(cache.get(f"k{seed}") is not None for seed in range(12))
+            stored = cache.disk
+            assert stored is not None
+            assert 1 <= sum(stored.get(f"k{seed}") is not None for seed in range(12)) < 12
         assert len(caplog.records) == 1
         assert "cannot write to the cache" in caplog.text
         assert not list(small.glob("blobs/*/.tmp-*"))
@@ -203,12 +208,62 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path: Path, caplog: pyte
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
         with caplog.at_level(logging.WARNING):
             cache = ResultCache(MemoryTier(), DiskTier(folder))
+            assert cache.get("k") == {"n": 1}
             for name in ("a", "b"):
                 cache.put(name, {"n": 2}, 1.0)
                 assert cache.get(name) == {"n": 2}
         assert len(caplog.records) == 1
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_what_cannot_be_stored_never_fails_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = [
+        10**5000,
+        torch.eye(3).to_sparse(),
+        torch.empty(2, device="meta"),
+        Inner.Nested(1),
+        Level.HIGH,
+        {1: 2},
+    ]
+    with caplog.at_level(logging.WARNING):
+        cache = ResultCache(MemoryTier(), DiskTier(tmp_path))
+        for number, value in enumerate(values):
+            cache.put(f"k{number}", {"value": value}, 1.0)
+            assert cache.get(f"k{number}") == {"value": value} or isinstance(value, torch.Tensor)
+        assert DiskTier(tmp_path).usage().results <= 1  # a sparse tensor may have a stored form
+    assert not caplog.records
+
+
+class Inner:
+    """Holds a type that cannot be found again by its name."""
+
+    @dataclass(frozen=True)
+    class Nested:
+        """Nested."""
+
+        number: int
+
+
+class Level(IntEnum):
+    """An int that is more than an int."""
+
+    HIGH = 3
+
+
+def test_a_broken_index_has_a_usage_and_a_folder_as_blob_is_a_miss(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "index.sqlite").write_bytes(b"not a database at all, and long enough to be read as one" * 40)
+    assert DiskTier(broken).usage().results == 0
+    tier = DiskTier(tmp_path / "good")
+    tier.put("k", {"n": 1}, 1.0)
+    (blob,) = blobs(tmp_path / "good")
+    blob.unlink()
+    blob.mkdir()
+    assert tier.get("k") is None
+    tier.put("other", {"n": 2}, 1.0)
+    assert tier.get("other") == {"n": 2}
 
 
 def test_the_files_of_an_effect_are_known_in_another_process(tmp_path: Path) -> None:
