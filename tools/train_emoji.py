@@ -142,7 +142,7 @@ def train_denoiser(
     with torch.no_grad():
         latents = torch.cat([autoencoder.encode(part).cpu() for part in batches(data, None, device)])
     model = networks(words, latents.shape[1], latents.shape[-1]).to(device)
-    average = Average(model, 0.9995)
+    average = Average(model, 0.998)
     averaged = average.network
     assert isinstance(averaged, Both)
     compiled: nn.Module = torch.compile(model) if args.compile else model  # type: ignore[assignment]
