@@ -20,19 +20,19 @@ B = Annotated[float, Field(description="The second number.")]
 
 @node(category="primitive")
 def Integer(value: Annotated[int, Field(description="The number.")] = 0) -> int:
-    """A whole number."""
+    """A whole number that several nodes share."""
     return value
 
 
 @node(category="primitive")
 def Number(value: Annotated[float, Field(description="The number.")] = 0.0) -> float:
-    """A number."""
+    """A number that several nodes share."""
     return value
 
 
 @node(category="primitive")
 def Boolean(value: Annotated[bool, Field(description="The answer.")] = True) -> bool:
-    """Yes or no."""
+    """A yes or a no that several nodes share."""
     return value
 
 

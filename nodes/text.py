@@ -26,7 +26,7 @@ def JoinText(
     parts: Annotated[list[str], Field(description="The texts, in order.")],
     separator: Annotated[str, Field(max_length=100, description="Put between two texts.")] = ", ",
 ) -> str:
-    """Join texts."""
+    """Join texts into one, in order."""
     return _bounded(separator.join(parts))
 
 
