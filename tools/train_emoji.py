@@ -3,8 +3,8 @@
     python tools/train_emoji.py --pack emoji128 --work .cache/emoji --minutes 110
     python tools/train_emoji.py --pack emoji128 --work .cache/emoji --size 128 --device cuda --minutes 25
 
-`--pack NAME` reads NAME.webps (pictures, concatenated) and NAME.json (offsets, styles, captions). Killed and run again
-with the same `--work`, it continues. The weights are exported to `--export` every few minutes.
+`--pack NAME` reads NAME.webps (pictures, concatenated) and NAME.json (offsets, styles, captions). Killed and
+run again with the same `--work`, it continues. The weights are exported to `--export` every few minutes.
 """
 
 from __future__ import annotations
