@@ -1,0 +1,200 @@
+// The document: read strictly, as the server reads it, and written in the same fixed form.
+import type { Frame, JsonValue, Link, NodeSpec, Position, Workflow } from "../api/generated";
+
+export type { Frame, JsonValue, Link, NodeSpec, Position, Workflow };
+export type Links = NodeSpec["links"];
+export type Values = NodeSpec["values"];
+
+/** A text is no workflow; the message says where and why. */
+export class DocumentError extends Error {
+  override name = "DocumentError";
+}
+
+const NODE_ID = /^[\p{L}\p{N}_][\p{L}\p{N}_ -]*$/u;
+const MAX_BYTES = 32 * 2 ** 20;
+
+/** The entry of a map, or undefined; never something inherited, such as `constructor`. */
+export function own<T>(map: { [key: string]: T }, key: string): T | undefined {
+  return Object.hasOwn(map, key) ? map[key] : undefined;
+}
+
+/** Whether a text may name a node. */
+export const isNodeId = (id: string): boolean => NODE_ID.test(id) && id.length <= 100 && id !== "__proto__";
+
+/** The links of an input as a list. */
+export const asList = (links: Link | Link[] | undefined): Link[] =>
+  links === undefined ? [] : Array.isArray(links) ? links : [links];
+
+export const emptyWorkflow = (title = ""): Workflow => ({
+  format: "nodegraph", version: 1, title, description: "", nodes: {}, layout: {}, groups: [], notes: [],
+});
+
+/** The workflow in a JSON text. Throws DocumentError. */
+export function parseWorkflow(text: string): Workflow {
+  if (text.length > MAX_BYTES) throw new DocumentError(`the document is longer than ${MAX_BYTES} characters`);
+  let data: unknown;
+  try {
+    data = JSON.parse(text, refuseInexact);
+  } catch (error) {
+    throw error instanceof DocumentError ? error : new DocumentError(`not JSON: ${(error as Error).message}`);
+  }
+  return readWorkflow(data);
+}
+
+// A whole number that a double cannot hold would come back as another one, and a seed would be another picture.
+function refuseInexact(_key: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    const source = context?.source ?? String(value);
+    if (!/[.eE]/.test(source)) {
+      throw new DocumentError(`${source} has more digits than a browser keeps; use a number below 2^53`);
+    }
+  }
+  return value;
+}
+
+/** The workflow in JSON data, with every field there. Throws DocumentError. */
+export function readWorkflow(data: unknown): Workflow {
+  const root = object(data, "document");
+  if (root["format"] !== "nodegraph") {
+    throw new DocumentError('not a workflow: a workflow is a JSON object with "format": "nodegraph"');
+  }
+  if (root["version"] !== 1) {
+    throw new DocumentError(`the document has version ${JSON.stringify(root["version"])}; this editor reads version 1`);
+  }
+  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes"]);
+  const nodes = mapOf(root["nodes"], "nodes", readNode);
+  for (const id of Object.keys(nodes)) {
+    if (!isNodeId(id)) throw new DocumentError(`nodes > ${id}: not a name for a node`);
+  }
+  const layout = mapOf(root["layout"], "layout", readPosition);
+  for (const id of Object.keys(layout)) {
+    if (!Object.hasOwn(nodes, id)) throw new DocumentError(`layout places '${id}', which is no node of this workflow`);
+  }
+  return {
+    format: "nodegraph", version: 1, title: text(root["title"], "title"),
+    description: text(root["description"], "description"), nodes, layout,
+    groups: list(root["groups"], "groups", readFrame), notes: list(root["notes"], "notes", readFrame),
+  };
+}
+
+/** The document as JSON text, as the server writes it: fixed order, defaults left out, a line break at the end. */
+export function dumpWorkflow(workflow: Workflow, indent = 2): string {
+  return `${JSON.stringify(compact(workflow), null, indent)}\n`;
+}
+
+/** The document as JSON data with defaults left out. */
+export function compact(workflow: Workflow): Record<string, unknown> {
+  const nodes = mapEntries(workflow.nodes, ({ type, values, links, title }) => ({
+    type,
+    ...(isEmpty(values) ? {} : { values }),
+    ...(isEmpty(links) ? {} : { links: mapEntries(links, plainLinks) }),
+    ...(title ? { title } : {}),
+  }));
+  const layout = mapEntries(workflow.layout, ({ x, y, width, collapsed }) => ({
+    x, y, ...(width === null ? {} : { width }), ...(collapsed ? { collapsed } : {}),
+  }));
+  return {
+    format: "nodegraph",
+    version: 1,
+    ...(workflow.title ? { title: workflow.title } : {}),
+    ...(workflow.description ? { description: workflow.description } : {}),
+    ...(isEmpty(nodes) ? {} : { nodes }),
+    ...(isEmpty(layout) ? {} : { layout }),
+    ...(workflow.groups.length ? { groups: workflow.groups.map(plainFrame) } : {}),
+    ...(workflow.notes.length ? { notes: workflow.notes.map(plainFrame) } : {}),
+  };
+}
+
+/** A copy of a map with each entry changed. */
+export function mapEntries<A, B>(map: { [key: string]: A }, change: (value: A, key: string) => B): { [k: string]: B } {
+  return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value, key)]));
+}
+
+const isEmpty = (map: object): boolean => Object.keys(map).length === 0;
+const plainLink = ({ node, output }: Link): Link => ({ node, output });
+const plainLinks = (links: Link | Link[]): Link | Link[] =>
+  Array.isArray(links) ? links.map(plainLink) : plainLink(links);
+const plainFrame = ({ x, y, width, height, text: words, color }: Frame) => ({
+  x, y, width, height, ...(words ? { text: words } : {}), ...(color === null ? {} : { color }),
+});
+
+function readNode(data: unknown, place: string): NodeSpec {
+  const node = object(data, place);
+  only(node, place, ["type", "values", "links", "title"]);
+  if (typeof node["type"] !== "string" || !node["type"]) throw new DocumentError(`${place} > type: give a node type`);
+  return {
+    type: node["type"],
+    values: mapOf(node["values"], `${place} > values`, (value) => value as JsonValue),
+    links: mapOf(node["links"], `${place} > links`, (value, at) =>
+      Array.isArray(value) ? value.map((entry, index) => readLink(entry, `${at} > ${index}`)) : readLink(value, at),
+    ),
+    title: text(node["title"], `${place} > title`),
+  };
+}
+
+function readLink(data: unknown, place: string): Link {
+  const link = object(data, place);
+  only(link, place, ["node", "output"]);
+  const node = text(link["node"], `${place} > node`);
+  const output = text(link["output"], `${place} > output`);
+  if (!isNodeId(node) || !output) throw new DocumentError(`${place}: a link names a node and one of its outputs`);
+  return { node, output };
+}
+
+function readPosition(data: unknown, place: string): Position {
+  const position = object(data, place);
+  only(position, place, ["x", "y", "width", "collapsed"]);
+  const collapsed = position["collapsed"] ?? false;
+  if (typeof collapsed !== "boolean") throw new DocumentError(`${place} > collapsed: give true or false`);
+  const width = position["width"] ?? null;
+  return {
+    x: number(position["x"], `${place} > x`), y: number(position["y"], `${place} > y`),
+    width: width === null ? null : number(width, `${place} > width`), collapsed,
+  };
+}
+
+function readFrame(data: unknown, place: string): Frame {
+  const frame = object(data, place);
+  only(frame, place, ["x", "y", "width", "height", "text", "color"]);
+  const color = frame["color"] ?? null;
+  if (color !== null && !(typeof color === "string" && /^#[0-9a-fA-F]{6}$/.test(color))) {
+    throw new DocumentError(`${place} > color: give a colour such as #ff8800`);
+  }
+  const [x, y, width, height] = ["x", "y", "width", "height"].map((key) => number(frame[key], `${place} > ${key}`));
+  return { x: x!, y: y!, width: width!, height: height!, text: text(frame["text"], `${place} > text`), color };
+}
+
+function object(data: unknown, place: string): Record<string, unknown> {
+  if (typeof data !== "object" || data === null || Array.isArray(data)) {
+    throw new DocumentError(`${place}: an object is expected`);
+  }
+  return data as Record<string, unknown>;
+}
+
+function only(data: Record<string, unknown>, place: string, known: string[]): void {
+  const extra = Object.keys(data).find((key) => !known.includes(key));
+  if (extra !== undefined) {
+    throw new DocumentError(`${place} > ${extra}: this field does not exist; remove it or correct its name`);
+  }
+}
+
+function mapOf<T>(data: unknown, place: string, read: (value: unknown, place: string) => T): { [key: string]: T } {
+  const map = object(data ?? {}, place);
+  if (Object.hasOwn(map, "__proto__")) throw new DocumentError(`${place}: '__proto__' cannot be a name`);
+  return mapEntries(map, (value, key) => read(value, `${place} > ${key}`));
+}
+
+function list<T>(data: unknown, place: string, read: (value: unknown, place: string) => T): T[] {
+  if (data !== undefined && !Array.isArray(data)) throw new DocumentError(`${place}: a list is expected`);
+  return (data ?? []).map((value, index) => read(value, `${place} > ${index}`));
+}
+
+function text(data: unknown, place: string): string {
+  if (data !== undefined && typeof data !== "string") throw new DocumentError(`${place}: text is expected`);
+  return data ?? "";
+}
+
+function number(data: unknown, place: string): number {
+  if (typeof data !== "number" || !Number.isFinite(data)) throw new DocumentError(`${place}: a number is expected`);
+  return data;
+}

@@ -1,0 +1,186 @@
+// Edits of a document: pure functions from one workflow to the next. An edit that changes nothing returns its input.
+import {
+  asList, isNodeId, mapEntries, own, type Frame, type JsonValue, type Link, type Links, type NodeSpec, type Position,
+  type Workflow,
+} from "./document";
+
+export type FrameKind = "groups" | "notes";
+export interface Point {
+  x: number;
+  y: number;
+}
+export type Target = { node: string; input: string };
+
+const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
+
+export function addNode(workflow: Workflow, id: string, type: string, at: Point): Workflow {
+  if (!isNodeId(id) || Object.hasOwn(workflow.nodes, id)) throw new Error(`'${id}' cannot name a new node`);
+  const spec: NodeSpec = { type, values: {}, links: {}, title: "" };
+  return {
+    ...workflow,
+    nodes: { ...workflow.nodes, [id]: spec },
+    layout: { ...workflow.layout, [id]: { ...PLACE, x: at.x, y: at.y } },
+  };
+}
+
+/** Remove nodes, and every link to them. */
+export function removeNodes(workflow: Workflow, ids: ReadonlySet<string>): Workflow {
+  const nodes = Object.entries(workflow.nodes).filter(([id]) => !ids.has(id));
+  if (nodes.length === Object.keys(workflow.nodes).length) return workflow;
+  return {
+    ...workflow,
+    nodes: Object.fromEntries(nodes.map(([id, spec]) => [id, keepLinks(spec, (link) => !ids.has(link.node))])),
+    layout: Object.fromEntries(Object.entries(workflow.layout).filter(([id]) => !ids.has(id))),
+  };
+}
+
+/** Place nodes: whole pixels, so that a document does not fill with fractions. */
+export function moveNodes(workflow: Workflow, places: ReadonlyMap<string, Point>): Workflow {
+  const layout = { ...workflow.layout };
+  let changed = false;
+  for (const [id, point] of places) {
+    if (!Object.hasOwn(workflow.nodes, id)) continue;
+    const old = own(layout, id) ?? PLACE;
+    const [x, y] = [Math.round(point.x), Math.round(point.y)];
+    if (Object.hasOwn(layout, id) && old.x === x && old.y === y) continue;
+    layout[id] = { ...old, x, y };
+    changed = true;
+  }
+  return changed ? { ...workflow, layout } : workflow;
+}
+
+export function setPlace(workflow: Workflow, id: string, change: Partial<Position>): Workflow {
+  if (!Object.hasOwn(workflow.nodes, id)) return workflow;
+  const place = { ...(own(workflow.layout, id) ?? PLACE), ...change };
+  return { ...workflow, layout: { ...workflow.layout, [id]: place } };
+}
+
+/** Link an output to an input; `many` adds to the links that are there, else they and a value are replaced. */
+export function link(workflow: Workflow, from: Link, to: Target, many: boolean): Workflow {
+  return changeNode(workflow, to.node, (spec) => {
+    const there = own(spec.links, to.input);
+    const old = asList(there);
+    const same = old.some((one) => one.node === from.node && one.output === from.output);
+    if (same && !Object.hasOwn(spec.values, to.input)) return spec;
+    const one = { node: from.node, output: from.output };
+    const links = many ? (same ? old : [...old, one]) : one;
+    return { ...spec, links: { ...spec.links, [to.input]: links }, values: without(spec.values, to.input) };
+  });
+}
+
+/** Take one link away; what is left of a list stays a list. */
+export function unlink(workflow: Workflow, from: Link, to: Target): Workflow {
+  return changeNode(workflow, to.node, (spec) =>
+    keepLinks(spec, (one, input) => !(input === to.input && one.node === from.node && one.output === from.output)),
+  );
+}
+
+/** Take every link of an input away. */
+export function unlinkInput(workflow: Workflow, to: Target): Workflow {
+  return changeNode(workflow, to.node, (spec) =>
+    Object.hasOwn(spec.links, to.input) ? { ...spec, links: without(spec.links, to.input) } : spec,
+  );
+}
+
+/** Give an input a literal (which replaces a link), or with undefined none, so that its default holds. */
+export function setValue(workflow: Workflow, to: Target, value: JsonValue | undefined): Workflow {
+  return changeNode(workflow, to.node, (spec) => {
+    if (value === undefined) {
+      return Object.hasOwn(spec.values, to.input) ? { ...spec, values: without(spec.values, to.input) } : spec;
+    }
+    const linked = Object.hasOwn(spec.links, to.input);
+    if (!linked && Object.hasOwn(spec.values, to.input) && same(spec.values[to.input], value)) return spec;
+    return {
+      ...spec,
+      values: { ...spec.values, [to.input]: value },
+      links: linked ? without(spec.links, to.input) : spec.links,
+    };
+  });
+}
+
+export function setTitle(workflow: Workflow, id: string, title: string): Workflow {
+  return changeNode(workflow, id, (spec) => (spec.title === title ? spec : { ...spec, title: title.slice(0, 200) }));
+}
+
+/** Give a node another name, in its place in the order; links to it follow. */
+export function renameNode(workflow: Workflow, id: string, name: string): Workflow {
+  if (id === name || !Object.hasOwn(workflow.nodes, id)) return workflow;
+  if (!isNodeId(name) || Object.hasOwn(workflow.nodes, name)) throw new Error(`'${name}' cannot name this node`);
+  const rename = (key: string) => (key === id ? name : key);
+  const follow = (one: Link): Link => (one.node === id ? { node: name, output: one.output } : one);
+  const nodes = Object.entries(workflow.nodes).map(([key, spec]) => [
+    rename(key),
+    { ...spec, links: mapEntries(spec.links, (links) => (Array.isArray(links) ? links.map(follow) : follow(links))) },
+  ]);
+  const layout = Object.entries(workflow.layout).map(([key, place]) => [rename(key), place]);
+  return { ...workflow, nodes: Object.fromEntries(nodes), layout: Object.fromEntries(layout) };
+}
+
+/** Remove a node and join what it passed on: its readers get its first input that carries the same type. */
+export function dissolveNode(workflow: Workflow, id: string, through: (output: string) => string | null): Workflow {
+  const spec = own(workflow.nodes, id);
+  if (!spec) return workflow;
+  const replace = (one: Link): Link[] => {
+    if (one.node !== id) return [one];
+    const input = through(one.output);
+    return input === null ? [] : asList(own(spec.links, input));
+  };
+  const nodes = mapEntries(workflow.nodes, (reader): NodeSpec => {
+    const links: Links = {};
+    for (const [input, there] of Object.entries(reader.links)) {
+      const next = asList(there).flatMap(replace);
+      if (Array.isArray(there) ? next.length : next[0]) links[input] = Array.isArray(there) ? next : next[0]!;
+    }
+    return { ...reader, links };
+  });
+  return removeNodes({ ...workflow, nodes }, new Set([id]));
+}
+
+export function addFrame(workflow: Workflow, kind: FrameKind, frame: Frame): Workflow {
+  return { ...workflow, [kind]: [...workflow[kind], frame] };
+}
+
+export function changeFrame(workflow: Workflow, kind: FrameKind, index: number, change: Partial<Frame>): Workflow {
+  const old = workflow[kind][index];
+  if (!old || Object.entries(change).every(([key, value]) => old[key as keyof Frame] === value)) return workflow;
+  return { ...workflow, [kind]: workflow[kind].map((frame, i) => (i === index ? { ...frame, ...change } : frame)) };
+}
+
+export function removeFrames(workflow: Workflow, kind: FrameKind, indices: ReadonlySet<number>): Workflow {
+  const kept = workflow[kind].filter((_, index) => !indices.has(index));
+  return kept.length === workflow[kind].length ? workflow : { ...workflow, [kind]: kept };
+}
+
+export function describe(workflow: Workflow, change: { title?: string; description?: string }): Workflow {
+  const title = (change.title ?? workflow.title).slice(0, 200);
+  const description = change.description ?? workflow.description;
+  const unchanged = title === workflow.title && description === workflow.description;
+  return unchanged ? workflow : { ...workflow, title, description };
+}
+
+function changeNode(workflow: Workflow, id: string, change: (spec: NodeSpec) => NodeSpec): Workflow {
+  const spec = own(workflow.nodes, id);
+  if (!spec) return workflow;
+  const next = change(spec);
+  return next === spec ? workflow : { ...workflow, nodes: { ...workflow.nodes, [id]: next } };
+}
+
+/** The spec with only those links for which `keep` holds; the spec itself where that is all of them. */
+export function keepLinks(spec: NodeSpec, keep: (link: Link, input: string) => boolean): NodeSpec {
+  const links: Links = {};
+  let changed = false;
+  for (const [input, there] of Object.entries(spec.links)) {
+    const kept = asList(there).filter((one) => keep(one, input));
+    changed ||= kept.length !== asList(there).length;
+    if (kept.length) links[input] = Array.isArray(there) ? kept : kept[0]!;
+  }
+  return changed ? { ...spec, links } : spec;
+}
+
+function without<T>(map: { [key: string]: T }, key: string): { [key: string]: T } {
+  if (!Object.hasOwn(map, key)) return map;
+  const { [key]: _, ...rest } = map;
+  return rest;
+}
+
+const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b);

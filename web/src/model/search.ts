@@ -1,0 +1,65 @@
+// Fuzzy search: the letters of a query in order, better where they begin words or stand together.
+export interface Hit<T> {
+  item: T;
+  score: number;
+  marks: number[];
+}
+
+/** How well `query` fits `text` and which letters it found; null where it does not. */
+export function score(query: string, text: string): { score: number; marks: number[] } | null {
+  const wanted = query.toLowerCase().replace(/\s+/g, "");
+  if (!wanted) return { score: 0, marks: [] };
+  const lower = text.toLowerCase();
+  const whole = lower.indexOf(query.toLowerCase().trim());
+  if (whole >= 0) {
+    const marks = Array.from({ length: query.trim().length }, (_, index) => whole + index);
+    return { score: 200 - whole - text.length / 100 + (startsWord(text, whole) ? 50 : 0), marks };
+  }
+  const marks: number[] = [];
+  let total = 0;
+  let from = 0;
+  for (const letter of wanted) {
+    let at = lower.indexOf(letter, from);
+    if (at < 0) return null;
+    // A later letter that begins a word beats an earlier one inside a word.
+    for (let next = at; next >= 0; next = lower.indexOf(letter, next + 1)) {
+      if (startsWord(text, next) || next === from) {
+        at = next;
+        break;
+      }
+    }
+    if (fits(lower, wanted, marks.length + 1, at + 1)) marks.push(at);
+    else {
+      at = lower.indexOf(letter, from);
+      marks.push(at);
+    }
+    total += at === from && marks.length > 1 ? 8 : startsWord(text, at) ? 6 : 1;
+    from = at + 1;
+  }
+  return { score: total - text.length / 100, marks };
+}
+
+const startsWord = (text: string, at: number): boolean =>
+  at === 0 || /[^\p{L}\p{N}]/u.test(text[at - 1]!) || (/\p{Lu}/u.test(text[at]!) && !/\p{Lu}/u.test(text[at - 1]!));
+
+function fits(lower: string, wanted: string, done: number, from: number): boolean {
+  for (const letter of wanted.slice(done)) {
+    const at = lower.indexOf(letter, from);
+    if (at < 0) return false;
+    from = at + 1;
+  }
+  return true;
+}
+
+/** The items that fit, best first. `texts` gives the name and after it less weighty words; `bonus` favours items. */
+export function search<T>(items: readonly T[], query: string, texts: (item: T) => string[], bonus?: (item: T) => number): Hit<T>[] {
+  const hits: Hit<T>[] = [];
+  for (const item of items) {
+    const [name = "", ...others] = texts(item);
+    const byName = score(query, name);
+    const byOther = query.trim().length > 1 && others.some((text) => text.toLowerCase().includes(query.toLowerCase().trim()));
+    if (!byName && !byOther) continue;
+    hits.push({ item, score: (byName?.score ?? -50) + (bonus?.(item) ?? 0), marks: byName?.marks ?? [] });
+  }
+  return query.trim() || bonus ? hits.sort((a, b) => b.score - a.score) : hits;
+}

@@ -1,0 +1,43 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { DocumentError, dumpWorkflow, parseWorkflow } from "../src/model/document";
+
+const folder = join(import.meta.dirname, "../../workflows");
+const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".json"));
+const document = (fields: object) => JSON.stringify({ format: "nodegraph", version: 1, ...fields });
+
+describe("every shipped workflow", () => {
+  test("there are some", () => expect(files.length).toBeGreaterThan(4));
+  test.each(files)("%s comes back byte for byte", (name) => {
+    const text = readFileSync(join(folder, name), "utf8");
+    // JSON in a browser has one kind of number: 40.0 and 40 are the same.
+    const normal = `${JSON.stringify(JSON.parse(text), null, 2)}\n`;
+    expect(dumpWorkflow(parseWorkflow(text))).toBe(normal);
+  });
+});
+
+describe("reading refuses, saying where", () => {
+  test.each([
+    ["[]", "document: an object is expected"],
+    ["{}", 'not a workflow: a workflow is a JSON object with "format": "nodegraph"'],
+    ["{", "not JSON"],
+    ['{"format":"nodegraph","version":2}', "this editor reads version 1"],
+    [document({ colour: 1 }), "document > colour: this field does not exist"],
+    [document({ nodes: { a: {} } }), "nodes > a > type: give a node type"],
+    [document({ nodes: { "/": { type: "X" } } }), "nodes > /: not a name for a node"],
+    [document({ nodes: { a: { type: "X", links: { b: { node: "c" } } } } }), "nodes > a > links > b: a link names"],
+    [document({ layout: { a: { x: 0, y: 0 } } }), "layout places 'a'"],
+    [document({ notes: [{ x: 0, y: 0, width: 1, height: 1, color: "red" }] }), "notes > 0 > color"],
+    [document({ groups: {} }), "groups: a list is expected"],
+    ['{"format":"nodegraph","version":1,"nodes":{"__proto__":{"type":"X"}}}', "'__proto__' cannot be a name"],
+  ])("%s", (text, words) => {
+    expect(() => parseWorkflow(text)).toThrow(DocumentError);
+    expect(() => parseWorkflow(text)).toThrow(words);
+  });
+
+  test("a seed that a double would change", () => {
+    const text = document({ nodes: { a: { type: "X", values: { seed: 1 } } } }).replace('"seed":1', '"seed":9007199254740993');
+    expect(() => parseWorkflow(text)).toThrow("more digits than a browser keeps");
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import { emptyWorkflow, type Workflow } from "../src/model/document";
+import { addNode, link, setValue } from "../src/model/edit";
+import { fits, matching, Wires } from "../src/model/fit";
+import { cycleIn, problemsOf } from "../src/model/problems";
+import { flawOf, widgetOf } from "../src/model/value";
+import { search } from "../src/model/search";
+import { input, TYPES } from "./catalog";
+
+const make = (...nodes: [string, string][]): Workflow =>
+  nodes.reduce((doc, [id, type]) => addNode(doc, id, type, { x: 0, y: 0 }), emptyWorkflow());
+const out = (node: string, output = "value") => ({ node, output });
+const to = (node: string, name: string) => ({ node, input: name });
+
+describe("fitting", () => {
+  test("equal types, subclasses and int to float fit; nothing else", () => {
+    expect(fits({ type: "Photo", bases: ["Image"] }, "Image")).toBe(true);
+    expect(fits({ type: "Image", bases: [] }, "Photo")).toBe(false);
+    expect(fits({ type: "int", bases: [] }, "float")).toBe(true);
+    expect(fits({ type: "float", bases: [] }, "int")).toBe(false);
+  });
+  test("a variable takes the type of what is linked first, and holds the others to it", () => {
+    let doc = make(["n", "Number"], ["w", "Words"], ["i", "If"], ["h", "Half"], ["p", "Picture"]);
+    expect(new Wires(doc, TYPES).of(out("i"))).toMatchObject({ type: "~T" });
+    doc = link(doc, out("n"), to("i", "then"), false);
+    const wires = new Wires(doc, TYPES);
+    expect(wires.of(out("i"))).toMatchObject({ type: "int" });
+    expect(wires.misfit(out("w"), to("i", "otherwise"))).toEqual({ key: "fit.same", needs: "int", gives: "str" });
+    expect(wires.misfit(out("w"), to("i", "then"))).toBeNull();
+    expect(wires.misfit(out("i"), to("h", "value"))).toBeNull();
+    expect(wires.misfit(out("p", "image"), to("h", "value"))).toEqual({ key: "fit.type", needs: "float", gives: "Photo" });
+  });
+  test("cycles and self links are refused", () => {
+    const doc = link(make(["a", "Join"], ["b", "Join"]), out("a"), to("b", "parts"), true);
+    const wires = new Wires(doc, TYPES);
+    expect(wires.misfit(out("b"), to("a", "parts"))).toEqual({ key: "fit.cycle" });
+    expect(wires.misfit(out("a"), to("a", "parts"))).toEqual({ key: "fit.self" });
+    expect(cycleIn(doc)).toBeNull();
+    expect(cycleIn(link(doc, out("b"), to("a", "parts"), true))).toHaveLength(3);
+  });
+  test("what may follow or precede a port", () => {
+    expect([...matching(TYPES, { gives: { type: "int", bases: [] } })]).toEqual([
+      ["Number", "value"], ["Half", "value"], ["If", "then"],
+    ]);
+    expect([...matching(TYPES, { needs: ["Image"] }).keys()]).toEqual(["Picture", "If"]);
+  });
+});
+
+describe("problems", () => {
+  const keys = (doc: Workflow) => problemsOf(doc, TYPES).map(({ node, input: name, key }) => [node, name, key]);
+  test("each names its node and input", () => {
+    let doc = make(["a", "Number"], ["b", "Show"], ["c", "Nothing"], ["d", "Half"]);
+    doc = setValue(doc, to("a", "value"), 101);
+    doc = setValue(doc, to("a", "size"), 1);
+    expect(keys(doc)).toEqual([
+      ["a", "value", "flaw.max"], ["a", "size", "problem.input"], ["b", "image", "problem.link"],
+      ["c", null, "problem.type"], ["d", "value", "problem.value"],
+    ]);
+  });
+  test("a sound document has none", () => {
+    const doc = link(make(["a", "Picture"], ["b", "Show"]), out("a", "image"), to("b", "image"), false);
+    expect(keys(doc)).toEqual([]);
+  });
+  test("links are judged by type and by source", () => {
+    const doc = link(make(["a", "Words"], ["b", "Show"]), out("a"), to("b", "image"), false);
+    expect(keys(doc)).toEqual([["b", "image", "fit.type"]]);
+    expect(keys(link(make(["b", "Show"]), out("zz"), to("b", "image"), false))).toEqual([["b", "image", "problem.source"]]);
+    const missing = link(make(["a", "Words"], ["b", "Show"]), out("a", "zz"), to("b", "image"), false);
+    expect(keys(missing)).toEqual([["b", "image", "problem.output"]]);
+  });
+  test("a chain of 5,000 nodes is checked", () => {
+    const nodes = Object.fromEntries(
+      Array.from({ length: 5000 }, (_, i) => [
+        `n${i}`,
+        { type: "Join", values: i ? {} : { parts: ["x"] }, links: i ? { parts: [out(`n${i - 1}`)] } : {}, title: "" },
+      ]),
+    );
+    expect(problemsOf({ ...emptyWorkflow(), nodes: nodes as Workflow["nodes"] }, TYPES)).toEqual([]);
+  });
+});
+
+describe("values", () => {
+  const numeric = input("x", ["float"], { value_schema: { type: "number", exclusiveMinimum: 0, maximum: 1 } });
+  const optional = input("x", ["int"], { value_schema: { anyOf: [{ type: "integer", minimum: 8 }, { type: "null" }] } });
+  test("the schema chooses the widget", () => {
+    expect(widgetOf(numeric)).toMatchObject({ kind: "number", integer: false, low: 0, high: 1, step: 0.01 });
+    expect(widgetOf(optional)).toMatchObject({ kind: "number", integer: true, low: 8, high: null });
+    expect(widgetOf(input("x", ["Image"]))).toBeNull();
+    const kind = (schema: object) => widgetOf(input("x", ["str"], { value_schema: schema as never }))?.kind;
+    expect(kind({ type: "integer", widget: "seed" })).toBe("seed");
+    expect(kind({ type: "string", widget: "color" })).toBe("color");
+    expect(kind({ type: "string", maxLength: 20000 })).toBe("text");
+    expect(kind({ type: "string", file: "images" })).toBe("file");
+    expect(kind({ type: "string", enum: ["a", "b"] })).toBe("choice");
+    expect(kind({ type: "boolean" })).toBe("switch");
+  });
+  test("flaws say what would be right", () => {
+    expect(flawOf(numeric, 0)).toEqual({ key: "flaw.above", value: 0, limit: 0 });
+    expect(flawOf(numeric, 1.5)).toEqual({ key: "flaw.max", value: 1.5, limit: 1 });
+    expect(flawOf(numeric, "1")).toEqual({ key: "flaw.type", needs: "float" });
+    expect(flawOf(optional, null)).toBeNull();
+    expect(flawOf(optional, 8.5)).toEqual({ key: "flaw.whole", value: 8.5 });
+    expect(flawOf(input("x", ["str"], { value_schema: { type: "string", enum: ["a"] } }), "b")).toMatchObject({ key: "flaw.choice" });
+    expect(flawOf(input("x", ["Image"]), 1)).toEqual({ key: "flaw.link", needs: "Image" });
+  });
+});
+
+test("search prefers the beginning of words", () => {
+  const items = ["SaveImage", "SharpenImage", "MaskInpaint", "ScaleImage", "Sampler"];
+  const found = (query: string) => search(items, query, (item) => [item]).map((hit) => hit.item);
+  expect(found("si")[0]).toBe("SaveImage");
+  expect(found("inp")).toEqual(["MaskInpaint"]);
+  expect(found("smplr")).toEqual(["Sampler"]);
+  expect(found("zz")).toEqual([]);
+  expect(search(items, "si", (item) => [item])[0]!.marks).toEqual([0, 4]);
+});
