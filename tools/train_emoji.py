@@ -120,9 +120,8 @@ def train_autoencoder(data: Data, work: Path, device: str, minutes: float, batch
     model.load_state_dict(average.network.state_dict())
     model.eval()
     with torch.no_grad():
-        latents = torch.cat([model.posterior(part)[0] for part in batches(data, data.training[:4000], device)])
-        model.shift.copy_(latents.mean((0, 2, 3)))
-        model.scale.copy_(latents.std((0, 2, 3)))
+        chosen = chosen[torch.randperm(len(chosen), generator=generator)[:4000]]
+        model.calibrate(torch.cat([model.posterior(part)[0] for part in batches(data, chosen.tolist(), device)]))
         errors = [
             ((model.decode(model.encode(part)) - part) ** 2).mean()
             for part in batches(data, data.held_out, device)
@@ -160,7 +159,6 @@ def train_denoiser(
         generator.manual_seed(state["index"] + 1)
         rng.seed(state["index"] + 1)
     started = time.monotonic() - state["seconds"]
-    channels = autoencoder.channel_weights()
     chosen = torch.tensor(data.training)
     shown = [data.pack.concepts[data.pack.pictures[index].concept] for index in data.training]
     weights = torch.tensor([emphasis(concept, args.favoured) for concept in shown])
@@ -179,7 +177,7 @@ def train_denoiser(
     def loss_of(indices: Tensor, network: nn.Module, draw: torch.Generator) -> Tensor:
         clean, ids, code = one_batch(indices)
         with torch.autocast(device_type=device.partition(":")[0], dtype=torch.bfloat16):
-            return flow_loss(lambda x, t: network(x, t, ids, code), clean, draw, channels)
+            return flow_loss(lambda x, t: network(x, t, ids, code), clean, draw)
 
     def loss(_: int) -> tuple[Tensor, int]:
         picked = chosen[torch.multinomial(weights, args.batch, replacement=True, generator=generator)]

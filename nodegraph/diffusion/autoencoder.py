@@ -12,7 +12,9 @@ from torch.nn import functional
 
 
 class Autoencoder(nn.Module):
-    """Pictures (N, 3, H, W) in [0, 1] to latents (N, channels, H / 4, W / 4) of unit variance, and back.
+    """Pictures (N, 3, H, W) in [0, 1] to latents (N, channels, H / 4, W / 4), and back.
+
+    Latents have mean 0 and, over all channels, a mean square of 1.
 
     Args:
         channels: latent channels.
@@ -64,7 +66,7 @@ class Autoencoder(nn.Module):
         return (self.unproject(raw) + self.colours(self.outward(raw)) + 1) / 2
 
     def encode(self, image: Tensor) -> Tensor:
-        """The posterior's mean, shifted and scaled to unit variance a channel."""
+        """The posterior's mean, shifted and scaled as `calibrate` found."""
         mean, _ = self.posterior(image)
         return (mean - self.shift[:, None, None]) / self.scale[:, None, None]
 
@@ -74,14 +76,16 @@ class Autoencoder(nn.Module):
         return self.reconstruct(raw).clamp(0, 1)
 
     @torch.no_grad()
-    def channel_weights(self) -> Tensor:
-        """How much each latent channel shows in pixels, (channels,), with mean 1.
+    def calibrate(self, raw: Tensor) -> None:
+        """Set shift and scale from raw latents (N, channels, h, w), so that a unit shows alike in every channel.
 
-        All channels have unit variance, whether they carry the colour of a patch or the grain of an edge; a loss
-        that weighs them alike spends most of a network on grain.
+        Channels keep their natural energies: with unit variance each, a denoiser would spend as much on the grain
+        of an edge as on the colour of a patch.
         """
-        amplitude = self.unproject.weight.flatten(1).norm(dim=1) * self.scale
-        return amplitude / amplitude.mean()
+        amplitude = self.unproject.weight.flatten(1).norm(dim=1)
+        energy = (raw.std((0, 2, 3)) * amplitude).square().mean()
+        self.shift.copy_(raw.mean((0, 2, 3)))
+        self.scale.copy_(energy.sqrt() / amplitude)
 
     @torch.no_grad()
     def start_from_components(self, images: Tensor) -> None:

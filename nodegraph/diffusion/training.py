@@ -43,7 +43,6 @@ def flow_loss(
     predict: Callable[[Tensor, Tensor], Tensor],
     clean: Tensor,
     generator: torch.Generator,
-    weights: Tensor | None = None,
 ) -> Tensor:
     """The flow-matching loss with logit-normal times.
 
@@ -54,15 +53,11 @@ def flow_loss(
         predict: from x_t (N, ...) and t (N,) to a prediction of u.
         clean: the clean samples (N, ...).
         generator: draws times and noise on the CPU.
-        weights: of each channel (C,), with mean 1; None weighs all alike.
     """
     time = torch.sigmoid(torch.randn(len(clean), generator=generator)).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     wide = time.view(-1, *[1] * (clean.ndim - 1))
-    error = (predict((1 - wide) * clean + wide * noise, time).float() - (noise - clean)) ** 2
-    if weights is None:
-        return error.mean()
-    return (error * weights.view(1, -1, *[1] * (clean.ndim - 2))).mean()
+    return functional.mse_loss(predict((1 - wide) * clean + wide * noise, time).float(), noise - clean)
 
 
 def autoencoder_loss(model: Any, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-4) -> Tensor:

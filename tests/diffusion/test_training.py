@@ -132,29 +132,23 @@ def test_words_and_characters_are_tokens() -> None:
     assert batch[0].count_nonzero() == 1
 
 
-def test_channel_weights_weigh_channels() -> None:
-    clean = torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-
-    def only_first(x: Tensor, time: Tensor) -> Tensor:
-        wrong = torch.zeros_like(x)
-        wrong[:, 0] += 3.0
-        return wrong
-
-    def loss(weights: list[float] | None) -> float:
-        chosen = None if weights is None else torch.tensor(weights)
-        return float(flow_loss(only_first, clean, torch.Generator().manual_seed(1), chosen))
-
-    assert loss([1.0, 1.0]) == pytest.approx(loss(None))
-    assert loss([2.0, 0.0]) > loss([1.0, 1.0]) > loss([0.0, 2.0])
-    assert loss([2.0, 0.0]) + loss([0.0, 2.0]) == pytest.approx(2 * loss(None))
-
-
-def test_the_first_principal_component_shows_most() -> None:
+def test_latents_keep_the_energies_of_their_channels() -> None:
     torch.manual_seed(0)
     smooth = nn.functional.interpolate(torch.rand(64, 3, 4, 4), size=32, mode="bicubic").clamp(0, 1)
     model = Autoencoder(12, 32)
     model.start_from_components(smooth)
-    weights = model.channel_weights()
-    assert float(weights.mean()) == pytest.approx(1)
-    assert weights.tolist() == sorted(weights.tolist(), reverse=True)
-    assert float(weights[0]) > 2
+    with torch.no_grad():
+        model.calibrate(model.posterior(smooth)[0])
+        latents = model.encode(smooth)
+        pixels = [
+            model.reconstruct(model.shift.view(1, 12, 1, 1) + one)
+            - model.reconstruct(model.shift.view(1, 12, 1, 1))
+            for one in (torch.eye(12) * model.scale).view(12, 12, 1, 1)
+        ]
+    assert float(latents.square().mean()) == pytest.approx(1, abs=0.01)
+    deviations = latents.std((0, 2, 3)).tolist()
+    assert deviations == sorted(deviations, reverse=True)
+    assert deviations[0] > 1.5
+    shown = [float(change.square().sum()) for change in pixels]
+    assert shown == pytest.approx([shown[0]] * 12, rel=1e-4)
+    assert float((model.decode(latents) - smooth).square().mean()) < 0.001
