@@ -43,18 +43,20 @@ def flow_loss(
     predict: Callable[[Tensor, Tensor], Tensor],
     clean: Tensor,
     generator: torch.Generator,
+    shift: float = 1.0,
 ) -> Tensor:
     """The flow-matching loss with logit-normal times.
 
     x_t = (1 - t) clean + t noise; the network predicts u = noise - clean. Lipman et al., "Flow Matching for
-    Generative Modeling" (2022), eq. 23; times as in Esser et al. (2024), section 3.1.
+    Generative Modeling" (2022), eq. 23; times and their shift as in Esser et al. (2024), section 3.1 and eq. 23.
 
     Args:
         predict: from x_t (N, ...) and t (N,) to a prediction of u.
         clean: the clean samples (N, ...).
         generator: draws times and noise on the CPU.
+        shift: above 1, noisier times are drawn more often: t becomes shift t / (1 + (shift - 1) t).
     """
-    time = torch.sigmoid(torch.randn(len(clean), generator=generator)).to(clean.device)
+    time = torch.sigmoid(torch.randn(len(clean), generator=generator) + math.log(shift)).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     wide = time.view(-1, *[1] * (clean.ndim - 1))
     return functional.mse_loss(predict((1 - wide) * clean + wide * noise, time).float(), noise - clean)

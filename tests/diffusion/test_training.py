@@ -153,3 +153,19 @@ def test_latents_keep_the_energies_of_their_channels() -> None:
     shown = [float(change.square().sum()) for change in pixels]
     assert shown == pytest.approx([shown[0]] * 12, rel=1e-4)
     assert float((restored - smooth).square().mean()) < 0.001
+
+
+def test_shifted_times_are_noisier() -> None:
+    clean = torch.zeros(20_000, 1)
+    drawn: list[Tensor] = []
+
+    def predict(x: Tensor, time: Tensor) -> Tensor:
+        drawn.append(time)
+        return x
+
+    for shift in (1.0, 3.0):
+        flow_loss(predict, clean, torch.Generator().manual_seed(0), shift)
+    plain, shifted = drawn
+    assert torch.allclose(shifted, 3 * plain / (1 + 2 * plain), atol=1e-6)
+    assert float(plain.median()) == pytest.approx(0.5, abs=0.01)
+    assert float(shifted.median()) == pytest.approx(0.75, abs=0.01)
