@@ -1,9 +1,10 @@
 # make run   a picture from a fresh checkout; make test   all quick tests; make check   format, lint, types, tests
+# make web   build the browser editor, check its types, run its tests
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test test-all check bench clean
+.PHONY: run test test-all check web bench clean
 
 run: $(STAMP)
 	$(BIN)/nodegraph run workflows/text_to_image.json --output out
@@ -20,6 +21,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
+web: $(STAMP)
+	$(BIN)/nodegraph build-web
+	$(BIN)/python -m pytest -q tests/test_web.py
+
 bench: $(STAMP)
 	$(BIN)/python bench/all.py
 
@@ -30,4 +35,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf .venv build out *.egg-info
+	rm -rf .venv build out *.egg-info nodegraph/editor web/node_modules

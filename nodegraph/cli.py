@@ -106,6 +106,20 @@ def nodes(
     print(f"{len(by_category)} node types; the plugin folder is {home.plugins}", file=sys.stderr)
 
 
+@app.command("build-web")
+def build_web(
+    force: Annotated[bool, typer.Option("--force", help="Build also where nothing has changed.")] = False,
+) -> None:
+    """Build the browser editor of a source tree; an installed wheel carries it ready-made."""
+    from nodegraph import bundle
+
+    try:
+        bundle.build(force=force)
+    except bundle.BuildFailed as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

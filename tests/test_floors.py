@@ -12,7 +12,7 @@ import nodegraph
 
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
-    {"errors"},
+    {"errors", "bundle"},
     {"events", "files", "schema", "fields", "scaffold"},
     {"context", "pictures"},
     {"node", "workflow"},

@@ -100,7 +100,9 @@ test("typing is one step, and a pause begins another", () => {
 
 type Edit = (doc: Workflow) => Workflow;
 const pick = <T>(list: T[], index: number): T | undefined => list[index % Math.max(1, list.length)];
-const anEdit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(11), fc.nat(), fc.nat(), fc.nat(), fc.jsonValue()).map(
+// A whole number beyond 2^53 is refused when a document is read.
+const aValue = fc.jsonValue().filter((value) => !/\d{16}/.test(JSON.stringify(value)));
+const anEdit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(11), fc.nat(), fc.nat(), fc.nat(), aValue).map(
   ([kind, i, j, k, value]) => (doc) => {
     const ids = Object.keys(doc.nodes);
     const [one, other] = [pick(ids, i) ?? "none", pick(ids, j) ?? "none"];

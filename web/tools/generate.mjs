@@ -11,24 +11,29 @@ const python = process.env.PYTHON ?? here("../../.venv/bin/python");
 
 const schema = JSON.parse(execFileSync(python, [here("schemas.py")], { encoding: "utf8" }));
 
+const asked = new Set(schema.asked);
+
 /**
  * The schema as TypeScript should see it: fields inlined (no titles), lists plain lists (no limits), maps plain maps,
- * and every field there, since the server leaves none out and a read document has its defaults filled in.
+ * and every field there, since the server leaves none out and a read document has its defaults filled in; only in what
+ * a client asks may fields be missing.
  */
-function bare(schema) {
-  if (Array.isArray(schema)) return schema.map(bare);
+function bare(schema, complete) {
+  if (Array.isArray(schema)) return schema.map((one) => bare(one, complete));
   if (schema === null || typeof schema !== "object") return schema;
   const { patternProperties, ...rest } = schema;
   if (patternProperties) rest.additionalProperties = Object.values(patternProperties)[0];
-  if (rest.properties) rest.required = Object.keys(rest.properties);
+  if (rest.properties && complete) rest.required = Object.keys(rest.properties);
   const kept = Object.entries(rest).filter(
     ([key, value]) =>
       !(key === "title" && typeof value === "string") && !/^(min|max)(Items|Length)$|^propertyNames$/.test(key),
   );
-  return Object.fromEntries(kept.map(([key, value]) => [key, bare(value)]));
+  return Object.fromEntries(kept.map(([key, value]) => [key, bare(value, complete)]));
 }
 
-const definitions = Object.fromEntries(Object.entries(schema.$defs ?? schema.definitions).map(([name, schema]) => [name, bare(schema)]));
+const definitions = Object.fromEntries(
+  Object.entries(schema.definitions).map(([name, one]) => [name, bare(one, !asked.has(name))]),
+);
 definitions.JsonValue = {
   tsType: "string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue }",
 };

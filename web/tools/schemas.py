@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from nodegraph.catalog import Catalog
+from nodegraph.serve import models
 from nodegraph.workflow import Workflow
 
 
-def models() -> list[type[BaseModel]]:
+def exchanged() -> list[type[BaseModel]]:
     """The models that travel; each becomes a TypeScript interface of its name."""
-    return [Workflow, Catalog]
+    wire = [entry for name, entry in vars(models).items() if inspect.isclass(entry) and not name.startswith("_")]
+    return [Workflow, *(entry for entry in wire if issubclass(entry, BaseModel) and entry is not BaseModel)]
+
+
+def is_asked(model: type[BaseModel]) -> bool:
+    """Whether a client sends it, so that fields with a default may be left out."""
+    return issubclass(model, models._Asked)
 
 
 if __name__ == "__main__":
     _, schema = models_json_schema(
-        [(model, "serialization") for model in models()],
+        [(model, "validation" if is_asked(model) else "serialization") for model in exchanged()],
         ref_template="#/definitions/{model}",
     )
-    print(json.dumps(schema, sort_keys=True))
+    asked = [model.__name__ for model in exchanged() if is_asked(model)]
+    print(json.dumps({"definitions": schema["$defs"], "asked": asked}, sort_keys=True))

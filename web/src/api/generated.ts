@@ -3,41 +3,217 @@
 export type JsonValue = string | number | boolean | null | JsonValue[] | {[key: string]: JsonValue};
 
 export interface Wire {
-  Catalog?: Catalog;
+  ApiError?: ApiError;
+  ApiProblem?: ApiProblem;
+  Artifact?: Artifact;
+  CacheState?: CacheState;
+  ChangeRun?: ChangeRun;
+  CheckWorkflow?: CheckWorkflow;
+  Cleared?: Cleared;
+  DiskState?: DiskState;
+  FileEntry?: FileEntry;
+  FileKinds?: FileKinds;
   Frame?: Frame;
-  ImportProblem?: ImportProblem;
+  Gallery?: Gallery;
+  Health?: Health;
+  ImportedWorkflow?: ImportedWorkflow;
   Input?: Input;
   JsonValue?: JsonValue;
   Link?: Link;
+  MoveRun?: MoveRun;
+  NodeProgress?: NodeProgress;
   NodeSpec?: NodeSpec;
   NodeType?: NodeType;
+  Nodes?: Nodes;
+  OpenedTemplate?: OpenedTemplate;
+  OpenedWorkflow?: OpenedWorkflow;
   Output?: Output;
+  PlanWorkflow?: PlanWorkflow;
+  PlannedNode?: PlannedNode;
+  PlannedWorkflow?: PlannedWorkflow;
+  PluginProblem?: PluginProblem;
   Position?: Position;
+  Problems?: Problems;
+  QueueState?: QueueState;
+  RenameWorkflow?: RenameWorkflow;
+  Run?: Run;
+  RunDetails?: RunDetails;
+  RunFailure?: RunFailure;
+  RunWorkflow?: RunWorkflow;
+  Runs?: Runs;
+  SaveWorkflow?: SaveWorkflow;
+  SavedWorkflow?: SavedWorkflow;
+  Session?: Session;
+  SessionOpened?: SessionOpened;
+  StoredWorkflow?: StoredWorkflow;
+  StoredWorkflows?: StoredWorkflows;
+  SubmitRun?: SubmitRun;
+  System?: System;
+  Template?: Template;
+  Templates?: Templates;
+  Trash?: Trash;
+  TrashedWorkflow?: TrashedWorkflow;
+  Upload?: Upload;
+  Worker?: Worker;
   Workflow?: Workflow;
 }
 /**
- * What nodes there are: their types by name, and what could not be imported.
+ * The one shape of every error.
  */
-export interface Catalog {
-  nodes: {
-    [k: string]: NodeType;
-  };
-  problems: ImportProblem[];
+export interface ApiError {
+  code:
+    | "bad_request"
+    | "not_authenticated"
+    | "forbidden"
+    | "not_found"
+    | "method_not_allowed"
+    | "conflict"
+    | "gone"
+    | "too_large"
+    | "unsupported_type"
+    | "workflow_refused"
+    | "invalid"
+    | "busy"
+    | "timeout"
+    | "server_error"
+    | "unavailable"
+    | "disk_full";
+  message: string;
+  problems: ApiProblem[];
 }
 /**
- * Everything there is to know about a node without importing it.
+ * One thing that is wrong, and where.
  */
-export interface NodeType {
-  category: string;
-  code: string;
-  doc: string;
-  effect: "none" | "files" | "always";
-  inputs: Input[];
-  module: string;
+export interface ApiProblem {
+  input: string | null;
+  message: string;
+  node: string | null;
+}
+/**
+ * A file that a run made. `content` and `thumbnail` are paths on this server.
+ */
+export interface Artifact {
+  bytes: number;
+  content: string;
+  created: number;
+  height: number | null;
+  id: string;
+  /**
+   * image/png, image/jpeg, image/webp, video/mp4, else octet-stream.
+   */
+  media_type: string;
   name: string;
-  on_device: boolean;
-  outputs: Output[];
-  version: number;
+  node: string | null;
+  run: string | null;
+  thumbnail: string | null;
+  width: number | null;
+}
+/**
+ * The results that are kept on disk.
+ */
+export interface CacheState {
+  budget: number;
+  bytes: number;
+  results: number;
+}
+/**
+ * Give a queued run another priority.
+ */
+export interface ChangeRun {
+  /**
+   * Runs of higher priority go first.
+   */
+  priority: number;
+}
+/**
+ * What to check.
+ */
+export interface CheckWorkflow {
+  /**
+   * Replaces values before the run, by "node.input".
+   */
+  values?: {
+    [k: string]: JsonValue;
+  };
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * How many runs were cancelled.
+ */
+export interface Cleared {
+  cancelled: number;
+}
+/**
+ * The disk that the home folder is on, in bytes.
+ */
+export interface DiskState {
+  free: number;
+  total: number;
+}
+/**
+ * A file that a value may name: `name` is what the value says.
+ */
+export interface FileEntry {
+  builtin: boolean;
+  bytes: number | null;
+  modified: number | null;
+  name: string;
+}
+/**
+ * For each kind (`checkpoints`, `images`, ...; `file` in an input's schema) the files that are there.
+ */
+export interface FileKinds {
+  kinds: {
+    [k: string]: FileEntry[];
+  };
+}
+/**
+ * A note (text) or a group (title) that the editor draws around or beside nodes. Never part of a key.
+ */
+export interface Frame {
+  color: string | null;
+  height: number;
+  text: string;
+  width: number;
+  x: number;
+  y: number;
+}
+/**
+ * A page of artifacts, newest first.
+ */
+export interface Gallery {
+  artifacts: Artifact[];
+  /**
+   * Give as `before` to get the next page.
+   */
+  next: string | null;
+}
+/**
+ * Whether the server answers, and whether it can take runs.
+ */
+export interface Health {
+  problems: string[];
+  status: "ok" | "starting" | "degraded";
+  version: string;
+}
+/**
+ * The workflow that a JSON file or a picture carries, and the receipt where the picture has one.
+ */
+export interface ImportedWorkflow {
+  receipt: {
+    [k: string]: JsonValue;
+  } | null;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
 }
 /**
  * One input: the wire types it takes, and the JSON Schema of a literal where one fits.
@@ -58,38 +234,29 @@ export interface Input {
   } | null;
 }
 /**
- * One output: its type, and the types it also is (its base classes), nearest first.
- */
-export interface Output {
-  bases: string[];
-  doc: string;
-  name: string;
-  type: string;
-}
-/**
- * A plugin or module whose nodes are missing, and why.
- */
-export interface ImportProblem {
-  message: string;
-  origin: string;
-}
-/**
- * A note (text) or a group (title) that the editor draws around or beside nodes. Never part of a key.
- */
-export interface Frame {
-  color: string | null;
-  height: number;
-  text: string;
-  width: number;
-  x: number;
-  y: number;
-}
-/**
  * A reference to an output of another node.
  */
 export interface Link {
   node: string;
   output: string;
+}
+/**
+ * Move a queued run in front of another queued one; to the end where `before` is null.
+ */
+export interface MoveRun {
+  before: string | null;
+}
+/**
+ * How far a node of a run is.
+ */
+export interface NodeProgress {
+  input: string | null;
+  message: string | null;
+  note: string;
+  seconds: number | null;
+  state: "running" | "cached" | "finished" | "failed" | "cancelled";
+  step: number | null;
+  total: number | null;
 }
 /**
  * One use of a node type: literals in `values`, references in `links` (a list where many fit).
@@ -105,6 +272,106 @@ export interface NodeSpec {
   };
 }
 /**
+ * Everything there is to know about a node without importing it.
+ */
+export interface NodeType {
+  category: string;
+  code: string;
+  doc: string;
+  effect: "none" | "files" | "always";
+  inputs: Input[];
+  module: string;
+  name: string;
+  on_device: boolean;
+  outputs: Output[];
+  version: number;
+}
+/**
+ * One output: its type, and the types it also is (its base classes), nearest first.
+ */
+export interface Output {
+  bases: string[];
+  doc: string;
+  name: string;
+  type: string;
+}
+/**
+ * The catalog: every node type by name, with inputs (JSON Schema), outputs and documentation.
+ */
+export interface Nodes {
+  digest: string;
+  nodes: {
+    [k: string]: NodeType;
+  };
+  problems: PluginProblem[];
+}
+/**
+ * A plugin whose nodes are missing, and why.
+ */
+export interface PluginProblem {
+  message: string;
+  origin: string;
+}
+/**
+ * A template with its document.
+ */
+export interface OpenedTemplate {
+  name: string;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * A stored workflow with its document.
+ */
+export interface OpenedWorkflow {
+  modified: number;
+  name: string;
+  revision: string;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * What to plan.
+ */
+export interface PlanWorkflow {
+  targets?: string[] | null;
+  /**
+   * Replaces values before the run, by "node.input".
+   */
+  values?: {
+    [k: string]: JsonValue;
+  };
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * One node of a plan: its key, and whether its result is there already.
+ */
+export interface PlannedNode {
+  cached: boolean;
+  key: string;
+  node: string;
+}
+/**
+ * The needed nodes in the order in which they would run.
+ */
+export interface PlannedWorkflow {
+  nodes: PlannedNode[];
+  targets: string[];
+}
+/**
  * Where the editor draws a node. Never part of a key.
  */
 export interface Position {
@@ -112,6 +379,277 @@ export interface Position {
   width: number | null;
   x: number;
   y: number;
+}
+/**
+ * Everything that is wrong with a workflow; empty where it can run.
+ */
+export interface Problems {
+  problems: ApiProblem[];
+}
+/**
+ * The queue: ids of the running and of the queued runs, in order.
+ */
+export interface QueueState {
+  paused: boolean;
+  queued: string[];
+  running: string[];
+}
+/**
+ * Give a stored workflow another name, which must be free.
+ */
+export interface RenameWorkflow {
+  /**
+   * The name of a stored workflow: letters, digits, spaces and ().,+'-_; no path.
+   */
+  name: string;
+}
+/**
+ * One execution of a workflow. Times are seconds since 1970.
+ */
+export interface Run {
+  artifacts: Artifact[];
+  attempts: number;
+  cancelling: boolean;
+  created: number;
+  error: RunFailure | null;
+  finished: number | null;
+  /**
+   * The id of a run.
+   */
+  id: string;
+  /**
+   * 0 for the run that goes next; null unless queued.
+   */
+  position: number | null;
+  priority: number;
+  /**
+   * What the executor measured, without waiting.
+   */
+  seconds: number | null;
+  started: number | null;
+  status: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+  title: string;
+  /**
+   * How many nodes are planned.
+   */
+  total: number | null;
+}
+/**
+ * Why a run failed: `node` (a node raised), `worker` (the process died), `refused` (it could not begin).
+ */
+export interface RunFailure {
+  input: string | null;
+  kind: "node" | "worker" | "refused";
+  message: string;
+  node: string | null;
+  problems: ApiProblem[];
+}
+/**
+ * A run with the state of each node that was touched so far, for an editor that comes back to it.
+ */
+export interface RunDetails {
+  artifacts: Artifact[];
+  attempts: number;
+  cancelling: boolean;
+  created: number;
+  error: RunFailure | null;
+  /**
+   * Number of the newest event that this state includes.
+   */
+  event: number;
+  finished: number | null;
+  /**
+   * The id of a run.
+   */
+  id: string;
+  nodes: {
+    [k: string]: NodeProgress;
+  };
+  /**
+   * 0 for the run that goes next; null unless queued.
+   */
+  position: number | null;
+  priority: number;
+  /**
+   * What the executor measured, without waiting.
+   */
+  seconds: number | null;
+  started: number | null;
+  status: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+  title: string;
+  /**
+   * How many nodes are planned.
+   */
+  total: number | null;
+}
+/**
+ * The workflow of a run, its values replaced as asked, and its targets.
+ */
+export interface RunWorkflow {
+  targets: string[] | null;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * A page of runs: the running first, then the queued in order, then the others, newest first.
+ */
+export interface Runs {
+  /**
+   * Give as `before` to get the next page.
+   */
+  next: string | null;
+  runs: Run[];
+}
+/**
+ * Save under the name in the path. `revision` is the one that was read; absent for a new name.
+ */
+export interface SaveWorkflow {
+  revision?: string | null;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * What a save gave.
+ */
+export interface SavedWorkflow {
+  modified: number;
+  name: string;
+  revision: string;
+}
+/**
+ * The server's token, to be swapped for a session cookie.
+ */
+export interface Session {
+  token: string;
+}
+/**
+ * The cookie is set.
+ */
+export interface SessionOpened {
+  expires: number;
+}
+/**
+ * A workflow in the list.
+ */
+export interface StoredWorkflow {
+  modified: number;
+  name: string;
+  problem: string | null;
+  revision: string;
+  title: string;
+}
+/**
+ * The stored workflows, newest first.
+ */
+export interface StoredWorkflows {
+  workflows: StoredWorkflow[];
+}
+/**
+ * A run to be queued.
+ */
+export interface SubmitRun {
+  /**
+   * Runs of higher priority go first.
+   */
+  priority?: number;
+  targets?: string[] | null;
+  /**
+   * Replaces values before the run, by "node.input".
+   */
+  values?: {
+    [k: string]: JsonValue;
+  };
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * The server and its machine.
+ */
+export interface System {
+  cache: CacheState | null;
+  clients: number;
+  cpus: number;
+  disk: DiskState;
+  home: string;
+  memory: number | null;
+  platform: string;
+  python: string;
+  started: number;
+  version: string;
+  workers: Worker[];
+}
+/**
+ * A worker process.
+ */
+export interface Worker {
+  device: string | null;
+  id: number;
+  /**
+   * Bytes of resident memory.
+   */
+  memory: number | null;
+  message: string;
+  pid: number | null;
+  restarts: number;
+  run: string | null;
+  state: "starting" | "idle" | "busy" | "stopping" | "dead";
+}
+/**
+ * A workflow that ships with the package, or with a plugin; read-only.
+ */
+export interface Template {
+  description: string;
+  name: string;
+  /**
+   * Path of its picture on this server.
+   */
+  picture: string | null;
+  title: string;
+}
+/**
+ * The templates.
+ */
+export interface Templates {
+  templates: Template[];
+}
+/**
+ * The deleted workflows, newest first.
+ */
+export interface Trash {
+  workflows: TrashedWorkflow[];
+}
+/**
+ * A deleted workflow; `id` restores it.
+ */
+export interface TrashedWorkflow {
+  deleted: number;
+  id: string;
+  name: string;
+}
+/**
+ * A stored picture. `name` is what the value of an image input says.
+ */
+export interface Upload {
+  bytes: number;
+  /**
+   * Its path on this server.
+   */
+  content: string;
+  height: number;
+  name: string;
+  width: number;
 }
 /**
  * A graph of nodes, as it is saved and shared.
