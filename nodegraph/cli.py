@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from nodegraph import __version__, cli_results
+from nodegraph import __version__, cli_results, cli_serve
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
@@ -37,6 +37,7 @@ plugin_app = typer.Typer(no_args_is_help=True, help="Write plugins.")
 app.add_typer(plugin_app, name="plugin")
 app.add_typer(cli_results.cache_app, name="cache")
 app.add_typer(cli_results.app)
+app.add_typer(cli_serve.app)
 
 
 @app.command()

@@ -22,7 +22,8 @@ FLOORS = [
     {"execute", "receipt", "explain"},
     {"engine"},
     {"verify", "options"},
-    {"cli_results"},
+    {"serve", "client"},
+    {"cli_results", "cli_serve"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

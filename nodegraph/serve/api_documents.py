@@ -1,0 +1,153 @@
+"""Workflows as documents: stored ones, the trash, templates, import, checking and planning."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from nodegraph.errors import CheckError, DocumentError, Problem
+from nodegraph.receipt import RECEIPT_CHUNK
+from nodegraph.serve.media import FOREVER
+from nodegraph.serve.models import (
+    CheckWorkflow,
+    ImportedWorkflow,
+    OpenedTemplate,
+    OpenedWorkflow,
+    PlannedWorkflow,
+    PlanWorkflow,
+    Problems,
+    RenameWorkflow,
+    SavedWorkflow,
+    SaveWorkflow,
+    StoredName,
+    StoredWorkflows,
+    Templates,
+    Trash,
+    TrashedWorkflow,
+)
+from nodegraph.serve.refuse import Refused, api_problems, parse_json
+from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes, beside_loop
+from nodegraph.workflow import PNG_SIGNATURE, Workflow, png_text
+
+if TYPE_CHECKING:
+    from nodegraph.serve.server import Server
+
+IMPORT_BYTES = 64 * 2**20
+TrashId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="The id of a deleted workflow.")]
+TemplateName = Annotated[str, Field(max_length=200, description="The name of a template, such as theory/steps.")]
+routes = Routes()
+
+
+@routes.get("/api/workflows")
+async def list_workflows(server: Server) -> StoredWorkflows:
+    """The stored workflows, newest first."""
+    return await asyncio.to_thread(server.workflows.listed)
+
+
+@routes.get("/api/workflows/{name}", refuses=(404, 422))
+async def read_workflow(server: Server, name: StoredName) -> OpenedWorkflow:
+    """A stored workflow with its document and its revision."""
+    return await asyncio.to_thread(server.workflows.read, name)
+
+
+@routes.add("PUT", "/api/workflows/{name}", statuses=(200, 201), refuses=(409,))
+async def save_workflow(server: Server, name: StoredName, body: SaveWorkflow) -> SavedWorkflow | Reply:
+    """Save a workflow over the revision that was read, or under a new name."""
+    workflow = await asyncio.to_thread(Workflow.from_data, body.workflow)
+    saved, new = await asyncio.to_thread(server.workflows.save, name, workflow, body.revision)
+    server.told_workflow(saved.name, saved.revision)
+    return Reply(saved, 201) if new else saved
+
+
+@routes.add("POST", "/api/workflows/{name}/rename", refuses=(404, 409))
+async def rename_workflow(server: Server, name: StoredName, body: RenameWorkflow) -> SavedWorkflow:
+    """Give a stored workflow another name."""
+    saved = await asyncio.to_thread(server.workflows.rename, name, body.name)
+    server.told_workflow(name, None)
+    server.told_workflow(saved.name, saved.revision)
+    return saved
+
+
+@routes.add("DELETE", "/api/workflows/{name}", refuses=(404,))
+async def delete_workflow(server: Server, name: StoredName) -> TrashedWorkflow:
+    """Put a stored workflow into the trash."""
+    trashed = await asyncio.to_thread(server.workflows.delete, name)
+    server.told_workflow(trashed.name, None)
+    return trashed
+
+
+@routes.get("/api/trash")
+async def list_trash(server: Server) -> Trash:
+    """The deleted workflows, newest first."""
+    return await asyncio.to_thread(server.workflows.trash)
+
+
+@routes.add("POST", "/api/trash/{id}/restore", refuses=(404, 409))
+async def restore_workflow(server: Server, id: TrashId) -> SavedWorkflow:
+    """Take a workflow out of the trash, under its old name or the nearest free one."""
+    saved = await asyncio.to_thread(server.workflows.restore, id)
+    server.told_workflow(saved.name, saved.revision)
+    return saved
+
+
+@routes.add("POST", "/api/import", media=(JSON, *PICTURES), limit=IMPORT_BYTES)
+async def import_workflow(content: Content) -> ImportedWorkflow:
+    """The workflow that a JSON file or a picture carries; nothing is stored."""
+    return await beside_loop(len(content.data), read_import, content.data)
+
+
+@routes.get("/api/templates")
+async def list_templates(server: Server) -> Templates:
+    """The workflows that ship with nodegraph."""
+    return await asyncio.to_thread(server.templates.listed)
+
+
+@routes.get("/api/templates/{name...}", refuses=(404,))
+async def read_template(server: Server, name: TemplateName) -> OpenedTemplate:
+    """A template with its document."""
+    return await asyncio.to_thread(server.templates.read, name)
+
+
+@routes.get("/api/template-pictures/{name...}", refuses=(404,), produces="image/webp")
+async def template_picture(server: Server, name: TemplateName) -> web.FileResponse:
+    """What a template makes."""
+    path = await asyncio.to_thread(server.templates.picture, name)
+    return web.FileResponse(path, headers={"Content-Type": "image/webp", "Cache-Control": FOREVER})
+
+
+@routes.add("POST", "/api/check")
+async def check_workflow(server: Server, body: CheckWorkflow) -> Problems:
+    """Every problem of a workflow at once, those of its document included."""
+    try:
+        checked = await server.check(body.workflow, body.values)
+    except DocumentError as error:
+        return Problems(problems=api_problems([Problem(str(error))]))
+    except CheckError as error:
+        return Problems(problems=api_problems(error.problems))
+    return Problems(problems=api_problems(checked.problems))
+
+
+@routes.add("POST", "/api/plan")
+async def plan_workflow(server: Server, body: PlanWorkflow) -> PlannedWorkflow:
+    """The nodes that a run would need, in order, and whose results are there already."""
+    return await server.plan(body.workflow, body.values, body.targets)
+
+
+def read_import(data: bytes) -> ImportedWorkflow:
+    """The workflow, and the receipt if there is one, in the bytes of a file. Raises DocumentError."""
+    if not data.startswith(PNG_SIGNATURE):
+        if data[:3] == b"\xff\xd8\xff" or data[:4] == b"RIFF":
+            raise DocumentError("this picture carries no workflow; only PNGs saved by nodegraph do")
+        return ImportedWorkflow(workflow=json.loads(Workflow.parse(data).dump()))
+    workflow = Workflow.parse(png_text(data))
+    try:
+        receipt = parse_json(png_text(data, RECEIPT_CHUNK).encode())
+    except (DocumentError, Refused):
+        receipt = None
+    return ImportedWorkflow(
+        workflow=json.loads(workflow.dump()), receipt=receipt if isinstance(receipt, dict) else None
+    )

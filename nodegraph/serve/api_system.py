@@ -1,0 +1,67 @@
+"""The server itself: health, figures, node types, the session, and the description of all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from nodegraph.serve.metrics import CONTENT_TYPE
+from nodegraph.serve.models import Health, Session, SessionOpened, System
+from nodegraph.serve.refuse import Refused
+from nodegraph.serve.routing import JSON, Reply, Routes
+from nodegraph.serve.security import same
+from nodegraph.workflow import document_schema
+
+if TYPE_CHECKING:
+    from nodegraph.serve.server import Server
+
+routes = Routes()
+
+
+@routes.get("/health", open=True)
+async def health(server: Server) -> Health:
+    """Whether the server answers, and whether it can take runs."""
+    return server.health()
+
+
+@routes.get("/metrics", produces="text/plain")
+async def metrics(server: Server) -> web.Response:
+    """Figures for Prometheus."""
+    return web.Response(text=server.metrics.text(server.gauges()), headers={"Content-Type": CONTENT_TYPE})
+
+
+@routes.add("POST", "/api/session", limit=4096, refuses=(409,), open=True)
+async def open_session(server: Server, body: Session) -> SessionOpened | Reply:
+    """Swap the server's token for a session cookie."""
+    if server.access.token is None:
+        raise Refused("conflict", "this server asks for no token, so there is no session to open")
+    if not same(body.token, server.access.token):
+        raise Refused("not_authenticated", "this is not the token of this server")
+    expires, cookie = server.access.new_session()
+    return Reply(SessionOpened(expires=expires), 200, {"Set-Cookie": cookie})
+
+
+@routes.get("/api/openapi.json")
+async def openapi(server: Server) -> web.Response:
+    """This description."""
+    return web.Response(body=server.openapi, content_type=JSON)
+
+
+@routes.get("/api/workflow-schema")
+async def workflow_schema() -> web.Response:
+    """The JSON Schema of the workflow document."""
+    return web.json_response(document_schema())
+
+
+@routes.get("/api/nodes")
+async def nodes(server: Server) -> web.Response:
+    """The node types: inputs with their JSON Schemas, outputs, documentation; and what could not be imported."""
+    return web.Response(body=await server.nodes(), content_type=JSON)
+
+
+@routes.get("/api/system")
+async def system(server: Server) -> System:
+    """The server and its machine."""
+    return await asyncio.to_thread(server.system)

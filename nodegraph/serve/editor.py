@@ -1,0 +1,114 @@
+"""The browser editor: the built files that are in the package, each known by name when the server starts."""
+
+from __future__ import annotations
+
+import html
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from nodegraph.serve.refuse import Refused
+from nodegraph.serve.routing import Routes
+
+if TYPE_CHECKING:
+    from nodegraph.serve.server import Server
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; font-src 'self'; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+FOREVER = "public, max-age=31536000, immutable"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/vnd.microsoft.icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".md": "text/plain; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>nodegraph</title>
+<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 0 1rem;
+color-scheme: light dark }} code {{ font-size: 1.05em }}</style></head>
+<body><h1>{title}</h1>{body}</body></html>
+"""
+routes = Routes()
+
+
+class Editor:
+    """The files of a built editor.
+
+    Args:
+        folder: `index.html` and what it loads; by default the one in the package.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        folder = folder or Path(str(resources.files("nodegraph"))) / "editor"
+        paths = folder.rglob("*") if folder.is_dir() else ()
+        self.files = {
+            path.relative_to(folder).as_posix(): path
+            for path in paths
+            if path.suffix in _TYPES and path.is_file() and not path.is_symlink()
+        }
+
+    def response(self, name: str) -> web.StreamResponse:
+        """A file of the editor. Raises Refused where it has no such file."""
+        path = self.files.get(name)
+        if path is None:
+            raise Refused("not_found", "there is nothing at this address")
+        return web.FileResponse(
+            path,
+            headers={
+                "Content-Type": _TYPES[path.suffix],
+                "Content-Security-Policy": POLICY,
+                "Cache-Control": FOREVER if name.startswith("assets/") else "no-cache",
+            },
+        )
+
+
+@routes.get("/", open=True, produces="text/html", statuses=(200, 303))
+async def open_editor(server: Server, token: str | None = None) -> web.StreamResponse:
+    """The editor; with a one-time token the session cookie first."""
+    if token is not None:
+        return _enter(server, token)
+    if "index.html" in server.editor.files:
+        return server.editor.response("index.html")
+    return page(
+        "The editor is not built",
+        "<p>The server runs and its API answers, but this installation holds no built editor: it comes from a "
+        "source checkout. Build it with <code>nodegraph build-web</code> and load this page again.</p>"
+        '<p>Meanwhile: <a href="/api/openapi.json">the API</a>, <a href="/health">health</a>.</p>',
+    )
+
+
+def page(title: str, body: str, status: int = 200) -> web.Response:
+    """A plain page of this server. `body` is HTML of ours; what others said must be escaped in it."""
+    text = _PAGE.format(title=html.escape(title), body=body)
+    return web.Response(
+        text=text, content_type="text/html", status=status, headers={"Content-Security-Policy": POLICY}
+    )
+
+
+def _enter(server: Server, token: str) -> web.StreamResponse:
+    access = server.access
+    headers = {"Location": "/"}
+    if access.token is not None:
+        if not access.spend_once(token):
+            return page(
+                "This link was used already",
+                "<p>A link that the server prints opens the editor once. Open <a href='/'>the editor</a> and give "
+                "it the server's token, or restart the server for a new link.</p>",
+                status=401,
+            )
+        headers["Set-Cookie"] = access.new_session()[1]
+    return web.Response(status=303, headers=headers)

@@ -1,0 +1,102 @@
+"""`nodegraph serve`: binds, prints its one URL, runs until it is asked to stop, and closes in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from nodegraph.errors import NodegraphError
+from nodegraph.home import Home
+from nodegraph.serve.app import make_app
+from nodegraph.serve.logs import set_up
+from nodegraph.serve.refuse import Refused
+from nodegraph.serve.security import Access, refuse_open_door
+from nodegraph.serve.server import Server
+
+SHUTDOWN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. Port 0 picks a free one; the token `auto` makes one."""
+
+    home: Home
+    host: str = "127.0.0.1"
+    port: int = 8187
+    token: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    workers: int = 1
+    plugins: tuple[Path, ...] = ()
+    open_browser: bool = False
+
+
+class CannotServe(NodegraphError):
+    """The server cannot start: why, and what to do."""
+
+
+def serve(options: Options) -> None:
+    """Serve until SIGINT or SIGTERM. Raises CannotServe."""
+    set_up(options.home.folder / "logs")
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: Options) -> None:
+    token = secrets.token_urlsafe(24) if options.token == "auto" else options.token
+    try:
+        refuse_open_door(options.host, token)
+        access = Access(token, frozenset(options.allow_hosts))
+    except (Refused, ValueError) as error:
+        raise CannotServe(str(error)) from None
+    server = Server(options.home, access)
+    runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        access.port = await _bind(runner, options)
+        stop = _stop_signal()
+        url = _url(options.host, access)
+        print(url, flush=True)
+        if token is not None and options.token == "auto":
+            print(f"token: {token}", flush=True)
+        if options.open_browser:
+            await asyncio.to_thread(webbrowser.open, url)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _bind(runner: web.AppRunner, options: Options) -> int:
+    try:
+        await web.TCPSite(runner, options.host, options.port).start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotServe(
+            f"cannot listen on {options.host}:{options.port}: {reason}; choose another with --host and --port"
+        ) from None
+    port: int = runner.addresses[0][1]
+    return port
+
+
+def _stop_signal() -> asyncio.Event:
+    """An event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def ask(which: signal.Signals) -> None:
+        loop.remove_signal_handler(which)
+        stop.set()
+
+    for which in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(which, ask, which)
+    return stop
+
+
+def _url(host: str, access: Access) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    query = f"?token={access.new_once()}" if access.token is not None else ""
+    return f"http://{name}:{access.port}/{query}"

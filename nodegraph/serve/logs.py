@@ -1,0 +1,45 @@
+"""Structured logs: one JSON object a line in the home's log folder, and what matters in words on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+BYTES, FILES = 8 * 2**20, 4
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: nothing in it can begin a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        data = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            data["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(data, ensure_ascii=True, default=str)
+
+
+def set_up(folder: Path) -> None:
+    """Log to `server.log` in a folder, and warnings to stderr."""
+    root = logging.getLogger("nodegraph")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    words = logging.StreamHandler(sys.stderr)
+    words.setLevel(logging.WARNING)
+    words.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = RotatingFileHandler(folder / "server.log", maxBytes=BYTES, backupCount=FILES, encoding="utf-8")
+    lines.setFormatter(JsonLines())
+    root.handlers = [words, lines]
+    for name in ("aiohttp", "asyncio"):
+        logging.getLogger(name).handlers = [words, lines]

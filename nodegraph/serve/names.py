@@ -1,0 +1,57 @@
+"""Names that come from outside and become file names: one place decides which are safe, on every platform."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from nodegraph.serve.refuse import Refused
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w(][\w ().,+'-]*")
+MAX_NAME_BYTES = 200  # what file systems take, less a suffix
+
+
+def safe_name(name: str) -> str:
+    """A name as it is stored, in one Unicode form. Raises Refused for what is no plain file name everywhere."""
+    name = unicodedata.normalize("NFC", name)
+    if not _PLAIN.fullmatch(name) or name[-1] in " ." or _RESERVED.fullmatch(name):
+        raise Refused("invalid", f"{name[:100]!r} cannot be a name: use letters, digits, spaces and ().,+'-_")
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise Refused("invalid", f"{name[:20]!r}... is too long a name")
+    return name
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a safe name in a folder. A link there that leads elsewhere is refused."""
+    path = folder / name
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+        raise Refused("not_found", f"{name!r} is no file of this server")
+    return path
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a file to the disk, whole or not at all. FileExistsError for a taken name, unless it may `replace`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        if replace:
+            Path(temporary).replace(path)
+        else:
+            os.link(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def new_id() -> str:
+    """A fresh opaque id: 24 characters that nobody guesses."""
+    return secrets.token_hex(12)

@@ -1,0 +1,149 @@
+"""Refusals: whatever a request cannot have, as one exception, and every error in the one JSON shape."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, get_args
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from nodegraph.errors import CheckError, FileRefused, NodegraphError, Problem, WorkflowError
+from nodegraph.serve.models import ApiError, ApiProblem, ErrorCode
+
+STATUS: dict[ErrorCode, int] = {
+    "bad_request": 400,
+    "not_authenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "timeout": 408,
+    "conflict": 409,
+    "gone": 410,
+    "too_large": 413,
+    "unsupported_type": 415,
+    "invalid": 422,
+    "workflow_refused": 422,
+    "busy": 429,
+    "server_error": 500,
+    "unavailable": 503,
+    "disk_full": 507,
+}
+_CODES: dict[int, ErrorCode] = {status: code for code, status in reversed(STATUS.items())}
+SHOWN_PROBLEMS = 1000
+assert set(STATUS) == set(get_args(ErrorCode))
+
+
+class Refused(Exception):
+    """The request cannot be answered: why, in a code for programs and in words for people."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        problems: Iterable[ApiProblem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.problems = list(problems)
+        self.headers = dict(headers or {})
+
+    def response(self) -> web.Response:
+        """The answer that says so."""
+        body = ApiError(code=self.code, message=self.message, problems=self.problems).model_dump_json()
+        return web.Response(
+            body=body.encode("utf-8", "replace"),
+            status=STATUS[self.code],
+            content_type="application/json",
+            headers=self.headers,
+        )
+
+
+def api_problems(problems: Iterable[Problem]) -> list[ApiProblem]:
+    """The problems of a workflow as they go over the wire; after the first thousand only their number."""
+    found = [ApiProblem(message=one.message, node=one.node, input=one.input) for one in problems]
+    more = len(found) - SHOWN_PROBLEMS
+    if more > 0:
+        found[SHOWN_PROBLEMS:] = [ApiProblem(message=f"and {more:,} more problems")]
+    return found
+
+
+def of_exception(error: Exception) -> Refused | None:
+    """The refusal that an exception of the engine or of aiohttp amounts to; None for one that nobody meant."""
+    match error:
+        case Refused():
+            return error
+        case CheckError():
+            count = len(error.problems)
+            message = f"the workflow has {count} problem{'' if count == 1 else 's'}"
+            return Refused("workflow_refused", message, problems=api_problems(error.problems))
+        case WorkflowError():
+            return Refused("workflow_refused", str(error), problems=[ApiProblem(message=str(error))])
+        case FileRefused() | NodegraphError():
+            return Refused("invalid", str(error))
+        case web.HTTPException():
+            return _of_http(error)
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Refused("disk_full", "the disk is full; make room and try again")
+    return None
+
+
+def of_validation(error: ValidationError, where: str) -> Refused:
+    """The refusal of a body or a parameter that does not fit its model."""
+    problems = []
+    for entry in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
+        place = ".".join(str(part) for part in (where, *entry["loc"]))
+        problems.append(ApiProblem(message=f"{place}: {entry['msg']}"))
+    return Refused("invalid", problems[0].message, problems=problems)
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON data from bytes: a key given twice, NaN, infinities and half of a surrogate pair are refused."""
+    try:
+        data = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+        if b"\\u" in content:  # an escape may have made text that no file and no database can hold
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise Refused("bad_request", "the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise Refused("bad_request", f"the body is not JSON: {error}") from None
+    return data
+
+
+def _of_http(error: web.HTTPException) -> Refused:
+    code = _CODES.get(error.status, "bad_request" if error.status < 500 else "server_error")
+    words = {404: "there is nothing at this address", 405: "this address does not know that method"}
+    message = words.get(error.status) or error.text or HTTPStatus(error.status).phrase
+    headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+    return Refused(code, message, headers=headers)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is given twice in one object")
+    return data
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number

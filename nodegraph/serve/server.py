@@ -1,0 +1,185 @@
+"""What every handler is handed: the server's folders, stores and doors in one object."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from pydantic import JsonValue
+
+from nodegraph import __version__
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.check import Checked, check
+from nodegraph.home import Home
+from nodegraph.plan import Plan, plan
+from nodegraph.serve.documents import WorkflowStore
+from nodegraph.serve.editor import Editor
+from nodegraph.serve.media import Thumbnails
+from nodegraph.serve.metrics import Labels, Metrics
+from nodegraph.serve.models import (
+    CacheState,
+    DiskState,
+    Health,
+    Nodes,
+    PlannedNode,
+    PlannedWorkflow,
+    PluginProblem,
+    System,
+)
+from nodegraph.serve.security import Access
+from nodegraph.serve.templates import TemplateStore
+from nodegraph.serve.uploads import Uploads
+from nodegraph.workflow import Workflow
+
+
+class Server:
+    """One server of one home.
+
+    Args:
+        home: the folders that everything is kept in.
+        access: who may talk to it.
+    """
+
+    def __init__(self, home: Home, access: Access) -> None:
+        self.home = home
+        self.access = access
+        self.started = time.time()
+        self.metrics = Metrics()
+        self.files = home.files(output=home.folder / "outputs")
+        self.workflows = WorkflowStore(home.folder / "workflows", home.folder / "trash")
+        self.uploads = Uploads(home.folder / "inputs", self.files)
+        self.thumbnails = Thumbnails()
+        self.templates = TemplateStore()
+        self.editor = Editor()
+        self._nodes: tuple[Catalog, bytes] | None = None
+        self._catalog: asyncio.Task[Catalog] | None = None
+        self._disk: DiskTier | None = None
+        self._disk_lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Begin to load what takes long, and return at once."""
+        self._catalog = asyncio.create_task(asyncio.to_thread(load_catalog, self.home.cache, [self.home.plugins]))
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        if self._catalog is not None:
+            self._catalog.cancel()
+        if self._disk is not None:
+            self._disk.close()
+
+    async def catalog(self) -> Catalog:
+        """The nodes; the first server of a home waits here until they are imported."""
+        assert self._catalog is not None
+        return await asyncio.shield(self._catalog)
+
+    def cache(self) -> DiskTier:
+        """The results that are kept on disk. Blocking."""
+        with self._disk_lock:
+            if self._disk is None:
+                self._disk = DiskTier(self.home.cache)
+            else:
+                self._disk.refresh()
+            return self._disk
+
+    async def check(self, document: dict[str, JsonValue], values: Mapping[str, JsonValue]) -> Checked:
+        """A document with values put into it, checked. Raises DocumentError and CheckError."""
+        catalog = await self.catalog()
+        return await asyncio.to_thread(self._check, document, values, catalog)
+
+    async def plan(
+        self, document: dict[str, JsonValue], values: Mapping[str, JsonValue], targets: Sequence[str] | None
+    ) -> PlannedWorkflow:
+        """What would run, and which of it is cached. Raises CheckError where the workflow has problems."""
+        checked = await self.check(document, values)
+        return await asyncio.to_thread(self._plan, checked, targets)
+
+    async def nodes(self) -> bytes:
+        """The JSON of the catalog, made once for each catalog."""
+        catalog = await self.catalog()
+        if self._nodes is None or self._nodes[0] is not catalog:
+            self._nodes = catalog, await asyncio.to_thread(_nodes_json, catalog)
+        return self._nodes[1]
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The OpenAPI document of this server's routes."""
+        from nodegraph.serve.app import ROUTES
+        from nodegraph.serve.openapi import document
+
+        return json.dumps(document(ROUTES)).encode()
+
+    def health(self) -> Health:
+        """Whether runs can be taken."""
+        loading = self._catalog is None or not self._catalog.done()
+        return Health(status="starting" if loading else "ok", version=__version__)
+
+    def system(self) -> System:
+        """The server and its machine. Blocking."""
+        self.home.folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(self.home.folder)
+        usage = self.cache().usage()
+        return System(
+            version=__version__,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            cpus=os.cpu_count() or 1,
+            memory=_memory(),
+            home=str(self.home.folder),
+            started=self.started,
+            disk=DiskState(free=disk.free, total=disk.total),
+            cache=CacheState(results=usage.results, bytes=usage.bytes, budget=usage.budget),
+            workers=[],
+            clients=0,
+        )
+
+    def gauges(self) -> list[tuple[str, str, Mapping[Labels, float]]]:
+        """What Prometheus is told beside counters."""
+        return [("nodegraph_start_time_seconds", "When the server started.", {(): self.started})]
+
+    def told_workflow(self, name: str, revision: str | None) -> None:
+        """Tell every client that a stored workflow changed; without a revision it is gone."""
+
+    def _check(self, document: Any, values: Mapping[str, JsonValue], catalog: Catalog) -> Checked:
+        workflow = Workflow.from_data(document)
+        return check(workflow.with_values(values) if values else workflow, catalog, self.files)
+
+    def _plan(self, checked: Checked, targets: Sequence[str] | None) -> PlannedWorkflow:
+        planned: Plan = plan(checked, self.files, targets=targets)
+        cache = ResultCache(disk=self.cache())
+        return PlannedWorkflow(
+            nodes=[
+                PlannedNode(
+                    node=step.id,
+                    key=step.key,
+                    cached=step.key in cache
+                    if step.shape.type.effect == "none"
+                    else step.shape.type.effect == "files"
+                    and cache.written(step.key, self.files.output) is not None,
+                )
+                for step in planned.steps.values()
+            ],
+            targets=list(planned.targets),
+        )
+
+
+def _nodes_json(catalog: Catalog) -> bytes:
+    digest = hashlib.blake2b(catalog.model_dump_json().encode(), digest_size=16).hexdigest()
+    problems = [PluginProblem(origin=one.origin, message=one.message) for one in catalog.problems]
+    return Nodes(digest=digest, nodes=catalog.nodes, problems=problems).model_dump_json().encode()
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
