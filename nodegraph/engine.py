@@ -102,6 +102,20 @@ class Engine:
             NodeError: a node failed.
             Cancelled: `stop` was set.
         """
+        planned = self.prepare(workflow, values=values, targets=targets)
+        return self.run_plan(planned, listen=listen, stop=stop, previews=previews)
+
+    def prepare(
+        self,
+        workflow: Workflow,
+        *,
+        values: Mapping[str, JsonValue] | None = None,
+        targets: Sequence[str] | None = None,
+    ) -> Plan:
+        """The plan of a run, after a look at what has changed on disk: plugins, and results of other processes.
+
+        Raises CheckError where the workflow has problems.
+        """
         if self._registry is not None:
             self._registry.refresh()
         self.cache.refresh()
@@ -109,6 +123,17 @@ class Engine:
             workflow = workflow.with_values(values)
         planned = self.plan(workflow, targets)
         self.cache.remember((step.id, step.shape.type.name, step.cause) for step in planned.steps.values())
+        return planned
+
+    def run_plan(
+        self,
+        planned: Plan,
+        *,
+        listen: events.Listener | None = None,
+        stop: threading.Event | None = None,
+        previews: bool = False,
+    ) -> Result:
+        """Run what `prepare` gave. Raises as `run` does."""
         return execute(
             planned,
             lambda: self.registry,
@@ -118,11 +143,12 @@ class Engine:
             models=default_models,
             listen=listen,
             stop=stop,
-            metadata=self._metadata,
+            metadata=self.metadata,
             previews=previews,
         )
 
-    def _metadata(self, planned: Plan, node: str) -> dict[str, str]:
+    def metadata(self, planned: Plan, node: str) -> dict[str, str]:
+        """The text that files written by a node of a plan carry."""
         return receipt_metadata(planned, node, self.device)
 
 

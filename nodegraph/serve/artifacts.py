@@ -1,0 +1,155 @@
+"""The gallery: what runs wrote to the output folder, as rows with opaque ids.
+
+A worker describes each file that it wrote (`describe`); the server keeps the description and from then on knows
+the file by an id. No path ever comes from a client.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nodegraph.serve.models import Artifact
+from nodegraph.serve.store import Store
+
+OTHER = "application/octet-stream"
+_PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """An artifact, where its file is, and the receipt (JSON text) of the run that wrote it."""
+
+    path: Path
+    artifact: Artifact
+    receipt: str | None
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a file is by its content: `media_type`, `bytes`, and `width` and `height` of a picture.
+
+    Only the header is read. What is no picture or film that a browser may show is `application/octet-stream`.
+    Raises OSError where the file is gone.
+    """
+    from PIL import Image
+
+    found: dict[str, Any] = {"media_type": OTHER, "bytes": path.stat().st_size}
+    with path.open("rb") as file:
+        if file.read(12)[4:8] == b"ftyp":
+            found["media_type"] = "video/mp4"
+        file.seek(0)
+        try:
+            with Image.open(file, formats=list(_PICTURES)) as picture:
+                found["media_type"] = _PICTURES[picture.format or ""]
+                found["width"], found["height"] = picture.size
+        except Exception:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bombs
+            return found
+    return found
+
+
+class Artifacts:
+    """The rows of the gallery. For the store's thread.
+
+    Args:
+        store: holds the rows.
+        outputs: the folder that runs write to.
+        trash: where the files of deleted artifacts go.
+    """
+
+    def __init__(self, store: Store, outputs: Path, trash: Path) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._trash = trash
+
+    def add(self, run: str, node: str | None, files: list[dict[str, Any]]) -> list[Artifact]:
+        """Remember files that a run wrote, or found written by an earlier one, as described by a worker.
+
+        A file outside the output folder is left out.
+        """
+        found: list[str] = []
+        with self._store.transaction() as database:
+            for file in files:
+                path = Path(str(file["path"])).resolve()
+                if not path.is_relative_to(self._outputs.resolve()):
+                    continue
+                relative = path.relative_to(self._outputs.resolve()).as_posix()
+                database.execute(
+                    "INSERT INTO artifacts (id, path, name, node, run, media_type, width, height, bytes, created, "
+                    "receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO NOTHING",
+                    (
+                        secrets.token_hex(10), relative, path.name, node, run, file["media_type"],
+                        file.get("width"), file.get("height"), file["bytes"], time.time(), file.get("receipt"),
+                    ),
+                )  # fmt: skip
+                (name,) = database.execute("SELECT id FROM artifacts WHERE path = ?", (relative,)).fetchone()
+                database.execute("INSERT OR IGNORE INTO shown VALUES (?, ?)", (run, name))
+                found.append(name)
+        return [_artifact(self._row(name)) for name in dict.fromkeys(found)]
+
+    def of_runs(self, runs: list[str]) -> dict[str, list[Artifact]]:
+        """The artifacts of each run, oldest first."""
+        found: dict[str, list[Artifact]] = {run: [] for run in runs}
+        marks = ", ".join("?" * len(runs))
+        for row in self._store.database.execute(
+            "SELECT shown.run AS shown_by, artifacts.* FROM shown JOIN artifacts ON artifacts.id = shown.artifact "
+            f"WHERE shown.run IN ({marks}) ORDER BY artifacts.number",
+            runs,
+        ):
+            found[row["shown_by"]].append(_artifact(row))
+        return found
+
+    def page(self, limit: int, before: str | None) -> list[Artifact]:
+        """Artifacts, newest first. Raises KeyError where `before` is none."""
+        number = 2**62 if before is None else self._row(before)["number"]
+        rows = self._store.database.execute(
+            "SELECT * FROM artifacts WHERE number < ? ORDER BY number DESC LIMIT ?", (number, limit)
+        )
+        return [_artifact(row) for row in rows]
+
+    def get(self, name: str) -> StoredArtifact:
+        """An artifact and its file. Raises KeyError where either is not there."""
+        row = self._row(name)
+        path = self._outputs / row["path"]
+        if path.is_symlink() or not path.is_file():
+            raise KeyError(name)
+        return StoredArtifact(path, _artifact(row), row["receipt"])
+
+    def delete(self, name: str) -> Artifact:
+        """Take an artifact out of the gallery and put its file into the trash. Raises KeyError."""
+        row = self._row(name)
+        with self._store.transaction() as database:
+            database.execute("DELETE FROM artifacts WHERE id = ?", (name,))
+            database.execute("DELETE FROM shown WHERE artifact = ?", (name,))
+            path = self._outputs / row["path"]
+            if path.is_file():
+                self._trash.mkdir(parents=True, exist_ok=True)
+                path.rename(self._trash / f"{name}-{row['name']}")
+        return _artifact(row)
+
+    def _row(self, name: str) -> sqlite3.Row:
+        row = self._store.database.execute("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
+        if row is None:
+            raise KeyError(name)
+        found: sqlite3.Row = row
+        return found
+
+
+def _artifact(row: sqlite3.Row) -> Artifact:
+    content = f"/api/artifacts/{row['id']}"
+    return Artifact(
+        id=row["id"],
+        name=row["name"],
+        node=row["node"],
+        run=row["run"],
+        media_type=row["media_type"],
+        width=row["width"],
+        height=row["height"],
+        bytes=row["bytes"],
+        created=row["created"],
+        content=content,
+        thumbnail=f"{content}/thumbnail" if row["media_type"].startswith("image/") else None,
+    )

@@ -1,0 +1,336 @@
+"""Everything behind the HTTP surface, as one object: the queue, its workers, the events, the gallery.
+
+The server's event loop owns it. SQLite runs in a thread of its own, nodes run in worker processes, and neither
+torch nor a plugin is imported here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec
+
+from nodegraph.cache.disk import DEFAULT_BYTES
+from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.errors import NodegraphError
+from nodegraph.home import Home
+from nodegraph.serve import models
+from nodegraph.serve.artifacts import Artifacts, StoredArtifact
+from nodegraph.serve.database import Database
+from nodegraph.serve.dispatch import Dispatcher
+from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
+from nodegraph.serve.events import BLOCK, Events
+from nodegraph.serve.listing import Listing
+from nodegraph.serve.lock import HomeLock
+from nodegraph.serve.store import Store, StoreFull
+from nodegraph.serve.supervisor import Supervisor, WorkerSettings
+from nodegraph.workflow import Workflow
+
+log = logging.getLogger("nodegraph.serve")
+MAX_QUEUED = 10_000
+MAX_WAITING = 2_000  # calls that wait for the store's thread
+P = ParamSpec("P")
+RESERVE_BYTES = 8 * 2**20  # kept free, so that what was accepted can be finished
+
+
+class Service:
+    """The queue of one home.
+
+    Args:
+        home: the user's folders; everything is kept in them.
+        workers: how many worker processes; by default one for each accelerator, or one.
+        cache: the folder of results; by default the home's.
+        cache_bytes: how many bytes of results are kept.
+        plugins: plugin folders besides the home's own.
+        inputs: folders of input pictures besides the home's own.
+        device: such as `cpu`; by default an accelerator where there is one.
+        max_queued: how many runs may wait.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        workers: int | None = None,
+        cache: Path | None = None,
+        cache_bytes: int = DEFAULT_BYTES,
+        plugins: Sequence[Path] = (),
+        inputs: Sequence[Path] = (),
+        device: str | None = None,
+        max_queued: int = MAX_QUEUED,
+    ) -> None:
+        self.home = home
+        self.catalog = Catalog()
+        self.catalog_loaded = asyncio.Event()
+        self.events: Events
+        self._plugins = (home.plugins, *plugins)
+        self._max_queued = max_queued
+        accelerators = [] if device == "cpu" else _accelerators()
+        self._count = workers or max(1, len(accelerators))
+        self._settings = WorkerSettings(
+            home=home.folder,
+            cache=cache or home.cache,
+            cache_bytes=cache_bytes,
+            output=self.outputs,
+            inputs=inputs,
+            logs=home.folder / "logs",
+            device=device,
+            threads=max(1, (os.cpu_count() or 1) // self._count),
+            accelerators=accelerators,
+        )
+        self._supervisors: list[Supervisor] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._catalog_lock = asyncio.Lock()
+        self._catalog_problem: str | None = None
+
+    @property
+    def outputs(self) -> Path:
+        """The folder that runs write to."""
+        return self.home.folder / "outputs"
+
+    async def start(self) -> None:
+        """Open the queue; returns at once, the workers come up behind it.
+
+        Raises:
+            HomeTaken: another server runs on this home.
+            DiskFull: there is no room for a queue.
+        """
+        self._lock = HomeLock(self.home.folder)
+        self._database = Database()
+        try:
+            self._store = await self._database(Store, self.home.folder / "queue.sqlite")
+            number = await self._database(self._store.setting, "events")
+            await self._database(self._store.set, "events", number + BLOCK)
+            await self._database(self._store.recover)
+        except StoreFull as error:
+            self._lock.release()
+            raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
+        self._artifacts = Artifacts(self._store, self.outputs, self.home.folder / "trash" / "artifacts")
+        self._listing = Listing(self._store, self._artifacts)
+        self.events = Events(number, self._reserve)
+        self._dispatch = Dispatcher(
+            self._database, self._store, self._artifacts, self.events, self._importable_plugins
+        )
+        self._supervisors = [Supervisor(n, self._settings, self._dispatch) for n in range(self._count)]
+        self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Stop: what runs has `grace` seconds to end, and otherwise goes back to its place in the queue."""
+        self._dispatch.closing = True
+        self._dispatch.announce()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=grace)
+            if late:
+                for supervisor in self._supervisors:
+                    supervisor.kill()
+                await asyncio.wait(late)
+        self.events.close()
+        await self._database(self._store.close)
+        self._database.close()
+        self._lock.release()
+
+    # Runs
+
+    async def submit(
+        self, workflow: Workflow, *, targets: list[str] | None = None, priority: int = 0
+    ) -> models.Run:
+        """Queue a run; it is on disk when this returns.
+
+        Raises:
+            QueueFull: too many runs wait.
+            DiskFull: there is no room.
+        """
+        if self._database.waiting > MAX_WAITING:
+            raise QueueFull("too many requests wait for the queue; try again in a moment", 1.0)
+        text = workflow.dump()
+        free = shutil.disk_usage(self.home.folder).free
+        if free < RESERVE_BYTES + 2 * len(text):
+            raise DiskFull(
+                f"the run was not accepted: the disk of {self.home.folder} has {free / 1e6:.1f} MB left; make room"
+            )
+        with self._refusals():
+            run = await self._database(
+                self._store.submit, text, workflow.title, targets, priority, self._max_queued
+            )
+        if run is None:
+            raise QueueFull(f"{self._max_queued:,} runs wait already; try again when some have ended", 10.0)
+        self.events.publish({"event": "queued", "run": run, "title": workflow.title, "priority": priority})
+        self._dispatch.announce()
+        return await self._run(run)
+
+    async def runs(
+        self, status: models.RunStatus | None = None, limit: int = 100, before: str | None = None
+    ) -> models.Runs:
+        """A page of runs. Raises NoSuchRun where `before` is none."""
+        with self._refusals():
+            return await self._database(self._listing.page, status, limit, before)
+
+    async def run(self, run: str) -> models.RunDetails:
+        """A run and what its nodes do or did. Raises NoSuchRun."""
+        with self._refusals():
+            details = await self._database(self._listing.details, run)
+        running = self._dispatch.running.get(run)
+        if running is not None:
+            details.nodes = {name: models.NodeProgress(**state) for name, state in running.nodes.items()}
+            details.total = running.total
+        details.event = self.events.number
+        return details
+
+    async def workflow_of(self, run: str) -> models.RunWorkflow:
+        """The workflow of a run and its targets. Raises NoSuchRun."""
+        with self._refusals():
+            text, targets = await self._database(self._store.document, run)
+        return models.RunWorkflow(workflow=json.loads(text), targets=targets)
+
+    async def log_of(self, run: str) -> str:
+        """What a run and its nodes printed. Raises NoSuchRun."""
+        log = self._settings.logs / f"{(await self._run(run)).id}.log"
+        with suppress(FileNotFoundError):
+            return (await asyncio.to_thread(log.read_bytes)).decode(errors="replace")
+        return ""
+
+    async def cancel(self, run: str) -> models.Run:
+        """Cancel a run: at once where it is queued, else within seconds. Raises NoSuchRun, DiskFull."""
+        with self._refusals():
+            before = await self._database(self._store.cancel, run)
+        if before == "running":
+            # One that is just being claimed has no supervisor yet.
+            if not any(supervisor.cancel(run) for supervisor in self._supervisors):
+                self._dispatch.cancelled.add(run)
+        elif before == "queued":
+            self.events.publish({"event": "cancelled", "run": run})
+        return await self._run(run)
+
+    async def prioritise(self, run: str, priority: int) -> models.Run:
+        """Give a queued run another priority. Raises NoSuchRun, NotQueued, DiskFull."""
+        await self._reorder(run, self._store.prioritise, run, priority)
+        return await self._run(run)
+
+    async def move(self, run: str, before: str | None) -> models.Run:
+        """Move a queued run in front of another, or to the end. Raises NoSuchRun, NotQueued, DiskFull."""
+        if before is not None:
+            await self._run(before)
+        await self._reorder(run, self._store.move, run, before)
+        return await self._run(run)
+
+    # The queue
+
+    async def queue(self) -> models.QueueState:
+        """What runs and what waits, in order."""
+        return await self._database(self._listing.queue)
+
+    async def pause(self) -> models.QueueState:
+        """Begin no further run until `resume`; kept over restarts. Raises DiskFull."""
+        return await self._set_paused(True)
+
+    async def resume(self) -> models.QueueState:
+        """Go on. Raises DiskFull."""
+        return await self._set_paused(False)
+
+    async def clear(self) -> int:
+        """Cancel every queued run; those that run go on. Returns how many. Raises DiskFull."""
+        with self._refusals():
+            cancelled = await self._database(self._store.clear)
+        for run in cancelled:
+            self.events.publish({"event": "cancelled", "run": run})
+        return len(cancelled)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong at the moment, for the one who runs the server."""
+        return [problem for problem in (self._catalog_problem, self._database.problem) if problem is not None]
+
+    def workers(self) -> list[models.Worker]:
+        """The workers as they are now."""
+        return [supervisor.state for supervisor in self._supervisors]
+
+    # The gallery
+
+    async def gallery(self, limit: int = 100, before: str | None = None) -> models.Gallery:
+        """A page of artifacts, newest first. Raises NoSuchArtifact where `before` is none."""
+        with self._refusals(NoSuchArtifact):
+            return await self._database(self._listing.gallery, limit, before)
+
+    async def artifact(self, artifact: str) -> StoredArtifact:
+        """An artifact and its file. Raises NoSuchArtifact."""
+        with self._refusals(NoSuchArtifact):
+            return await self._database(self._artifacts.get, artifact)
+
+    async def delete_artifact(self, artifact: str) -> models.Artifact:
+        """Take an artifact out of the gallery; its file goes to the trash. Raises NoSuchArtifact, DiskFull."""
+        with self._refusals(NoSuchArtifact):
+            gone = await self._database(self._artifacts.delete, artifact)
+        self.events.publish({"event": "artifact", "artifact": gone.id, "deleted": True})
+        return gone
+
+    async def _run(self, run: str) -> models.Run:
+        with self._refusals():
+            return await self._database(self._listing.run, run)
+
+    async def _reorder(self, run: str, change: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> None:
+        with self._refusals():
+            changed = await self._database(change, *args, **kwargs)
+        if not changed:
+            found = await self._run(run)
+            raise NotQueued(f"the run {run} is {found.status}; only runs that both wait can change places")
+        await self._tell_queue("order")
+
+    async def _set_paused(self, paused: bool) -> models.QueueState:
+        with self._refusals():
+            await self._database(self._store.set, "paused", int(paused))
+        if not paused:
+            self._dispatch.announce()
+        return await self._tell_queue("paused" if paused else "resumed")
+
+    async def _tell_queue(self, changed: str) -> models.QueueState:
+        state = await self.queue()
+        event = {"event": "queue", "paused": state.paused, "changed": changed}
+        self.events.publish({**event, "queued": len(state.queued), "running": len(state.running)})
+        return state
+
+    def _reserve(self, number: int) -> None:
+        task = asyncio.create_task(self._database.durably(self._store.set, "events", number))
+        self._reserving = task
+
+    @contextmanager
+    def _refusals(self, missing: type[NodegraphError] = NoSuchRun) -> Iterator[None]:
+        """What the store raises, in the words of the service."""
+        try:
+            yield
+        except KeyError as error:
+            what = "run" if missing is NoSuchRun else "artifact"
+            raise missing(f"there is no {what} {error.args[0]!r}") from None
+        except StoreFull as error:
+            raise DiskFull(
+                f"not accepted: the disk of {self.home.folder} is full ({error}); make room and try again"
+            ) from None
+
+    async def _importable_plugins(self) -> list[str]:
+        """Have the catalog made anew where the plugins changed; returns the folders that workers may import."""
+        async with self._catalog_lock:
+            try:
+                catalog = await asyncio.to_thread(load_catalog, self.home.cache, self._plugins)
+            except (RuntimeError, OSError, ValueError) as error:
+                log.error("there is no catalog of nodes: %s", error)
+                self._catalog_problem = f"there is no catalog of nodes: {error}"
+                return []
+            self._catalog_problem = None
+            if catalog != self.catalog:
+                self.catalog = catalog
+                self.events.publish({"event": "nodes"})
+            self.catalog_loaded.set()
+        return [str(folder) for folder in self._plugins]
+
+
+def _accelerators() -> list[str]:
+    """The graphics processors that workers may share out, by number, without asking torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip()]
+    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))

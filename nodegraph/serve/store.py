@@ -1,0 +1,351 @@
+"""The durable queue and the history of runs, in one SQLite file.
+
+Every method is one transaction, on disk (`synchronous=FULL`) when it returns. A run is queued until a claim gives
+it to one worker under a lease, a token that nobody else has; only the holder of the lease may end the run, put
+it back, or give it up. So a worker that was thought dead and speaks up later changes nothing.
+
+The owner of the file is the one server of a home. Whatever is still running when a server begins was left by one
+that died, and is queued again in its old place.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = 1
+MAX_LOSSES = 2  # how often a run is tried again after its worker died
+MAX_ATTEMPTS = 10  # a run that takes the server itself down each time must end some day
+
+# `phase`, `first` and `second` put runs in the order in which they are listed, and queued runs in the order in
+# which they go.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
+    title TEXT NOT NULL, priority INTEGER NOT NULL, rank INTEGER NOT NULL, created REAL NOT NULL, started REAL,
+    finished REAL, seconds REAL, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0,
+    cancelling INTEGER NOT NULL DEFAULT 0, total INTEGER, error TEXT, nodes TEXT, lease TEXT,
+    phase INTEGER AS (CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END),
+    first REAL AS (CASE status WHEN 'running' THEN -started WHEN 'queued' THEN -priority ELSE -finished END),
+    second INTEGER AS (CASE status WHEN 'queued' THEN rank ELSE -number END)
+);
+CREATE INDEX IF NOT EXISTS runs_listed ON runs (phase, first, second);
+CREATE TABLE IF NOT EXISTS documents (run TEXT PRIMARY KEY, workflow TEXT NOT NULL, targets TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS artifacts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, path TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL, node TEXT, run TEXT, media_type TEXT NOT NULL, width INTEGER, height INTEGER,
+    bytes INTEGER NOT NULL, created REAL NOT NULL, receipt TEXT
+);
+CREATE TABLE IF NOT EXISTS shown (
+    run TEXT NOT NULL, artifact TEXT NOT NULL, PRIMARY KEY (run, artifact)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shown_by_artifact ON shown (artifact);
+"""
+_QUEUED = "phase = 1 ORDER BY first, second"
+
+
+class StoreFull(Exception):
+    """The disk has no room for what was to be stored; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that is in one worker's hands until it is finished, released or lost."""
+
+    id: str
+    lease: str
+    attempt: int
+    workflow: str
+    targets: list[str] | None
+
+
+class Store:
+    """The queue and the history of one home. For one thread; see `Service` for the way in from a server.
+
+    Args:
+        path: the SQLite file; made where it is not there.
+
+    Raises:
+        sqlite3.Error: the file is no such database.
+        StoreFull: there is no room to make it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        self.database.row_factory = sqlite3.Row
+        with _room():
+            (version,) = self.database.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise sqlite3.DatabaseError(f"{path} has version {version}, made by a newer nodegraph")
+            self.database.execute("PRAGMA journal_mode = WAL")
+            self.database.execute("PRAGMA synchronous = FULL")
+            self.database.executescript(_SCHEMA)
+            self.database.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and on disk afterwards. Raises StoreFull where there is no room."""
+        with _room():
+            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.database
+                self.database.execute("COMMIT")
+            except BaseException:
+                if self.database.in_transaction:
+                    self.database.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.database.close()
+
+    # Into the queue and out of it
+
+    def submit(
+        self, workflow: str, title: str, targets: list[str] | None, priority: int, limit: int
+    ) -> str | None:
+        """Put a run at the end of its priority; it is durable when this returns its id.
+
+        None, and nothing happens, where `limit` runs wait already.
+        """
+        if self.count(1) >= limit:
+            return None
+        run = secrets.token_hex(10)
+        with self.transaction() as database:
+            database.execute(
+                "INSERT INTO runs (id, title, priority, rank, created) "
+                "VALUES (?, ?, ?, (SELECT COALESCE(MAX(rank), 0) + 1 FROM runs WHERE phase < 2), ?)",
+                (run, title, priority, time.time()),
+            )
+            wanted = None if targets is None else json.dumps(targets)
+            database.execute("INSERT INTO documents VALUES (?, ?, ?)", (run, workflow, wanted))
+        return run
+
+    def claim(self, worker: str) -> Claim | None:
+        """Take the run that goes next, or None where there is none or the queue is paused."""
+        lease = f"{worker}-{secrets.token_hex(8)}"
+        if self.paused or self.database.execute(f"SELECT 1 FROM runs WHERE {_QUEUED} LIMIT 1").fetchone() is None:
+            return None
+        with self.transaction() as database:
+            taken = database.execute(
+                "UPDATE runs SET status = 'running', started = ?, attempts = attempts + 1, lease = ? "
+                f"WHERE number = (SELECT number FROM runs WHERE {_QUEUED} LIMIT 1) RETURNING id, attempts",
+                (time.time(), lease),
+            ).fetchone()
+            if taken is None:
+                return None
+            workflow, targets = database.execute(
+                "SELECT workflow, targets FROM documents WHERE run = ?", (taken["id"],)
+            ).fetchone()
+        wanted = None if targets is None else json.loads(targets)
+        return Claim(taken["id"], lease, taken["attempts"], workflow, wanted)
+
+    def finish(
+        self,
+        claim: Claim,
+        status: str,
+        *,
+        seconds: float | None = None,
+        total: int | None = None,
+        error: str | None = None,
+        nodes: str = "{}",
+    ) -> bool:
+        """End a run. False, and nothing changes, where the lease is not the one it is held under."""
+        with self.transaction() as database:
+            return bool(
+                database.execute(
+                    "UPDATE runs SET status = ?, finished = ?, seconds = ?, total = ?, error = ?, nodes = ?, "
+                    "cancelling = 0, lease = NULL WHERE id = ? AND lease = ? AND status = 'running'",
+                    (status, time.time(), seconds, total, error, nodes, claim.id, claim.lease),
+                ).rowcount
+            )
+
+    def release(self, claim: Claim) -> bool:
+        """Put a run back in its old place as if it had not been begun."""
+        with self.transaction() as database:
+            return bool(
+                database.execute(
+                    "UPDATE runs SET status = 'queued', started = NULL, lease = NULL, attempts = attempts - 1 "
+                    "WHERE id = ? AND lease = ? AND status = 'running'",
+                    (claim.id, claim.lease),
+                ).rowcount
+            )
+
+    def lose(self, claim: Claim) -> bool:
+        """Put a run whose worker died back in its old place; False where it was tried too often already."""
+        with self.transaction() as database:
+            return bool(
+                database.execute(
+                    "UPDATE runs SET status = 'queued', started = NULL, losses = losses + 1, lease = NULL "
+                    "WHERE id = ? AND lease = ? AND status = 'running' AND losses < ?",
+                    (claim.id, claim.lease, MAX_LOSSES),
+                ).rowcount
+            )
+
+    def recover(self) -> int:
+        """Queue again what a server that died left running; returns how many runs that were."""
+        gave_up = {
+            "kind": "worker",
+            "message": f"the server ended {MAX_ATTEMPTS} times while this run was running; it is not begun again",
+        }
+        with self.transaction() as database:
+            now = time.time()
+            database.execute(
+                "UPDATE runs SET status = 'cancelled', cancelling = 0, finished = ?, lease = NULL "
+                "WHERE status = 'running' AND cancelling",
+                (now,),
+            )
+            database.execute(
+                "UPDATE runs SET status = 'failed', error = ?, finished = ?, lease = NULL "
+                "WHERE status = 'running' AND attempts >= ?",
+                (json.dumps(gave_up), now, MAX_ATTEMPTS),
+            )
+            return database.execute(
+                "UPDATE runs SET status = 'queued', started = NULL, lease = NULL WHERE status = 'running'"
+            ).rowcount
+
+    # What users change
+
+    def cancel(self, run: str) -> str:
+        """Cancel a queued run, mark a running one as being cancelled, leave an ended one as it is.
+
+        Returns the status that it had. Raises KeyError where there is no such run.
+        """
+        with self.transaction() as database:
+            before = self.required(run)["status"]
+            database.execute(
+                "UPDATE runs SET status = 'cancelled', finished = ? WHERE id = ? AND status = 'queued'",
+                (time.time(), run),
+            )
+            database.execute("UPDATE runs SET cancelling = 1 WHERE id = ? AND status = 'running'", (run,))
+        return str(before)
+
+    def clear(self) -> list[str]:
+        """Cancel every queued run; returns their ids."""
+        with self.transaction() as database:
+            rows = database.execute(
+                "UPDATE runs SET status = 'cancelled', finished = ? WHERE status = 'queued' RETURNING id",
+                (time.time(),),
+            ).fetchall()
+        return [row["id"] for row in rows]
+
+    def prioritise(self, run: str, priority: int) -> bool:
+        """Give a queued run another priority, at its end; False where it is not queued."""
+        with self.transaction() as database:
+            return bool(
+                database.execute(
+                    "UPDATE runs SET priority = ?, rank = (SELECT MAX(rank) + 1 FROM runs WHERE phase < 2) "
+                    "WHERE id = ? AND status = 'queued'",
+                    (priority, run),
+                ).rowcount
+            )
+
+    def move(self, run: str, before: str | None) -> bool:
+        """Move a queued run in front of another, or to the end; it takes the priority of its new neighbour.
+
+        False, and nothing changes, where one of the two is not queued.
+        """
+        with self.transaction() as database:
+            rows = database.execute(f"SELECT id, priority FROM runs WHERE {_QUEUED}").fetchall()
+            priorities = {row["id"]: row["priority"] for row in rows}
+            order = [name for name in priorities if name != run]
+            if run not in priorities or (before is not None and before not in priorities):
+                return False
+            if before == run:
+                return True
+            place = len(order) if before is None else order.index(before)
+            if order:
+                neighbour = order[-1] if before is None else before
+                priorities[run] = priorities[neighbour]
+            order.insert(place, run)
+            # Above the running ones: should one of those come back, it goes before all that waited behind it.
+            (highest,) = database.execute("SELECT MAX(rank) FROM runs WHERE phase < 2").fetchone()
+            database.executemany(
+                "UPDATE runs SET rank = ?, priority = ? WHERE id = ?",
+                [(rank, priorities[name], name) for rank, name in enumerate(order, highest + 1)],
+            )
+        return True
+
+    @property
+    def paused(self) -> bool:
+        """Whether no run is to be begun. Kept over restarts."""
+        return bool(self.setting("paused"))
+
+    def setting(self, name: str) -> int:
+        """A number that outlives the server; 0 where it was never set."""
+        row = self.database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row["value"])
+
+    def set(self, name: str, value: int) -> None:
+        """Set such a number."""
+        with self.transaction() as database:
+            database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # Looking
+
+    def required(self, run: str) -> sqlite3.Row:
+        """The row of a run. Raises KeyError where there is none."""
+        row = self.database.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+        if row is None:
+            raise KeyError(run)
+        found: sqlite3.Row = row
+        return found
+
+    def position(self, row: sqlite3.Row) -> int | None:
+        """How many runs go before a queued one."""
+        if row["phase"] != 1:
+            return None
+        (ahead,) = self.database.execute(
+            "SELECT COUNT(*) FROM runs WHERE phase = 1 AND (first, second) < (?, ?)", (row["first"], row["second"])
+        ).fetchone()
+        return int(ahead)
+
+    def page(self, status: str | None, limit: int, before: str | None) -> list[sqlite3.Row]:
+        """Runs in the order of the list: running, queued, ended. `before` is the last id of the page before."""
+        place = (-1, 0.0, 0)
+        if before is not None:
+            last = self.required(before)
+            place = (last["phase"], last["first"], last["second"])
+        return self.database.execute(
+            "SELECT * FROM runs WHERE (phase, first, second) > (?, ?, ?) AND (?4 IS NULL OR status = ?4) "
+            "ORDER BY phase, first, second LIMIT ?5",
+            (*place, status, limit),
+        ).fetchall()
+
+    def ids(self, status: str) -> list[str]:
+        """The ids of the queued or running runs, in order."""
+        rows = self.database.execute(
+            "SELECT id FROM runs WHERE phase = ? ORDER BY first, second", ({"running": 0, "queued": 1}[status],)
+        )
+        return [row["id"] for row in rows]
+
+    def count(self, phase: int) -> int:
+        """How many runs are running (0), queued (1) or ended (2)."""
+        (count,) = self.database.execute("SELECT COUNT(*) FROM runs WHERE phase = ?", (phase,)).fetchone()
+        return int(count)
+
+    def document(self, run: str) -> tuple[str, list[str] | None]:
+        """The workflow of a run as JSON text, and its targets. Raises KeyError where there is no such run."""
+        row = self.database.execute("SELECT workflow, targets FROM documents WHERE run = ?", (run,)).fetchone()
+        if row is None:
+            raise KeyError(run)
+        return row["workflow"], None if row["targets"] is None else json.loads(row["targets"])
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Tell a full disk from other trouble. A WAL that cannot grow is an input/output error on some systems."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
+            raise StoreFull(str(error)) from error
+        raise

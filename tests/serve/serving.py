@@ -1,0 +1,140 @@
+"""What the tests of the server share: nodes that do what servers fear, and a service with real workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from nodegraph.home import Home
+from nodegraph.serve import models
+from nodegraph.serve.service import Service
+from nodegraph.workflow import Workflow
+
+PLUGIN = '''
+"""Nodes that do what servers fear."""
+import os, signal, time
+from pathlib import Path
+from nodegraph import Context, node
+
+def note(path: str, line: str) -> None:
+    with open(path, "a") as file:
+        file.write(line + "\\n")
+
+@node(category="test", effect="always")
+def Note(path: str, line: str, after: int = 0) -> None:
+    """Append a line to a file."""
+    note(path, line)
+
+@node(category="test")
+def Once(path: str, number: int = 0) -> int:
+    """Long enough to be kept on disk; every computation leaves a line."""
+    note(path, f"once {number}")
+    time.sleep(0.05)
+    return number
+
+@node(category="test")
+def Steps(context: Context, path: str, steps: int = 100, seconds: float = 0.05, after: int = 0) -> int:
+    """A sampler in all but mathematics: leaves its process id, then a line for each step."""
+    note(path, f"pid {os.getpid()}")
+    for step in context.track(range(steps)):
+        time.sleep(seconds)
+        note(path, f"step {step}")
+    return steps
+
+@node(category="test")
+def Deaf(path: str, number: int = 0) -> int:
+    """Hears nothing: neither the flag nor SIGTERM."""
+    note(path, f"pid {os.getpid()}")
+    while True:
+        try:
+            while True:
+                time.sleep(60)
+        except BaseException:
+            note(path, "ignored")
+
+@node(category="test")
+def Die(how: str, after: int = 0) -> int:
+    """Take the process down."""
+    if how == "segfault":
+        import ctypes
+        ctypes.string_at(0)
+    elif how.startswith("signal "):
+        os.kill(os.getpid(), getattr(signal, how.split()[1]))
+        time.sleep(60)
+    elif how.startswith("exit "):
+        os._exit(int(how.split()[1]))
+    elif how == "system exit":
+        raise SystemExit(3)
+    raise ValueError(how)
+
+@node(category="test", effect="files")
+def WriteText(context: Context, text: str, name: str = "text") -> None:
+    """Write a file."""
+    context.save(name, ".txt", text.encode())
+
+@node(category="test", effect="always")
+def Say(text: str) -> None:
+    """Print, from Python and from C."""
+    print("python says", text)
+    os.write(1, f"descriptor 1 says {text}\\n".encode())
+    os.system(f"echo a child says {text}")
+'''
+
+
+def give_plugin(home: Home) -> None:
+    """Put the test nodes into a home."""
+    home.plugins.mkdir(parents=True, exist_ok=True)
+    (home.plugins / "fearsome.py").write_text(PLUGIN)
+
+
+def workflow(title: str = "", **nodes: tuple[str, dict[str, Any]]) -> Workflow:
+    """A workflow from `name=(type, inputs)`; an input that is a tuple is a link."""
+    specs = {}
+    for name, (node_type, inputs) in nodes.items():
+        links = {
+            key: {"node": value[0], "output": value[1]}
+            for key, value in inputs.items()
+            if isinstance(value, tuple)
+        }
+        values = {key: value for key, value in inputs.items() if not isinstance(value, tuple)}
+        specs[name] = {"type": node_type, "values": values, "links": links}
+    return Workflow.from_data({"format": "nodegraph", "version": 1, "title": title, "nodes": specs})
+
+
+@asynccontextmanager
+async def serving(home: Home, **options: Any) -> AsyncIterator[Service]:
+    """A service on the CPU, with one worker, that is closed at the end."""
+    service = Service(home, device="cpu", **options)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.close(grace=0)
+
+
+async def ended(service: Service, run: str, seconds: float = 60) -> models.RunDetails:
+    """Wait until a run has ended."""
+    return await until(service, run, lambda found: found.status not in ("queued", "running"), seconds)
+
+
+async def until(
+    service: Service, run: str, holds: Callable[[models.RunDetails], bool], seconds: float = 60
+) -> models.RunDetails:
+    """Wait until something holds of a run, woken by events."""
+    subscription = service.events.subscribe()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                details = await service.run(run)
+                if holds(details):
+                    return details
+                await anext(subscription)
+    finally:
+        subscription.close()
+
+
+def run(scenario: Any) -> None:
+    """Run a test's coroutine."""
+    asyncio.run(scenario)
