@@ -1,0 +1,31 @@
+// Words in the language of the reader: t(key) with {slots} filled in.
+import { panels as panelsEn } from "../words/panels.en";
+import { panels as panelsZh } from "../words/panels.zh";
+
+export const LOCALES = { en: "English", zh: "中文" } as const;
+export type Locale = keyof typeof LOCALES;
+export const WORDS: { [locale in Locale]: { [key: string]: string } } = { en: { ...panelsEn }, zh: { ...panelsZh } };
+const KEY = "nodegraph.locale";
+
+function first(): Locale {
+  const kept = globalThis.localStorage?.getItem(KEY);
+  if (kept && Object.hasOwn(LOCALES, kept)) return kept as Locale;
+  return globalThis.navigator?.language?.startsWith("zh") ? "zh" : "en";
+}
+
+const begin = first();
+if (globalThis.document) document.documentElement.lang = begin;
+let current = $state<Locale>(begin);
+
+export const locale = (): Locale => current;
+
+export function setLocale(next: Locale): void {
+  current = next;
+  localStorage.setItem(KEY, next);
+  document.documentElement.lang = next;
+}
+
+export function t(key: string, slots: { [slot: string]: string | number } = {}): string {
+  const text = WORDS[current][key] ?? WORDS.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, slot: string) => String(slots[slot] ?? whole));
+}
