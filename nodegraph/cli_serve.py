@@ -28,7 +28,9 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="A further name that the server is called by; may be repeated."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Worker processes; by default one for each accelerator.")
+    ] = None,
     plugins: Plugins = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the editor in a browser.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from serving import Running, running, workflow
+from real_server import Running, running, workflow
 
 from nodegraph import pictures
 

@@ -29,10 +29,10 @@ async def health(server: Server) -> Health:
 @routes.get("/metrics", produces="text/plain")
 async def metrics(server: Server) -> web.Response:
     """Figures for Prometheus."""
-    return web.Response(text=server.metrics.text(server.gauges()), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(text=server.metrics.text(await server.gauges()), headers={"Content-Type": CONTENT_TYPE})
 
 
-@routes.add("POST", "/api/session", limit=4096, refuses=(409,), open=True)
+@routes.add("POST", "/api/session", limit=4096, refuses=(401, 409), open=True)
 async def open_session(server: Server, body: Session) -> SessionOpened | Reply:
     """Swap the server's token for a session cookie."""
     if server.access.token is None:

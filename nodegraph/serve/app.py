@@ -10,7 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
-from nodegraph.serve import api_documents, api_files, api_system, editor
+from nodegraph.serve import api_documents, api_files, api_runs, api_system, editor, hub
 from nodegraph.serve.refuse import Refused, of_exception
 from nodegraph.serve.routing import Route
 from nodegraph.serve.security import response_headers
@@ -21,6 +21,8 @@ ROUTES: list[Route] = [
     *api_system.routes,
     *api_documents.routes,
     *api_files.routes,
+    *api_runs.routes,
+    *hub.routes,
 ]
 log = logging.getLogger("nodegraph.serve")
 access_log = logging.getLogger("nodegraph.serve.access")
@@ -54,6 +56,8 @@ async def _editor_file(server: Server, name: str, _: web.Request) -> web.StreamR
 
 
 async def _doors(server: Server, request: web.Request, handler: _Next) -> web.StreamResponse:
+    if server.closing:
+        raise Refused("unavailable", "the server is closing", headers={"Retry-After": "5"})
     host = server.access.check_host(request)
     server.access.check_origin(request, host)
     handler_of = getattr(request.match_info.handler, "args", ())

@@ -19,6 +19,7 @@ from nodegraph.serve.logs import set_up
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.security import Access, refuse_open_door
 from nodegraph.serve.server import Server
+from nodegraph.serve.service import Service
 
 SHUTDOWN_SECONDS = 5.0
 
@@ -32,7 +33,7 @@ class Options:
     port: int = 8187
     token: str | None = None
     allow_hosts: tuple[str, ...] = ()
-    workers: int = 1
+    workers: int | None = None
     plugins: tuple[Path, ...] = ()
     open_browser: bool = False
 
@@ -54,10 +55,10 @@ async def _serve(options: Options) -> None:
         access = Access(token, frozenset(options.allow_hosts))
     except (Refused, ValueError) as error:
         raise CannotServe(str(error)) from None
-    server = Server(options.home, access)
+    server = Server(options.home, access, Service(options.home, workers=options.workers, plugins=options.plugins))
     runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
     try:
+        await runner.setup()
         access.port = await _bind(runner, options)
         stop = _stop_signal()
         url = _url(options.host, access)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, get_args
@@ -12,6 +13,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from nodegraph.errors import CheckError, FileRefused, NodegraphError, Problem, WorkflowError
+from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
 from nodegraph.serve.models import ApiError, ApiProblem, ErrorCode
 
 STATUS: dict[ErrorCode, int] = {
@@ -79,6 +81,15 @@ def of_exception(error: Exception) -> Refused | None:
     match error:
         case Refused():
             return error
+        case NoSuchRun() | NoSuchArtifact():
+            return Refused("not_found", str(error))
+        case NotQueued():
+            return Refused("conflict", str(error))
+        case QueueFull():
+            seconds = max(1, math.ceil(error.retry_after))
+            return Refused("busy", str(error), headers={"Retry-After": str(seconds)})
+        case DiskFull():
+            return Refused("disk_full", str(error))
         case CheckError():
             count = len(error.problems)
             message = f"the workflow has {count} problem{'' if count == 1 else 's'}"

@@ -10,16 +10,19 @@ import platform
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from aiohttp import web
 from pydantic import JsonValue
 
 from nodegraph import __version__
 from nodegraph.cache import DiskTier, ResultCache
-from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
+from nodegraph.errors import CheckError, Problem, did_you_mean
 from nodegraph.home import Home
 from nodegraph.plan import Plan, plan
 from nodegraph.serve.documents import WorkflowStore
@@ -36,10 +39,15 @@ from nodegraph.serve.models import (
     PluginProblem,
     System,
 )
+from nodegraph.serve.refuse import Refused
 from nodegraph.serve.security import Access
+from nodegraph.serve.service import Service
 from nodegraph.serve.templates import TemplateStore
 from nodegraph.serve.uploads import Uploads
 from nodegraph.workflow import Workflow
+
+CLOSE_SECONDS = 4.0
+CATALOG_SECONDS = 150.0
 
 
 class Server:
@@ -48,39 +56,47 @@ class Server:
     Args:
         home: the folders that everything is kept in.
         access: who may talk to it.
+        service: the queue, its workers and the events.
     """
 
-    def __init__(self, home: Home, access: Access) -> None:
+    def __init__(self, home: Home, access: Access, service: Service) -> None:
         self.home = home
         self.access = access
+        self.service = service
+        self.clients: set[web.WebSocketResponse] = set()
+        self.closing = False
         self.started = time.time()
         self.metrics = Metrics()
-        self.files = home.files(output=home.folder / "outputs")
+        self.files = home.files(output=service.outputs)
         self.workflows = WorkflowStore(home.folder / "workflows", home.folder / "trash")
         self.uploads = Uploads(home.folder / "inputs", self.files)
         self.thumbnails = Thumbnails()
         self.templates = TemplateStore()
         self.editor = Editor()
         self._nodes: tuple[Catalog, bytes] | None = None
-        self._catalog: asyncio.Task[Catalog] | None = None
         self._disk: DiskTier | None = None
         self._disk_lock = threading.Lock()
 
     async def start(self) -> None:
-        """Begin to load what takes long, and return at once."""
-        self._catalog = asyncio.create_task(asyncio.to_thread(load_catalog, self.home.cache, [self.home.plugins]))
+        """Open the queue; the workers come up behind it. Raises HomeTaken, DiskFull."""
+        await self.service.start()
 
     async def close(self) -> None:
-        """Let go of everything."""
-        if self._catalog is not None:
-            self._catalog.cancel()
+        """Let runs end or go back to the queue, and let go of everything."""
+        self.closing = True
+        await self.service.close(CLOSE_SECONDS)
         if self._disk is not None:
             self._disk.close()
 
     async def catalog(self) -> Catalog:
-        """The nodes; the first server of a home waits here until they are imported."""
-        assert self._catalog is not None
-        return await asyncio.shield(self._catalog)
+        """The nodes. The first server of a home waits here until they are imported. Raises Refused."""
+        try:
+            async with asyncio.timeout(CATALOG_SECONDS):
+                await self.service.catalog_loaded.wait()
+        except TimeoutError:
+            why = "; ".join(self.service.problems) or "the nodes are still being imported"
+            raise Refused("unavailable", why, headers={"Retry-After": "5"}) from None
+        return self.service.catalog
 
     def cache(self) -> DiskTier:
         """The results that are kept on disk. Blocking."""
@@ -120,8 +136,13 @@ class Server:
 
     def health(self) -> Health:
         """Whether runs can be taken."""
-        loading = self._catalog is None or not self._catalog.done()
-        return Health(status="starting" if loading else "ok", version=__version__)
+        problems = self.service.problems
+        ready = self.service.catalog_loaded.is_set()
+        return Health(
+            status="degraded" if problems else "ok" if ready else "starting",
+            version=__version__,
+            problems=problems,
+        )
 
     def system(self) -> System:
         """The server and its machine. Blocking."""
@@ -138,23 +159,60 @@ class Server:
             started=self.started,
             disk=DiskState(free=disk.free, total=disk.total),
             cache=CacheState(results=usage.results, bytes=usage.bytes, budget=usage.budget),
-            workers=[],
-            clients=0,
+            workers=self.service.workers(),
+            clients=len(self.clients),
         )
 
-    def gauges(self) -> list[tuple[str, str, Mapping[Labels, float]]]:
+    async def gauges(self) -> list[tuple[str, str, Mapping[Labels, float]]]:
         """What Prometheus is told beside counters."""
-        return [("nodegraph_start_time_seconds", "When the server started.", {(): self.started})]
+        queue = await self.service.queue()
+        workers = self.service.workers()
+        states = Counter(worker.state for worker in workers)
+        return [
+            (
+                "nodegraph_start_time_seconds",
+                "When the server started, in seconds since 1970.",
+                {(): self.started},
+            ),
+            ("nodegraph_runs_queued", "Runs that wait.", {(): len(queue.queued)}),
+            ("nodegraph_runs_running", "Runs that run.", {(): len(queue.running)}),
+            ("nodegraph_queue_paused", "1 where the queue is paused.", {(): float(queue.paused)}),
+            ("nodegraph_workers", "Workers by state.", {(("state", name),): n for name, n in states.items()}),
+            (
+                "nodegraph_worker_memory_bytes",
+                "Resident memory of each worker.",
+                {(("worker", str(worker.id)),): float(worker.memory or 0) for worker in workers},
+            ),
+            (
+                "nodegraph_worker_restarts",
+                "How often each worker was started again.",
+                {(("worker", str(worker.id)),): worker.restarts for worker in workers},
+            ),
+            ("nodegraph_clients", "Connected websockets.", {(): len(self.clients)}),
+            ("nodegraph_event_number", "Number of the newest event.", {(): self.service.events.number}),
+        ]
 
     def told_workflow(self, name: str, revision: str | None) -> None:
         """Tell every client that a stored workflow changed; without a revision it is gone."""
+        event = {"event": "workflow", "name": name}
+        self.service.events.publish(event if revision is None else {**event, "revision": revision})
 
     def _check(self, document: Any, values: Mapping[str, JsonValue], catalog: Catalog) -> Checked:
         workflow = Workflow.from_data(document)
         return check(workflow.with_values(values) if values else workflow, catalog, self.files)
 
+    @staticmethod
+    def check_targets(checked: Checked, targets: Sequence[str] | None) -> None:
+        """Raise CheckError where a wanted node is none of the workflow's."""
+        nodes = checked.workflow.nodes
+        unknown = [name for name in targets or () if name not in nodes]
+        if unknown:
+            hints = ((name, did_you_mean(name, nodes)) for name in unknown)
+            raise CheckError([Problem(f"there is no node {name!r} to run to.{hint}") for name, hint in hints])
+
     def _plan(self, checked: Checked, targets: Sequence[str] | None) -> PlannedWorkflow:
-        planned: Plan = plan(checked, self.files, targets=targets)
+        device = next((worker.device for worker in self.service.workers() if worker.device), None) or "cpu"
+        planned: Plan = plan(checked, self.files, targets=targets, device=device.partition(":")[0])
         cache = ResultCache(disk=self.cache())
         return PlannedWorkflow(
             nodes=[
