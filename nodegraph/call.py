@@ -15,13 +15,19 @@ class OutOfMemory(NodegraphError):
     """A node ran out of memory, and again after everything that could be freed was freed."""
 
 
-def call(node: Registered, arguments: Mapping[str, Any], free: Callable[[], None]) -> Outputs:
+def call(
+    node: Registered,
+    arguments: Mapping[str, Any],
+    free: Callable[[], None],
+    situation: Callable[[Exception], str],
+) -> Outputs:
     """Call a node and return its outputs by port.
 
     Args:
         node: what to call.
         arguments: by parameter.
         free: gives memory back; called once where the node runs out of it, before it is tried again.
+        situation: says how much memory was needed, how much is free and who holds the rest.
 
     Raises:
         OutOfMemory: it ran out of memory twice.
@@ -39,8 +45,9 @@ def call(node: Registered, arguments: Mapping[str, Any], free: Callable[[], None
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
+        told = "; ".join(filter(None, (message(error).splitlines()[0], situation(error))))
         raise OutOfMemory(
-            f"out of memory, again after everything that could be freed was freed: {message(error)}. "
+            f"out of memory, again after everything that could be freed was freed: {told}. "
             "Make the picture or the batch smaller, or close other programs that use the device"
         ) from error
 
@@ -48,7 +55,7 @@ def call(node: Registered, arguments: Mapping[str, Any], free: Callable[[], None
 def message(error: Exception) -> str:
     """An error in words: its text alone where it was raised on purpose, else with its type."""
     text = str(error)
-    if isinstance(error, NodegraphError | ValueError) and text:
+    if isinstance(error, NodegraphError | ValueError | MemoryError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nodegraph import events
-from nodegraph.errors import Cancelled
+from nodegraph.errors import Cancelled, DeclarationError
 from nodegraph.files import Files
 
 if TYPE_CHECKING:
-    from nodegraph.diffusion.live import Loaded
-    from nodegraph.diffusion.pool import ModelPool
+    from nodegraph.diffusion.pool import Lease, Live, ModelPool
     from nodegraph.diffusion.values import Checkpoint, Image
 
 Item = TypeVar("Item")
@@ -32,7 +31,9 @@ class Context:
 
     Args:
         node: the id of the node that it serves.
-        device: where tensors are computed, such as `cpu` or `cuda:0`.
+        device: where tensors are computed, such as `cpu` or `cuda:0`; None for a node that did not declare
+            that its result depends on it.
+        dtype: what weights are held in there.
         files: finds input files and writes output files.
         models: gives the pool of live models.
         listen: receives the node's events, or None where nobody listens.
@@ -45,7 +46,8 @@ class Context:
         self,
         node: str = "",
         *,
-        device: str = "cpu",
+        device: str | None = "cpu",
+        dtype: str = "float32",
         files: Files | None = None,
         models: Models | None = None,
         listen: events.Listener | None = None,
@@ -54,7 +56,10 @@ class Context:
         previews: bool = False,
     ) -> None:
         self.node = node
-        self.device = device
+        self.dtype = dtype
+        self.short_of_memory = False
+        self._device = device
+        self._lease: Lease | None = None
         self.files = files or Files()
         self.metadata = dict(metadata or {})
         self.written: list[Path] = []
@@ -65,13 +70,42 @@ class Context:
         self._previewed = -PREVIEW_SECONDS
 
     @property
+    def device(self) -> str:
+        """Where tensors are computed. Raises DeclarationError where the node did not declare to depend on it."""
+        if self._device is None:
+            raise DeclarationError(
+                "it computes on the device but does not say so; declare @node(..., on_device=True), so that "
+                "results of different devices are kept apart"
+            )
+        return self._device
+
+    @property
     def models(self) -> ModelPool:
         """The live models, loaded when first used and kept within a memory budget."""
         return self._models()
 
-    def open(self, checkpoint: Checkpoint) -> Loaded:
-        """The live networks behind a handle, on this run's device."""
-        return self.models.open(checkpoint, self.files.located(checkpoint.digest), self.device)
+    def open(self, checkpoint: Checkpoint) -> Live:
+        """The live networks behind a handle, on this run's device, until the node ends."""
+        if self._lease is None:
+            self._lease = self.models.lease(self.node or "the caller")
+        path = self.files.located(checkpoint.digest)
+        return self.models.open(checkpoint, path, self.device, self.dtype, self._lease)
+
+    def close(self) -> None:
+        """Let the networks that the node opened go; the pool may move or drop them from then on."""
+        if self._lease is not None:
+            self._lease.close()
+
+    def save_memory(self) -> None:
+        """Give back what the pool holds, and let the node know (`short_of_memory`) that it is to be sparing."""
+        self.short_of_memory = True
+        self.close()
+        if self._device is not None:
+            self.models.free(self._device)
+
+    def memory_situation(self, error: Exception) -> str:
+        """What was asked for, what is free and what is held where the node computes."""
+        return "" if self._device is None else self.models.situation(self._device, error)
 
     @property
     def wants_preview(self) -> bool:

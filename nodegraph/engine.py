@@ -36,6 +36,7 @@ class Engine:
         cache: where results are kept between runs; by default memory, and the home's cache folder.
         files: finds input files and writes output files; by default pictures beside `inputs`.
         device: such as `cpu` or `cuda:0`; by default an accelerator where there is one.
+        dtype: what weights are held in, `float32`, `bfloat16` or `float16`; by default what suits the device.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Engine:
         cache: ResultCache | None = None,
         files: Files | None = None,
         device: str | None = None,
+        dtype: str | None = None,
     ) -> None:
         self.home = home or Home.of_user()
         self.cache = ResultCache(disk=DiskTier(self.home.cache)) if cache is None else cache
         self.files = files or self.home.files(output=Path("out"), inputs=[Path()])
         self.device = device or default_device()
+        self.dtype = dtype or default_dtype(self.device)
         self._registry = registry
         self._catalog = catalog
         self._plugins = (self.home.plugins, *plugins)
@@ -75,7 +78,12 @@ class Engine:
 
     def plan(self, workflow: Workflow, targets: Sequence[str] | None = None) -> Plan:
         """The plan of a workflow. Raises CheckError where it has problems."""
-        return plan(self.check(workflow), self.files, targets=targets, device=self.device.partition(":")[0])
+        return plan(
+            self.check(workflow),
+            self.files,
+            targets=targets,
+            device=f"{self.device.partition(':')[0]}/{self.dtype}",
+        )
 
     def run(
         self,
@@ -140,6 +148,7 @@ class Engine:
             self.cache,
             files=self.files,
             device=self.device,
+            dtype=self.dtype,
             models=default_models,
             listen=listen,
             stop=stop,
@@ -191,6 +200,16 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda:0"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def default_dtype(device: str) -> str:
+    """What weights are held in on a device: half the bits where it computes well with them."""
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        import torch
+
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "float16" if kind == "mps" else "float32"
 
 
 _engine: Engine | None = None

@@ -56,6 +56,7 @@ def execute(
     *,
     files: Files,
     device: str = "cpu",
+    dtype: str = "float32",
     models: Models = default_models,
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
@@ -70,6 +71,7 @@ def execute(
         cache: where results are looked up and kept.
         files: finds input files and writes output files.
         device: where tensors are computed, such as `cpu` or `cuda:0`.
+        dtype: what weights are held in there.
         models: gives the pool of live models.
         listen: receives every event, in order, from this thread.
         stop: set from another thread to cancel.
@@ -80,7 +82,8 @@ def execute(
         NodeError: a node failed; its results so far stay cached.
         Cancelled: `stop` was set.
     """
-    run = _Run(plan, registry, cache, files, device, models, listen, stop or threading.Event(), metadata, previews)
+    stop = stop or threading.Event()
+    run = _Run(plan, registry, cache, files, device, dtype, models, listen, stop, metadata, previews)
     return run.to_the_end()
 
 
@@ -95,6 +98,7 @@ class _Run:
     cache: ResultCache
     files: Files
     device: str
+    dtype: str
     models: Models
     listen: events.Listener | None
     stop: threading.Event
@@ -220,7 +224,8 @@ class _Run:
             self._fail(step, "its plugin could not be imported in this process; `nodegraph nodes` says why")
         context = Context(
             step.id,
-            device=self.device,
+            device=self.device if node.type.on_device or node.type.effect != "none" else None,
+            dtype=self.dtype,
             files=self.files,
             models=self.models,
             listen=self.listen,
@@ -234,7 +239,7 @@ class _Run:
         self._tell(events.Started(step.id))
         started = time.perf_counter()
         try:
-            outputs = call(node, arguments, self._free)
+            outputs = call(node, arguments, partial(self._free, context), context.memory_situation)
         except Cancelled:
             self._tell(events.Cancelled(step.id))
             raise
@@ -242,26 +247,29 @@ class _Run:
             raise
         except Exception as error:
             self._fail(step, message(error), cause=error)
-        self._finish(step, outputs, time.perf_counter() - started, context.written)
+        finally:
+            context.close()
+        self._finish(step, outputs, time.perf_counter() - started, context)
 
     def _fail(self, step: Step, words: str, entry: str | None = None, cause: Exception | None = None) -> NoReturn:
         self._tell(events.Failed(step.id, words, entry))
         raise NodeError(step.id, step.shape.type.name, words) from cause
 
-    def _free(self) -> None:
+    def _free(self, context: Context) -> None:
         """Give back what memory can be given back."""
         self.cache.free()
-        with suppress(ImportError):
-            self.models().free()
+        context.save_memory()
 
-    def _finish(self, step: Step, outputs: Outputs, seconds: float, written: list[Path]) -> None:
+    def _finish(self, step: Step, outputs: Outputs, seconds: float, context: Context) -> None:
+        written = context.written
         effect = step.shape.type.effect
         self.done.add(step.id)
         self.fresh.add(step.key)
         self.result.ran.append(step.id)
         self.result.files.extend(written)
         if effect == "none":
-            self.cache.put(step.key, outputs, seconds)
+            # What was made sparingly differs in its last bits: other processes shall not be given it.
+            self.cache.put(step.key, outputs, 0.0 if context.short_of_memory else seconds)
         elif effect == "files":
             self.cache.wrote(step.key, self.files.output, tuple(written))
         if self.readers[step.id]:

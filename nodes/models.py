@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -9,8 +10,15 @@ from pydantic import Field
 from nodegraph import Context, node
 from nodegraph.diffusion.images import on_white
 from nodegraph.diffusion.loading import describe
+from nodegraph.diffusion.tiling import tiled
 from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, TextEncoder
-from nodegraph.fields import CheckpointFile, Fraction, Prompt
+from nodegraph.fields import CheckpointFile, Prompt
+from nodegraph.fields import Fraction as Share
+
+Tile = Annotated[
+    int,
+    Field(ge=64, le=8192, description="Work in overlapping tiles of this many pixels, which takes less memory."),
+]
 
 
 class Loaded(NamedTuple):
@@ -29,7 +37,7 @@ def LoadModel(context: Context, checkpoint: CheckpointFile = "emoji") -> Loaded:
     return Loaded(*describe(checkpoint, path, digest))
 
 
-@node(category="conditioning")
+@node(category="conditioning", on_device=True)
 def Encode(
     context: Context,
     text_encoder: TextEncoder,
@@ -46,7 +54,7 @@ def Encode(
     return live.encode(text, {style: 1.0} if style else {})
 
 
-@node(category="conditioning")
+@node(category="conditioning", on_device=True)
 def StyleMix(
     context: Context,
     text_encoder: TextEncoder,
@@ -76,8 +84,8 @@ def CombineConditioning(
 def LimitConditioning(
     conditioning: Conditioning,
     strength: Annotated[float, Field(gt=0, le=10, description="Weight against others that are combined.")] = 1.0,
-    start: Fraction = 0.0,
-    end: Fraction = 1.0,
+    start: Share = 0.0,
+    end: Share = 1.0,
 ) -> Conditioning:
     """Give a conditioning a strength, and let it act only from `start` to `end` of the schedule."""
     if end <= start:
@@ -91,17 +99,35 @@ def LimitConditioning(
 
 
 @node(category="latent", on_device=True)
-def VAEEncode(context: Context, vae: VAE, image: Image) -> Latent:
+def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile | None = None) -> Latent:
     """Turn pictures into latents; transparency is laid on white. Sides are cut to fit the VAE."""
     height, width = (side // vae.downscale * vae.downscale for side in image.tensor.shape[2:])
     if not height or not width:
         raise ValueError(f"the picture is smaller than {vae.downscale} pixels; make it larger")
-    rgb = on_white(image.tensor)[..., :height, :width]
-    return Latent(context.open(vae.checkpoint).vae.encode(rgb.to(context.device)).cpu())
+    rgb = on_white(image.tensor)[..., :height, :width].to(context.device)
+    encode = context.open(vae.checkpoint).vae.encode
+    tile = _tile(context, tile, height, width)
+    if tile is None:
+        return Latent(encode(rgb).cpu())
+    return Latent(tiled(encode, rgb, tile, Fraction(1, vae.downscale), vae.downscale).cpu())
 
 
 @node(category="latent", on_device=True)
-def VAEDecode(context: Context, vae: VAE, latent: Latent) -> Image:
+def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile | None = None) -> Image:
     """Turn latents into pictures."""
-    decoded = context.open(vae.checkpoint).vae.decode(latent.tensor.float().to(context.device))
+    tensor = latent.tensor.float().to(context.device)
+    decode = context.open(vae.checkpoint).vae.decode
+    tile = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[2:]))
+    if tile is None:
+        decoded = decode(tensor)
+    else:
+        decoded = tiled(decode, tensor, tile // vae.downscale, Fraction(vae.downscale))
     return Image(decoded.float().clamp(0, 1).cpu().contiguous())
+
+
+def _tile(context: Context, tile: int | None, height: int, width: int) -> int | None:
+    """The side of a tile in pixels, where tiles are asked for or memory ran out; None works on the whole."""
+    if tile is None and context.short_of_memory:
+        tile = min(512, max(height, width) // 2)
+        context.progress(0, 1, f"memory ran out; goes on in tiles of {tile} pixels")
+    return tile

@@ -65,12 +65,12 @@ def Sampler(
         eta=eta,
         device=context.device,
     )
-    live_vae = context.open(model.checkpoint).vae
     result = latent.tensor
     for step in context.track(steps, sigmas.steps):
         result = step.x
         if context.wants_preview:
-            context.preview(Image(live_vae.decode(step.denoised[:1].float()).float().cpu()))
+            vae = context.open(model.checkpoint).vae
+            context.preview(Image(vae.decode(step.denoised[:1].float()).float().cpu()))
     return Latent(result.float().cpu().clone())
 
 

@@ -75,7 +75,7 @@ def test_each_kind_of_change_is_named(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"two")
     assert reasons(engine, graph())["r"] == "the content of the file image changed"
     engine.device = "cuda:0"
-    assert reasons(engine, graph())["w"] == "the device was cpu, is cuda"
+    assert reasons(engine, graph())["w"] == "the device was cpu/float32, is cuda/float32"
     literal = reasons(engine, graph(p={"type": "Plus", "values": {"a": 1}}))["p"]
     assert literal == "a was linked"
     entry = engine.registry.nodes["Number"]

@@ -42,8 +42,8 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
     )
 
 
-def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:  # noqa: ARG001
-    """The three networks in float32 on a device."""
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
+    """The three networks, on the host. The VAE stays in float32: a coarser one shows in every pixel."""
     assert path is not None
     config = _config(path)
     vocabulary = Vocabulary(config["words"])
@@ -55,18 +55,17 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:  # n
             "vae": Autoencoder(config["channels"]),
             "denoiser": DiT(config["channels"], side),
         }
-    size = 0
     for name, network in networks.items():
-        tensors = load_file(path / f"{name}.safetensors", device=device)
-        network.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
+        kind = torch.float32 if name == "vae" else getattr(torch, dtype)
+        tensors = load_file(path / f"{name}.safetensors")
+        network.load_state_dict({key: value.to(kind) for key, value in tensors.items()}, assign=True)
         network.eval().requires_grad_(False)
-        size += sum(value.numel() * 4 for value in tensors.values())
     text, vae, dit = networks["text_encoder"], networks["vae"], networks["denoiser"]
     assert isinstance(text, TextNetwork)
     assert isinstance(vae, Autoencoder)
     assert isinstance(dit, DiT)
     return Loaded(
-        _Denoiser(dit, config["channels"], side), _Encoder(text, vocabulary, styles, device), vae, device, size
+        _Denoiser(dit, config["channels"], side), _Encoder(text, vocabulary, styles, device), vae, networks
     )
 
 
@@ -91,7 +90,12 @@ class _Denoiser:
             torch.cat([part.expand(len(x), *part.shape[1:]).to(x.device) for part in parts])
             for parts in zip(*map(_parts, conditions), strict=True)
         )
-        denoise = denoiser(lambda scaled, time: self.network(scaled, time, text, mask, pooled), PARAMETRIZATION)
+        kind = next(self.network.parameters()).dtype
+
+        def network(scaled: Tensor, time: Tensor) -> Tensor:
+            return self.network(scaled.to(kind), time, text.to(kind), mask, pooled.to(kind)).to(scaled.dtype)
+
+        denoise = denoiser(network, PARAMETRIZATION)
         return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count))
 
 
@@ -114,7 +118,7 @@ class _Encoder:
         else:
             code /= total
         embedding, mask, pooled = self.network(self.vocabulary.batch([text]).to(self.device), code)
-        return Conditioning((Condition(embedding.cpu(), mask.cpu(), pooled.cpu()),))
+        return Conditioning((Condition(embedding.float().cpu(), mask.cpu(), pooled.float().cpu()),))
 
     def unknown_words(self, text: str) -> list[str]:
         return self.vocabulary.encode(text)[1]

@@ -66,10 +66,10 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:  # noqa: ARG
     )
 
 
-def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:  # noqa: ARG001
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
     """The formula, with a text encoder that reads a label and a VAE that only shifts and scales."""
     spec = _parse(checkpoint.name)
-    return Loaded(_Denoiser(_distribution(spec)), _Labels(), _Plain(spec.channels), device, 0)
+    return Loaded(_Denoiser(_distribution(spec)), _Labels(), _Plain(spec.channels))
 
 
 @dataclass(frozen=True, eq=False)

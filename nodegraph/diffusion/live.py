@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nodegraph.diffusion.values import Condition, Conditioning
 
@@ -45,10 +45,13 @@ class LiveVAE(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The live parts of a checkpoint, and the bytes that they take."""
+    """The live parts of a checkpoint.
+
+    `networks` are those that hold weights, by the name of the part that they belong to. They are loaded on the
+    host; the pool moves each to its device before the part is used.
+    """
 
     denoiser: LiveDenoiser
     text_encoder: LiveTextEncoder
     vae: LiveVAE
-    device: str
-    bytes: int
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)

@@ -34,9 +34,13 @@ def describe(name: str, path: Path | None, digest: str | None) -> Handles:
     return handles
 
 
-def load(checkpoint: Checkpoint, path: Path | None, device: str) -> Loaded:
-    """The live networks of a checkpoint on a device."""
-    loaded: Loaded = choose("family of checkpoints", checkpoint.family, FAMILIES).load(checkpoint, path, device)
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:
+    """The live networks of a checkpoint, loaded on the host, to be used on a device.
+
+    `dtype` (`float32`, `bfloat16`, `float16`) is what weights are held in where a part bears it.
+    """
+    family = choose("family of checkpoints", checkpoint.family, FAMILIES)
+    loaded: Loaded = family.load(checkpoint, path, device, dtype)
     return loaded
 
 

@@ -1,0 +1,112 @@
+"""How much memory there is, how much is asked for, and what to say when it is not enough."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+HOST = "cpu"
+_ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", re.IGNORECASE)
+_UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+class OutOfMemory(MemoryError):
+    """Weights do not fit beside what is in use; the text says what was needed, free, and held by whom."""
+
+
+def total(device: str) -> int | None:
+    """Bytes of memory that a device has; None where nobody can tell."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if not device.startswith(HOST):
+        return None
+    found = [_read(Path("/proc/meminfo"), "MemTotal:", 1024), _read(Path("/sys/fs/cgroup/memory.max"))]
+    return _least(found)
+
+
+def available(device: str) -> int | None:
+    """Bytes that could still be allocated on a device; None where nobody can tell.
+
+    For the host: what the system can give without swapping, within this process's control group and its limit of
+    address space.
+    """
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if not device.startswith(HOST):
+        return None
+    return _least([_read(Path("/proc/meminfo"), "MemAvailable:", 1024), _left_in_group(), _left_of_addresses()])
+
+
+def asked(error: BaseException) -> int | None:
+    """Bytes that an allocation asked for when it failed, as torch's message says; None where it does not."""
+    found = _ASKED.search(str(error))
+    return None if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def weight_bytes(path: Path | None, dtype: str) -> int:
+    """Bytes that the weights in a safetensors file, or a folder of them, take in a dtype; from headers alone."""
+    if path is None:
+        return 0
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    size = getattr(torch, dtype).itemsize
+    return sum(_elements(file) * size for file in files if file.suffix == ".safetensors")
+
+
+def gigabytes(size: int | None) -> str:
+    """A size in words."""
+    if size is None:
+        return "an unknown amount"
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _elements(file: Path) -> int:
+    count = 0
+    with safe_open(file, framework="pt") as content:
+        for name in content.keys():  # noqa: SIM118  (not a mapping)
+            elements = 1
+            for side in content.get_slice(name).get_shape():
+                elements *= side
+            count += elements
+    return count
+
+
+def _least(sizes: Iterable[int | None]) -> int | None:
+    return min((size for size in sizes if size is not None), default=None)
+
+
+def _read(path: Path, name: str = "", unit: int = 1) -> int | None:
+    """The number after a name at the start of a line, or a file's only number."""
+    try:
+        for line in path.read_text("ascii").splitlines():
+            if line.startswith(name):
+                return max(0, int(line.removeprefix(name).split()[0])) * unit
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
+def _left_in_group() -> int | None:
+    group = Path("/sys/fs/cgroup")
+    limit, used = _read(group / "memory.max"), _read(group / "memory.current")
+    if limit is None or used is None:
+        return None
+    # Pages of files count as used and are given back when they are needed.
+    return max(0, limit - used + (_read(group / "memory.stat", "file ") or 0))
+
+
+def _left_of_addresses() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _read(Path("/proc/self/statm"))
+    if limit == resource.RLIM_INFINITY or pages is None:
+        return None
+    return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
