@@ -130,6 +130,7 @@ async def until(
                 details = await service.run(run)
                 if holds(details):
                     return details
+                assert details.status in ("queued", "running"), details
                 await anext(subscription)
     finally:
         subscription.close()

@@ -1,0 +1,246 @@
+"""Real processes and real signals: workers that die, nodes that do not listen, a server that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from serving import ended, give_plugin, run, serving, until, workflow
+
+from nodegraph.home import Home
+from nodegraph.serve.errors import HomeTaken
+from nodegraph.serve.service import Service
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def plugged(home: Home) -> Home:
+    give_plugin(home)
+    return home
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def pid_in(path: Path) -> int:
+    """The process id that a node noted."""
+    async with asyncio.timeout(60):
+        while not (found := [line for line in lines(path) if line.startswith("pid ")]):
+            await asyncio.sleep(0.02)
+    return int(found[-1].split()[1])
+
+
+def test_a_worker_killed_in_a_step_costs_one_attempt_and_finished_nodes_come_from_the_cache(
+    plugged: Home, tmp_path: Path
+) -> None:
+    notes, first = tmp_path / "notes", tmp_path / "first"
+
+    async def scenario() -> None:
+        async with serving(plugged) as service:
+            stream = service.events.subscribe(service.events.number)
+            one = await service.submit(
+                workflow(
+                    once=("Once", {"path": str(first)}),
+                    steps=("Steps", {"path": str(notes), "steps": 30, "after": ("once", "value")}),
+                )
+            )
+            await until(service, one.id, lambda found: (found.nodes.get("steps") or NO).step in range(3, 20))
+            os.kill(await pid_in(notes), signal.SIGKILL)
+            died = time.monotonic()
+            answer = await service.queue()
+            assert time.monotonic() - died < 1  # the server goes on answering
+            assert answer.running == [one.id] or answer.queued == [one.id]
+            done = await ended(service, one.id)
+            assert (done.status, done.attempts) == ("succeeded", 2)
+            assert (done.nodes["once"].state, done.nodes["steps"].state) == ("cached", "finished")
+            assert lines(first) == ["once 0"]
+            assert service.workers()[0].restarts == 1
+            batch = await anext(stream)
+            retrying = [event for event in batch.text.split("{") if '"retrying"' in event]
+            assert len(retrying) == 1
+            assert "SIGKILL" in retrying[0]
+            assert "'steps'" in retrying[0]
+
+    class NO:
+        step = None
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("how", "reason"), [("segfault", "SIGSEGV"), ("exit 7", "exit status 7")])
+def test_a_node_that_takes_the_process_down_each_time_fails_after_three_attempts(
+    how: str, reason: str, plugged: Home, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with serving(plugged) as service:
+            bad = await service.submit(
+                workflow(
+                    once=("Once", {"path": str(tmp_path / "first")}),
+                    die=("Die", {"how": how, "after": ("once", "value")}),
+                )
+            )
+            good = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "notes"), "line": "next"})))
+            failed = await ended(service, bad.id)
+            assert (failed.status, failed.attempts) == ("failed", 3)
+            assert failed.error is not None
+            assert (failed.error.kind, failed.error.node) == ("worker", "die")
+            assert reason in failed.error.message
+            assert (failed.nodes["once"].state, failed.nodes["die"].state) == ("cached", "failed")
+            assert (await ended(service, good.id)).status == "succeeded"
+            log = await service.log_of(bad.id)
+            assert "--- attempt 3 ---" in log
+            if how == "segfault":
+                assert "Segmentation fault" in log  # and which line of the plugin it was
+                assert "fearsome.py" in log
+        assert lines(tmp_path / "first") == ["once 0"]
+
+    run(scenario())
+
+
+def test_cancelled_in_a_step_it_stops_within_one_and_keeps_its_worker(plugged: Home, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        async with serving(plugged) as service:
+            one = await service.submit(
+                workflow(steps=("Steps", {"path": str(notes), "steps": 200, "seconds": 0.2}))
+            )
+            two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
+            pid = await pid_in(notes)
+            await until(service, one.id, lambda found: (found.nodes["steps"].step or 0) >= 2)
+            before = len(lines(notes))
+            answer = await service.cancel(one.id)
+            assert answer.cancelling
+            done = await ended(service, one.id)
+            assert done.status == "cancelled"
+            assert done.nodes["steps"].state == "cancelled"
+            assert len(lines(notes)) - before <= 2  # the step that was running, and one that began meanwhile
+            assert (await ended(service, two.id)).status == "succeeded"
+            assert service.workers()[0].pid == pid
+            assert service.workers()[0].restarts == 0
+
+    run(scenario())
+
+
+def test_a_node_that_ignores_cancellation_is_gone_within_five_seconds(plugged: Home, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        async with serving(plugged) as service:
+            one = await service.submit(workflow(deaf=("Deaf", {"path": str(notes)})))
+            two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
+            pid = await pid_in(notes)
+            began = time.monotonic()
+            await service.cancel(one.id)
+            assert (await ended(service, one.id)).status == "cancelled"
+            assert time.monotonic() - began < 5
+            assert not alive(pid)
+            assert "ignored" in lines(notes)  # SIGTERM came first
+            assert (await ended(service, two.id)).status == "succeeded"
+            assert service.workers()[0].restarts == 1
+
+    run(scenario())
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from serving import workflow
+from nodegraph.home import Home
+from nodegraph.serve.service import Service
+
+async def main():
+    home = Path(sys.argv[1])
+    service = Service(Home(home, home / "cache"), device="cpu")
+    await service.start()
+    for number in range(int(sys.argv[4])):
+        one = await service.submit(workflow(str(number), once=("Once", {"path": sys.argv[2], "number": number})))
+        print(one.id, flush=True)
+    print("accepted", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_server_killed_with_fifty_queued_runs_finishes_each_once_in_order(plugged: Home, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    def server(submits: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SERVER, str(plugged.folder), str(notes), str(HERE), str(submits)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def noted(more_than: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(lines(notes)) <= more_than and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    accepted = []
+    with server(50) as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if line == "accepted\n":
+                break
+            accepted.append(line.strip())
+        noted(more_than=5)
+        first.kill()
+    with server(0) as second:  # and once more, somewhere in the middle
+        noted(more_than=len(lines(notes)) + 5)
+        second.kill()
+    assert len(accepted) == 50
+
+    async def scenario() -> None:
+        async with serving(plugged) as service:
+            for one in accepted:
+                assert (await ended(service, one)).status == "succeeded"
+            page = await service.runs(limit=1000)
+            # newest first, and nothing that nobody asked for
+            assert [one.id for one in page.runs] == accepted[::-1]
+
+    run(scenario())
+    # What a kill interrupted began again; what was finished was not: each number once, but for two kills.
+    seen = lines(notes)
+    assert list(dict.fromkeys(seen)) == [f"once {number}" for number in range(50)]
+    assert len(seen) <= 52
+    assert seen == sorted(seen, key=lambda line: int(line.split()[1]))
+
+
+def test_no_worker_outlives_its_server(plugged: Home, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    script = SERVER.replace('"Once", {"path": sys.argv[2], "number": number}', '"Deaf", {"path": sys.argv[2]}')
+    command = [sys.executable, "-c", script, str(plugged.folder), str(notes), str(HERE), "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        pid = asyncio.run(pid_in(notes))
+        assert alive(pid)
+        server.kill()
+    deadline = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(pid)
+
+
+def test_a_second_server_on_one_home_is_refused_with_words(home: Home) -> None:
+    async def scenario() -> None:
+        async with serving(home):
+            with pytest.raises(HomeTaken, match=rf"process {os.getpid()}.* runs on .*--home"):
+                await Service(home, device="cpu").start()
+        async with serving(home):  # and is welcome when the first has gone
+            pass
+
+    run(scenario())
