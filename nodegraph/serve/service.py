@@ -36,7 +36,7 @@ log = logging.getLogger("nodegraph.serve")
 MAX_QUEUED = 10_000
 MAX_WAITING = 2_000  # calls that wait for the store's thread
 P = ParamSpec("P")
-RESERVE_BYTES = 8 * 2**20  # kept free, so that what was accepted can be finished
+RESERVE_BYTES = 8 * 2**20
 
 
 class Service:
@@ -51,6 +51,7 @@ class Service:
         inputs: folders of input pictures besides the home's own.
         device: such as `cpu`; by default an accelerator where there is one.
         max_queued: how many runs may wait.
+        reserve: bytes of the disk that are kept free for finishing what was accepted.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Service:
         inputs: Sequence[Path] = (),
         device: str | None = None,
         max_queued: int = MAX_QUEUED,
+        reserve: int = RESERVE_BYTES,
     ) -> None:
         self.home = home
         self.catalog = Catalog()
@@ -71,6 +73,7 @@ class Service:
         self.events: Events
         self._plugins = (home.plugins, *plugins)
         self._max_queued = max_queued
+        self._reserve_bytes = reserve
         accelerators = [] if device == "cpu" else _accelerators()
         self._count = workers or max(1, len(accelerators))
         self._settings = WorkerSettings(
@@ -150,7 +153,7 @@ class Service:
             raise QueueFull("too many requests wait for the queue; try again in a moment", 1.0)
         text = workflow.dump()
         free = shutil.disk_usage(self.home.folder).free
-        if free < RESERVE_BYTES + 2 * len(text):
+        if free < self._reserve_bytes + 2 * len(text):
             raise DiskFull(
                 f"the run was not accepted: the disk of {self.home.folder} has {free / 1e6:.1f} MB left; make room"
             )
