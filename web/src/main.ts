@@ -1,6 +1,7 @@
+import "@xyflow/svelte/dist/base.css";
 import "./theme/theme.css";
+import "./canvas/canvas.css";
 import { mount } from "svelte";
 import App from "./App.svelte";
 
-const target = document.getElementById("app");
-if (target) mount(App, { target });
+mount(App, { target: document.getElementById("app")! });

@@ -1,10 +1,14 @@
 // Words in the language of the reader: t(key) with {slots} filled in.
+import { editor as editorEn } from "../words/editor.en";
+import { editor as editorZh } from "../words/editor.zh";
 import { panels as panelsEn } from "../words/panels.en";
 import { panels as panelsZh } from "../words/panels.zh";
 
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
-export const WORDS: { [locale in Locale]: { [key: string]: string } } = { en: { ...panelsEn }, zh: { ...panelsZh } };
+export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
+  en: { ...editorEn, ...panelsEn }, zh: { ...editorZh, ...panelsZh },
+};
 const KEY = "nodegraph.locale";
 
 function first(): Locale {

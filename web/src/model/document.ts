@@ -83,7 +83,7 @@ export function dumpWorkflow(workflow: Workflow, indent = 2): string {
 }
 
 /** The document as JSON data with defaults left out. */
-export function compact(workflow: Workflow): Record<string, unknown> {
+export function compact(workflow: Workflow): { [key: string]: JsonValue } {
   const nodes = mapEntries(workflow.nodes, ({ type, values, links, title }) => ({
     type,
     ...(isEmpty(values) ? {} : { values }),
@@ -93,7 +93,7 @@ export function compact(workflow: Workflow): Record<string, unknown> {
   const layout = mapEntries(workflow.layout, ({ x, y, width, collapsed }) => ({
     x, y, ...(width === null ? {} : { width }), ...(collapsed ? { collapsed } : {}),
   }));
-  return {
+  const data = {
     format: "nodegraph",
     version: 1,
     ...(workflow.title ? { title: workflow.title } : {}),
@@ -103,6 +103,8 @@ export function compact(workflow: Workflow): Record<string, unknown> {
     ...(workflow.groups.length ? { groups: workflow.groups.map(plainFrame) } : {}),
     ...(workflow.notes.length ? { notes: workflow.notes.map(plainFrame) } : {}),
   };
+  // Interfaces have no index signature, so that the compiler does not see that this is JSON.
+  return data as object as { [key: string]: JsonValue };
 }
 
 /** A copy of a map with each entry changed. */

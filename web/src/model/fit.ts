@@ -31,7 +31,7 @@ export function fits(wire: Wire, accepted: string): boolean {
 export class Wires {
   private readonly known = new Map<string, Map<string, Wire>>();
 
-  constructor(private readonly workflow: Workflow, readonly types: Types) {}
+  constructor(readonly workflow: Workflow, readonly types: Types) {}
 
   /** The type that an output gives; undefined where its node, type or output is not there. */
   of(link: Link): Wire | undefined {

@@ -1,0 +1,88 @@
+// The document as Svelte Flow has it. Objects that did not change stay the same, so that only what did is drawn again.
+import type { Edge, Node } from "@xyflow/svelte";
+import { asList, own, type Frame, type NodeSpec, type Position, type Workflow } from "../model/document";
+import type { FrameKind } from "../model/edit";
+import type { Wires } from "../model/fit";
+import { edgeId, portId } from "../state/edges";
+import type { Chosen } from "../state/tab.svelte";
+import { lookOf } from "./ports";
+
+export type NodeData = { spec: NodeSpec; collapsed: boolean };
+export type FrameData = { kind: FrameKind; index: number; frame: Frame };
+export type FlowNode = Node<NodeData, "node"> | Node<FrameData, "groups"> | Node<FrameData, "notes">;
+export type FlowEdge = Edge<{ type: string }>;
+
+export const WIDTH = 232;
+const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
+export const frameId = (kind: FrameKind, index: number): string => `${kind}:${index}`;
+
+/** The frame that an id on the canvas stands for, or null for a node. */
+export function frameOf(id: string): { kind: FrameKind; index: number } | null {
+  const [kind, index] = id.split(":");
+  return index === undefined ? null : { kind: kind as FrameKind, index: Number(index) };
+}
+
+export function flowNodes(workflow: Workflow, chosen: Chosen, before: readonly FlowNode[]): FlowNode[] {
+  const old = new Map(before.map((node) => [node.id, node]));
+  const nodes: FlowNode[] = [];
+  for (const kind of ["groups", "notes"] as const) {
+    workflow[kind].forEach((frame, index) => {
+      nodes.push(frameNode(kind, index, frame, chosen[kind].has(index), old.get(frameId(kind, index))));
+    });
+  }
+  for (const [id, spec] of Object.entries(workflow.nodes)) {
+    const place = own(workflow.layout, id) ?? PLACE;
+    nodes.push(specNode(id, spec, place, chosen.nodes.has(id), old.get(id) as Node<NodeData, "node"> | undefined));
+  }
+  return nodes;
+}
+
+function specNode(
+  id: string, spec: NodeSpec, place: Position, selected: boolean, old: Node<NodeData, "node"> | undefined,
+): FlowNode {
+  const width = place.width ?? WIDTH;
+  const data = old && old.data.spec === spec && old.data.collapsed === place.collapsed
+    ? old.data : { spec, collapsed: place.collapsed };
+  const rests = old && old.position.x === place.x && old.position.y === place.y && old.width === width;
+  if (rests && old.data === data && Boolean(old.selected) === selected) return old;
+  return { ...old, id, type: "node", position: { x: place.x, y: place.y }, width, data, selected };
+}
+
+function frameNode(
+  kind: FrameKind, index: number, frame: Frame, selected: boolean, old: FlowNode | undefined,
+): FlowNode {
+  if (old && (old.data as FrameData).frame === frame && Boolean(old.selected) === selected
+    && old.position.x === frame.x && old.position.y === frame.y) return old;
+  return {
+    ...old, id: frameId(kind, index), type: kind, position: { x: frame.x, y: frame.y }, width: frame.width,
+    height: frame.height, data: { kind, index, frame }, selected, zIndex: kind === "groups" ? -10 : 0,
+    ...(kind === "groups" ? { dragHandle: ".frame-title" } : {}),
+  } as FlowNode;
+}
+
+export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, style: string, before: readonly FlowEdge[]): FlowEdge[] {
+  const old = new Map(before.map((edge) => [edge.id, edge]));
+  const edges: FlowEdge[] = [];
+  for (const [id, spec] of Object.entries(workflow.nodes)) {
+    for (const [input, there] of Object.entries(spec.links)) {
+      for (const link of asList(there)) {
+        if (!Object.hasOwn(workflow.nodes, link.node)) continue;
+        const key = edgeId(link, { node: id, input });
+        const type = wires.of(link)?.type ?? "";
+        const selected = chosen.edges.has(key);
+        const same = old.get(key);
+        if (same && same.data!.type === type && Boolean(same.selected) === selected && same.type === style) {
+          edges.push(same);
+          continue;
+        }
+        const { hue, chroma } = lookOf(type);
+        edges.push({
+          id: key, source: link.node, sourceHandle: portId(link.output), target: id, targetHandle: portId(input),
+          type: style, selected, data: { type }, style: `--hue:${hue};--chroma:${chroma}`,
+          ariaLabel: `${link.node} ${link.output} → ${id} ${input}`,
+        });
+      }
+    }
+  }
+  return edges;
+}

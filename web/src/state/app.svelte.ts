@@ -1,0 +1,198 @@
+// The editor as one object: open tabs, the node types, what is chosen, and what is open above the canvas.
+import { createContext } from "svelte";
+import type { Client } from "../api/client";
+import type { Artifact, FileEntry } from "../api/generated";
+import { t } from "../i18n/index.svelte";
+import type { Size } from "../model/arrange";
+import { asList, own, type Link, type Workflow } from "../model/document";
+import { addNode, link, type Point, type Target } from "../model/edit";
+import { inputOf, Wires, type Types } from "../model/fit";
+import { freshId, snakeCase } from "../model/names";
+import { Linking, type End } from "./linking.svelte";
+import { Problems } from "./problems.svelte";
+import { Runs } from "./runs.svelte";
+import { Settings } from "./settings.svelte";
+import { Tab } from "./tab.svelte";
+
+/** What commands ask of the canvas that is in view. */
+export interface Canvas {
+  fit(ids?: Iterable<string>): void;
+  zoom(factor: number): void;
+  toCanvas(point: Point): Point;
+  toScreen(point: Point): Point;
+  middle(): Point;
+  sizeOf(id: string): Size;
+  focus(id: string): void;
+}
+
+/** A list to choose from, opened over the canvas. */
+export interface Choice {
+  id: string;
+  label: string;
+  /** Words that are searched too, and shown small. */
+  detail?: string;
+  hint?: string;
+  hue?: number;
+}
+export interface Picking {
+  title: string;
+  placeholder: string;
+  choices: Choice[];
+  at: { x: number; y: number; width?: number; height?: number } | null;
+  current?: string;
+  wide?: boolean;
+  empty?: string;
+  /** Ids that come first while nothing is searched for. */
+  recent?: readonly string[];
+  pick(id: string): void;
+}
+
+export type Dialog = "open" | "save" | "keys" | "about" | "settings";
+export type Panel = "queue" | "gallery" | "problems";
+export interface Menu {
+  at: Point;
+  kind: "pane" | "node" | "edge";
+  id: string | null;
+}
+export interface Toast {
+  id: number;
+  kind: "info" | "error";
+  text: string;
+  action?: { label: string; run: () => void };
+}
+
+export class App {
+  types = $state.raw<Types>({});
+  plugins = $state.raw<readonly { origin: string; message: string }[]>([]);
+  files = $state.raw<{ [kind: string]: FileEntry[] }>({});
+  tabs = $state.raw<readonly Tab[]>([new Tab()]);
+  active = $state(0);
+  tab = $derived(this.tabs[this.active]!);
+  wires = $derived(new Wires(this.tab.workflow, this.types));
+  picking = $state.raw<Picking | null>(null);
+  menu = $state.raw<Menu | null>(null);
+  dialog = $state<Dialog | null>(null);
+  panel = $state<Panel | null>(null);
+  large = $state.raw<Artifact | null>(null);
+  /** A save that was refused because another version was stored meanwhile. */
+  conflict = $state.raw<{ tab: Tab; name: string } | null>(null);
+  /** A picture with a workflow in it that waits for what to do with it. */
+  dropped = $state.raw<{ file: File; workflow: Workflow } | null>(null);
+  toasts = $state.raw<readonly Toast[]>([]);
+  status = $state("");
+  connected = $state(true);
+  loaded = $state(false);
+  canvas: Canvas | null = null;
+
+  readonly settings = new Settings();
+  readonly linking = new Linking();
+  readonly problems = new Problems(this);
+  readonly runs: Runs;
+  shown = $derived.by(() => this.runs.get(this.tab.run));
+
+  private systemDark = $state(matchMedia("(prefers-color-scheme: dark)").matches);
+  dark = $derived(this.settings.theme === "system" ? this.systemDark : this.settings.theme === "dark");
+  readonly calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  private toastNumber = 0;
+
+  constructor(readonly client: Client) {
+    this.runs = new Runs(client);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => (this.systemDark = event.matches));
+  }
+
+  /** The outputs of a node that links use, in order; all that is known of a node whose type is missing. */
+  outputsUsed(id: string): string[] {
+    const used = new Set<string>();
+    for (const spec of Object.values(this.tab.workflow.nodes)) {
+      for (const links of Object.values(spec.links)) {
+        for (const one of asList(links)) if (one.node === id) used.add(one.output);
+      }
+    }
+    return [...used];
+  }
+
+  connect(from: Link, to: Target): void {
+    const spec = own(this.tab.workflow.nodes, to.node);
+    const type = spec && own(this.types, spec.type);
+    const many = (type && inputOf(type, to.input)?.many) ?? false;
+    this.tab.edit(link(this.tab.workflow, from, to, many), "edit.link");
+    this.say(t("said.linked", { from: `${from.node} ${from.output}`, to: `${to.node} ${to.input}` }));
+  }
+
+  /** Add a node at a place on the canvas, linked to `end` by the named port of its own where they are given. */
+  add(type: string, at: Point, end: End | null = null, port: string | null = null): string {
+    const { tab } = this;
+    const id = freshId(tab.workflow, snakeCase(type));
+    let next = addNode(tab.workflow, id, type, { x: Math.round(at.x), y: Math.round(at.y) });
+    if (end && port) {
+      const [from, to] = end.side === "output"
+        ? [{ node: end.node, output: end.name }, { node: id, input: port }]
+        : [{ node: id, output: port }, { node: end.node, input: end.name }];
+      const target = own(this.types, next.nodes[to.node]!.type);
+      next = link(next, from, to, (target && inputOf(target, to.input)?.many) ?? false);
+    }
+    tab.edit(next, "edit.add");
+    tab.choose({ nodes: new Set([id]) });
+    this.settings.used(type);
+    this.say(t("said.added", { type, node: id }));
+    requestAnimationFrame(() => this.canvas?.focus(id));
+    return id;
+  }
+
+  openMenu(at: Point, kind: Menu["kind"], id: string | null): void {
+    const { chosen } = this.tab;
+    if (kind === "node" && id && !id.includes(":") && !chosen.nodes.has(id)) this.tab.choose({ nodes: new Set([id]) });
+    if (kind === "edge" && id && !chosen.edges.has(id)) this.tab.choose({ edges: new Set([id]) });
+    this.menu = { at, kind, id };
+  }
+
+  /** Bring a node, and where it is given one of its inputs, into view and focus. */
+  show(node: string, input: string | null = null): void {
+    this.tab.choose({ nodes: new Set([node]) });
+    this.canvas?.fit([node]);
+    setTimeout(() => {
+      const box = document.querySelector(`.svelte-flow__node[data-id="${CSS.escape(node)}"]`);
+      const field = input && box?.querySelector<HTMLElement>(`[data-input="${CSS.escape(input)}"] :is(input, textarea, button)`);
+      (field || (box as HTMLElement | null))?.focus();
+    }, this.calm ? 0 : 260);
+  }
+
+  enlarge(artifact: Artifact): void {
+    this.large = artifact;
+  }
+
+  toggle(panel: Panel): void {
+    this.panel = this.panel === panel ? null : panel;
+  }
+
+  /** Put a tab in front; the one that is added where it is new. */
+  front(tab: Tab): void {
+    if (!this.tabs.includes(tab)) this.tabs = [...this.tabs, tab];
+    this.active = this.tabs.indexOf(tab);
+  }
+
+  /** Close a tab; there is always one. What was in it is gone for good only when the tab is told to be. */
+  remove(tab: Tab): void {
+    const rest = this.tabs.filter((one) => one !== tab);
+    const active = Math.min(this.active, Math.max(0, rest.length - 1));
+    this.tabs = rest.length ? rest : [new Tab()];
+    this.active = active;
+  }
+
+  toast(text: string, kind: Toast["kind"] = "info", action?: Toast["action"]): void {
+    const id = (this.toastNumber += 1);
+    this.toasts = [...this.toasts.slice(-3), { id, kind, text, ...(action ? { action } : {}) }];
+    if (kind === "info") setTimeout(() => this.dismiss(id), 4000);
+  }
+
+  dismiss(id: number): void {
+    this.toasts = this.toasts.filter((one) => one.id !== id);
+  }
+
+  /** Tell a screen reader. */
+  say(text: string): void {
+    this.status = text;
+  }
+}
+
+export const [getApp, setApp] = createContext<App>();

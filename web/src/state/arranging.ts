@@ -1,0 +1,80 @@
+// Where things lie: groups and notes, automatic layout, lining up, moving by keys.
+import { arrange } from "../model/arrange";
+import { own } from "../model/document";
+import { addFrame, moveNodes, setPlace, type Point } from "../model/edit";
+import type { App } from "./app.svelte";
+
+const SIZE = { width: 232, height: 120 };
+
+function boxes(app: App): { id: string; x: number; y: number; width: number; height: number }[] {
+  return [...app.tab.chosen.nodes].flatMap((id) => {
+    const place = own(app.tab.workflow.layout, id);
+    return place ? [{ id, x: place.x, y: place.y, ...(app.canvas?.sizeOf(id) ?? SIZE) }] : [];
+  });
+}
+
+/** The nodes whose middle lies inside a group. */
+export function inside(app: App, group: number): string[] {
+  const frame = app.tab.workflow.groups[group];
+  if (!frame) return [];
+  return Object.entries(app.tab.workflow.layout).filter(([id, place]) => {
+    const { width, height } = app.canvas?.sizeOf(id) ?? SIZE;
+    const [x, y] = [place.x + width / 2, place.y + height / 2];
+    return x > frame.x && x < frame.x + frame.width && y > frame.y && y < frame.y + frame.height;
+  }).map(([id]) => id);
+}
+
+/** Put a group around the chosen nodes. */
+export function group(app: App): void {
+  const all = boxes(app);
+  if (!all.length) return;
+  const x = Math.min(...all.map((box) => box.x)) - 24;
+  const y = Math.min(...all.map((box) => box.y)) - 52;
+  const width = Math.round(Math.max(...all.map((box) => box.x + box.width)) + 24 - x);
+  const height = Math.round(Math.max(...all.map((box) => box.y + box.height)) + 24 - y);
+  app.tab.edit(addFrame(app.tab.workflow, "groups", { x, y, width, height, text: "", color: null }), "edit.group");
+  app.tab.choose({ groups: new Set([app.tab.workflow.groups.length - 1]) });
+}
+
+export function note(app: App, at: Point | null = null): void {
+  const { x, y } = at ?? app.canvas?.middle() ?? { x: 0, y: 0 };
+  const frame = { x: Math.round(x), y: Math.round(y), width: 220, height: 120, text: "", color: null };
+  app.tab.edit(addFrame(app.tab.workflow, "notes", frame), "edit.note");
+  app.tab.choose({ notes: new Set([app.tab.workflow.notes.length - 1]) });
+}
+
+/** Lay out the chosen nodes, or all where fewer than two are chosen. */
+export function tidy(app: App): void {
+  const { tab, canvas } = app;
+  const ids = tab.chosen.nodes.size > 1 ? tab.chosen.nodes : new Set<string>();
+  tab.edit(moveNodes(tab.workflow, arrange(tab.workflow, canvas?.sizeOf ?? (() => SIZE), ids)), "edit.tidy");
+  if (!ids.size) requestAnimationFrame(() => canvas?.fit());
+}
+
+export function fold(app: App): void {
+  const ids = [...app.tab.chosen.nodes];
+  const collapsed = !ids.every((id) => own(app.tab.workflow.layout, id)?.collapsed);
+  app.tab.edit(ids.reduce((next, id) => setPlace(next, id, { collapsed }), app.tab.workflow), "edit.collapse");
+}
+
+export function nudge(app: App, x: number, y: number): void {
+  const places = new Map(boxes(app).map((box) => [box.id, { x: box.x + x, y: box.y + y }]));
+  app.tab.edit(moveNodes(app.tab.workflow, places), "edit.move", "nudge");
+}
+
+/** Move the chosen nodes to one line, or make the gaps between them equal. */
+export function align(app: App, axis: "x" | "y", how: "start" | "even"): void {
+  const size = axis === "x" ? "width" : "height";
+  const all = boxes(app).sort((a, b) => a[axis] - b[axis]);
+  const [first, last] = [all[0], all.at(-1)];
+  if (!first || !last || all.length < 2) return;
+  const total = all.reduce((sum, box) => sum + box[size], 0);
+  const gap = (last[axis] + last[size] - first[axis] - total) / (all.length - 1);
+  let at = first[axis];
+  const places = new Map<string, Point>();
+  for (const box of all) {
+    places.set(box.id, { x: box.x, y: box.y, [axis]: how === "start" ? first[axis] : at });
+    at += box[size] + gap;
+  }
+  app.tab.edit(moveNodes(app.tab.workflow, places), "edit.align");
+}

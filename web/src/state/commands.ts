@@ -1,0 +1,108 @@
+// Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
+import type { App } from "./app.svelte";
+import { align, fold, group, note, nudge, tidy } from "./arranging";
+import { copy, cut, pasteFromClipboard } from "./clipboard";
+import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
+import { isTyping, pressed } from "./keys";
+import { openConnect, openFind, openPalette, openSearch } from "./pickers";
+import { cancel, newSeeds, nextProblem, run } from "./running";
+
+export type Group = "file" | "edit" | "view" | "run" | "node";
+export interface Command {
+  id: string;
+  group: Group;
+  keys?: string[];
+  /** Held keys repeat it. */
+  repeats?: boolean;
+  /** Works while text is being typed. */
+  always?: boolean;
+  can?: (app: App) => boolean;
+  run: (app: App) => unknown;
+}
+
+const some = (app: App) => app.tab.chosen.nodes.size > 0;
+const anything = ({ tab: { chosen } }: App) => chosen.nodes.size + chosen.groups.size + chosen.notes.size + chosen.edges.size > 0;
+const copyable = ({ tab: { chosen } }: App) => chosen.nodes.size + chosen.groups.size + chosen.notes.size > 0;
+
+const move = (name: string, x: number, y: number): Command[] => {
+  const key = `Arrow${name[0]!.toUpperCase()}${name.slice(1)}`;
+  const by = (id: string, keys: string, step: number): Command => ({
+    id, group: "node", keys: [keys], repeats: true, can: some, run: (app) => nudge(app, step * x, step * y),
+  });
+  return [by(`move_${name}`, key, 10), by(`move_${name}_far`, `Shift+${key}`, 50)];
+};
+
+const several = (app: App) => app.tab.chosen.nodes.size > 1;
+
+export const COMMANDS: Command[] = [
+  { id: "new", group: "file", keys: ["Alt+N"], run: (app) => newTab(app) },
+  { id: "open", group: "file", keys: ["Mod+O"], always: true, run: (app) => (app.dialog = "open") },
+  { id: "save", group: "file", keys: ["Mod+S"], always: true, run: (app) => save(app) },
+  { id: "save_as", group: "file", keys: ["Mod+Shift+S"], always: true, run: (app) => (app.dialog = "save") },
+  { id: "import", group: "file", run: (app) => chooseFile(app) },
+  { id: "export", group: "file", keys: ["Mod+E"], run: (app) => download(app) },
+  { id: "export_call", group: "file", run: (app) => downloadCall(app) },
+  { id: "close", group: "file", keys: ["Alt+W"], run: (app) => closeTab(app, app.tab) },
+  { id: "undo", group: "edit", keys: ["Mod+Z"], repeats: true, can: (app) => app.tab.history.past.length > 0, run: (app) => app.tab.undo() },
+  { id: "redo", group: "edit", keys: ["Mod+Shift+Z", "Mod+Y"], repeats: true, can: (app) => app.tab.history.future.length > 0, run: (app) => app.tab.redo() },
+  { id: "cut", group: "edit", can: copyable, run: (app) => cut(app) },
+  { id: "copy", group: "edit", can: copyable, run: (app) => copy(app) },
+  { id: "paste", group: "edit", run: (app) => pasteFromClipboard(app) },
+  { id: "duplicate", group: "edit", keys: ["Mod+D"], can: copyable, run: (app) => app.tab.duplicate() },
+  { id: "delete", group: "edit", keys: ["Delete", "Backspace"], can: anything, run: (app) => app.tab.deleteChosen() },
+  { id: "select_all", group: "edit", keys: ["Mod+A"], run: (app) => app.tab.chooseAll() },
+  { id: "select_none", group: "edit", keys: ["Escape"], can: anything, run: (app) => app.tab.choose({}) },
+  { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
+  { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
+  { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
+  { id: "group", group: "node", keys: ["Mod+G"], can: some, run: (app) => group(app) },
+  { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },
+  { id: "tidy", group: "node", keys: ["L"], run: (app) => tidy(app) },
+  { id: "align_left", group: "node", can: several, run: (app) => align(app, "x", "start") },
+  { id: "align_top", group: "node", can: several, run: (app) => align(app, "y", "start") },
+  { id: "spread_x", group: "node", can: several, run: (app) => align(app, "x", "even") },
+  { id: "spread_y", group: "node", can: several, run: (app) => align(app, "y", "even") },
+  ...move("left", -1, 0), ...move("right", 1, 0), ...move("up", 0, -1), ...move("down", 0, 1),
+  { id: "fit", group: "view", keys: ["F", "Home"], run: (app) => app.canvas?.fit() },
+  { id: "fit_selection", group: "view", keys: ["Shift+F"], can: some, run: (app) => app.canvas?.fit(app.tab.chosen.nodes) },
+  { id: "zoom_in", group: "view", keys: ["+", "="], repeats: true, run: (app) => app.canvas?.zoom(1.25) },
+  { id: "zoom_out", group: "view", keys: ["-"], repeats: true, run: (app) => app.canvas?.zoom(0.8) },
+  { id: "find", group: "view", keys: ["Mod+F"], run: (app) => openFind(app) },
+  { id: "palette", group: "view", keys: ["Mod+K"], always: true, run: (app) => openPalette(app) },
+  { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
+  { id: "gallery", group: "view", keys: ["G"], run: (app) => app.toggle("gallery") },
+  { id: "problems", group: "view", keys: ["P"], run: (app) => app.toggle("problems") },
+  { id: "first_problem", group: "view", keys: ["F8"], always: true, can: (app) => app.problems.all.length > 0, run: (app) => nextProblem(app) },
+  { id: "settings", group: "view", keys: ["Mod+,"], always: true, run: (app) => (app.dialog = "settings") },
+  { id: "keys", group: "view", keys: ["?"], run: (app) => (app.dialog = "keys") },
+  { id: "run", group: "run", keys: ["Mod+Enter"], always: true, run: (app) => run(app) },
+  { id: "run_here", group: "run", keys: ["Mod+Shift+Enter"], always: true, can: some, run: (app) => run(app, [...app.tab.chosen.nodes]) },
+  { id: "cancel", group: "run", keys: ["Mod+."], always: true, can: (app) => app.shown?.active ?? false, run: (app) => cancel(app) },
+  { id: "new_seeds", group: "run", run: (app) => newSeeds(app) },
+];
+
+export const GROUPS: Group[] = ["file", "edit", "node", "view", "run"];
+export const byId = new Map(COMMANDS.map((command) => [command.id, command]));
+
+/** The keys of a command: a person's own, else the usual ones. */
+export function keysOf(command: Command, own: { [command: string]: string }): string[] {
+  const mine = own[command.id];
+  return mine === undefined ? (command.keys ?? []) : mine ? [mine] : [];
+}
+
+/** Run the command that the pressed keys stand for, if there is one and it can run now. */
+export function onkeydown(app: App, event: KeyboardEvent): void {
+  if (event.defaultPrevented || app.picking || app.large || (app.dialog && event.key !== "Escape")) return;
+  const keys = pressed(event);
+  const command = keys && COMMANDS.find((one) => keysOf(one, app.settings.keys).includes(keys));
+  if (!command || (event.repeat && !command.repeats)) return;
+  const target = event.target as HTMLElement;
+  if (!command.always && isTyping(target)) return;
+  const presses = target.closest?.("button, a, [role=menuitem], [role=slider]");
+  if (presses && ["Space", "Enter"].includes(keys)) return;
+  if (app.dialog) {
+    app.dialog = null;
+  } else if (!command.can || command.can(app)) command.run(app);
+  else return;
+  event.preventDefault();
+}

@@ -1,0 +1,75 @@
+// Drafts of all open tabs in IndexedDB: nothing is lost by a crash, a reload or a closed window.
+import type { Draft } from "./tab.svelte";
+
+const DRAFTS = "drafts";
+const SESSIONS = "sessions";
+
+/** Which tabs are open, in order, and which one is in front. */
+export interface Session {
+  tabs: string[];
+  active: string | null;
+}
+
+let opening: Promise<IDBDatabase> | null = null;
+
+function database(): Promise<IDBDatabase> {
+  opening ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open("nodegraph", 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(DRAFTS, { keyPath: "id" });
+      request.result.createObjectStore(SESSIONS);
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error as DOMException);
+  });
+  return opening;
+}
+
+function done(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error as DOMException);
+  });
+}
+
+const result = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error as DOMException);
+  });
+
+/**
+ * The number of this window's session. Each window of a browser has its own, held by a lock until it closes, so that
+ * two windows never write over each other's drafts; the next window takes the first one that is free.
+ */
+export async function claimSession(): Promise<number> {
+  if (!navigator.locks) return 0;
+  for (let slot = 0; ; slot += 1) {
+    const held = await new Promise<boolean>((resolve) => {
+      void navigator.locks.request(`nodegraph-session-${slot}`, { ifAvailable: true }, (lock) => {
+        resolve(lock !== null);
+        return lock && new Promise<void>(() => {});
+      });
+    });
+    if (held) return slot;
+  }
+}
+
+/** Keep drafts and the order of the tabs, all or nothing. */
+export async function keep(slot: number, drafts: Draft[], gone: string[], session: Session): Promise<void> {
+  const transaction = (await database()).transaction([DRAFTS, SESSIONS], "readwrite");
+  const store = transaction.objectStore(DRAFTS);
+  for (const draft of drafts) store.put(draft);
+  for (const id of gone) store.delete(id);
+  transaction.objectStore(SESSIONS).put(session, slot);
+  await done(transaction);
+}
+
+/** The drafts of a session, in the order of their tabs. */
+export async function recall(slot: number): Promise<{ drafts: Draft[]; active: string | null }> {
+  const transaction = (await database()).transaction([DRAFTS, SESSIONS], "readonly");
+  const session = (await result(transaction.objectStore(SESSIONS).get(slot))) as Session | undefined;
+  const ids = session?.tabs ?? [];
+  const drafts = await Promise.all(ids.map((id) => result(transaction.objectStore(DRAFTS).get(id))));
+  return { drafts: drafts.filter(Boolean) as Draft[], active: session?.active ?? null };
+}

@@ -1,0 +1,182 @@
+// Workflows in and out: stored ones, templates, files, pictures. Nothing is ever written over unseen.
+import { ApiFailure } from "../api/client";
+import { t } from "../i18n/index.svelte";
+import { isUnplaced } from "../model/arrange";
+import { compact, DocumentError, dumpWorkflow, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
+import { addNode, setValue } from "../model/edit";
+import { freshId } from "../model/names";
+import { isPng, pngText } from "../model/picture";
+import type { App } from "./app.svelte";
+import { tidy } from "./arranging";
+import { Tab } from "./tab.svelte";
+
+export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Open a workflow in a tab of its own, laid out where it says no places. */
+export function openTab(app: App, workflow: Workflow): Tab {
+  const blank = app.tabs.length === 1 && app.tab.name === null && app.tab.history.past.length === 0
+    && Object.keys(app.tab.workflow.nodes).length === 0 ? app.tab : null;
+  const tab = new Tab(workflow);
+  app.front(tab);
+  if (blank) app.remove(blank);
+  if (isUnplaced(workflow)) setTimeout(() => app.tab === tab && tidy(app), 60);
+  return tab;
+}
+
+export function newTab(app: App): void {
+  app.front(new Tab(emptyWorkflow()));
+}
+
+/** Close a tab. What was not saved can be brought back from the message that says so. */
+export function closeTab(app: App, tab: Tab): void {
+  const unsaved = tab.dirty && Object.keys(tab.workflow.nodes).length > 0;
+  app.remove(tab);
+  if (unsaved) {
+    const action = { label: t("tab.bring_back"), run: () => app.front(tab) };
+    app.toast(t("tab.closed", { title: tab.title || t("tab.untitled") }), "info", action);
+  }
+}
+
+export async function openStored(app: App, name: string): Promise<void> {
+  const there = app.tabs.find((tab) => tab.name === name);
+  if (there) return app.front(there);
+  await attempt(app, async () => {
+    const { workflow, revision } = await app.client.workflow(name);
+    const tab = openTab(app, readWorkflow(workflow));
+    tab.name = name;
+    tab.revision = revision;
+    tab.saved = tab.workflow;
+  });
+}
+
+export async function openTemplate(app: App, name: string): Promise<void> {
+  await attempt(app, async () => {
+    const { workflow } = await app.client.template(name);
+    openTab(app, readWorkflow(workflow));
+  });
+}
+
+/** Save under the tab's name; asks for one where it has none, and what to do where another has saved meanwhile. */
+export async function save(app: App, tab: Tab = app.tab): Promise<void> {
+  if (tab.name === null) {
+    app.dialog = "save";
+    return;
+  }
+  await saveAs(app, tab, tab.name, tab.revision);
+}
+
+export async function saveAs(app: App, tab: Tab, name: string, revision: string | null): Promise<void> {
+  const { workflow } = tab;
+  try {
+    const stored = await app.client.saveWorkflow(name, { workflow: compact(workflow), revision });
+    tab.name = stored.name;
+    tab.revision = stored.revision;
+    tab.saved = workflow;
+    app.dialog = null;
+    app.toast(t("save.done", { name: stored.name }));
+  } catch (error) {
+    if (error instanceof ApiFailure && error.status === 409) app.conflict = { tab, name };
+    else app.toast(t("save.failed", { message: words(error) }), "error");
+  }
+}
+
+export function download(app: App): void {
+  offer(`${fileName(app.tab)}.json`, dumpWorkflow(app.tab.workflow));
+}
+
+/** The same as a body for `POST /api/runs`, for programs. */
+export function downloadCall(app: App): void {
+  offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.workflow) }, null, 2)}\n`);
+}
+
+const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
+
+function offer(name: string, text: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+export function chooseFile(app: App): void {
+  const chooser = document.createElement("input");
+  chooser.type = "file";
+  chooser.accept = ".json,.png,.webp,.jpg,.jpeg,application/json,image/png,image/webp,image/jpeg";
+  chooser.multiple = true;
+  chooser.onchange = () => void (chooser.files && importFiles(app, chooser.files, (file) => openFile(app, file)));
+  chooser.click();
+}
+
+/** What is dropped on the canvas or pasted: workflows are opened, and for pictures one may choose. */
+export async function importFiles(app: App, files: FileList, take: (file: File, app: App) => unknown): Promise<void> {
+  for (const file of Array.from(files).slice(0, 20)) await take(file, app);
+}
+
+/** Open the workflow in a JSON file or in a picture. */
+export async function openFile(app: App, file: File): Promise<boolean> {
+  try {
+    openTab(app, await workflowIn(file));
+    return true;
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    app.toast(t("import.failed", { name: file.name, message: error.message }), "error");
+    return false;
+  }
+}
+
+async function workflowIn(file: File): Promise<Workflow> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  return parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
+}
+
+/** A dropped file: a picture that carries a workflow may be opened or used as an input; any other is an input. */
+export async function takePicture(file: File, app: App): Promise<void> {
+  if (!file.type.startsWith("image/")) {
+    await openFile(app, file);
+    return;
+  }
+  const workflow = await workflowIn(file).catch(() => null);
+  if (workflow) app.dropped = { file, workflow };
+  else await addPicture(app, file);
+}
+
+/** Upload a picture and add the node that loads it: the one whose input takes a file of the kind `images`. */
+export async function addPicture(app: App, file: File): Promise<void> {
+  const name = await upload(app, file);
+  if (name === null) return;
+  for (const type of Object.values(app.types)) {
+    const input = type.inputs.find((one) => one.value_schema?.["file"] === "images");
+    if (!input) continue;
+    const id = freshId(app.tab.workflow, "image");
+    const middle = app.canvas?.middle() ?? { x: 0, y: 0 };
+    const next = addNode(app.tab.workflow, id, type.name, { x: Math.round(middle.x), y: Math.round(middle.y) });
+    app.tab.edit(setValue(next, { node: id, input: input.name }, name), "edit.add");
+    app.tab.choose({ nodes: new Set([id]) });
+    return;
+  }
+}
+
+/** Store a picture on the server; the name that a value gives it, or null where it was refused. */
+export async function upload(app: App, file: File): Promise<string | null> {
+  try {
+    const { name } = await app.client.upload(file, file.name);
+    await refreshFiles(app);
+    return name;
+  } catch (error) {
+    app.toast(t("upload.failed", { name: file.name, message: words(error) }), "error");
+    return null;
+  }
+}
+
+export async function refreshFiles(app: App): Promise<void> {
+  app.files = (await app.client.models()).kinds;
+}
+
+async function attempt(app: App, action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    app.toast(words(error), "error");
+  }
+}

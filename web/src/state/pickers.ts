@@ -1,0 +1,122 @@
+// The lists that open over the canvas: nodes to add, ports to link, nodes to find, commands to run.
+import { t } from "../i18n/index.svelte";
+import { own, type Link } from "../model/document";
+import type { Point, Target } from "../model/edit";
+import { inputOf, matching } from "../model/fit";
+import { words } from "../model/names";
+import type { App, Choice } from "./app.svelte";
+import { COMMANDS, keysOf } from "./commands";
+import { shown } from "./keys";
+import { Linking, type End } from "./linking.svelte";
+
+const GAP = 60;
+const WIDTH = 232;
+
+/** Search for a node to add, at a place on the screen; with an end of a link, only for what fits it. */
+export function openSearch(app: App, at: Point | null, end: End | null): void {
+  const wire = end?.side === "output" ? app.wires.of({ node: end.node, output: end.name }) : undefined;
+  const spec = end && own(app.tab.workflow.nodes, end.node);
+  const needs = end?.side === "input" && spec ? inputOf(app.types[spec.type]!, end.name)?.types : undefined;
+  const fitting = wire ? matching(app.types, { gives: wire }) : needs ? matching(app.types, { needs }) : null;
+  const types = Object.values(app.types).filter((type) => !fitting || fitting.has(type.name));
+  app.picking = {
+    title: end ? t("search.fitting", { type: wire?.type ?? needs?.join(" / ") ?? "" }) : t("search.title"),
+    placeholder: t("search.placeholder"),
+    empty: t("search.empty"),
+    at,
+    wide: true,
+    recent: app.settings.recent,
+    choices: types.map((type) => ({
+      id: type.name, label: type.name, detail: type.doc.split("\n")[0]!,
+      hint: fitting ? `${type.category} · ${words(fitting.get(type.name)!)}` : type.category,
+    })),
+    pick: (name) => {
+      const place = at ? (app.canvas?.toCanvas(at) ?? { x: 0, y: 0 }) : free(app);
+      const left = end?.side === "input" ? place.x - WIDTH : place.x;
+      app.add(name, { x: left, y: place.y }, end, fitting?.get(name) ?? null);
+    },
+  };
+}
+
+/** A place for a node that is added without a pointer: right of the chosen one, else in the middle. */
+function free(app: App): Point {
+  const chosen = [...app.tab.chosen.nodes].at(-1);
+  const place = chosen === undefined ? undefined : own(app.tab.workflow.layout, chosen);
+  let at = place && app.canvas
+    ? { x: place.x + app.canvas.sizeOf(chosen!).width + GAP, y: place.y }
+    : (app.canvas?.middle() ?? { x: 0, y: 0 });
+  const taken = (point: Point) => Object.values(app.tab.workflow.layout).some(
+    (other) => Math.abs(other.x - point.x) < GAP && Math.abs(other.y - point.y) < GAP,
+  );
+  while (taken(at)) at = { x: at.x + GAP / 2, y: at.y + GAP };
+  return at;
+}
+
+/** Choose what the chosen node is linked to: free inputs for each of its outputs, outputs for each of its inputs. */
+export function openConnect(app: App): void {
+  const { tab, types, wires, canvas } = app;
+  const id = [...tab.chosen.nodes].at(-1);
+  const spec = id === undefined ? undefined : own(tab.workflow.nodes, id);
+  const type = spec && own(types, spec.type);
+  if (id === undefined || !spec || !type || !canvas) return;
+  const isFree = (node: string, name: string) => {
+    const other = tab.workflow.nodes[node]!;
+    const input = own(types, other.type) && inputOf(types[other.type]!, name);
+    return !Object.hasOwn(other.links, name) || Boolean(input?.many);
+  };
+  const choices: Choice[] = [];
+  const ends = new Map<string, [Link, Target]>();
+  const offer = (from: Link, to: Target, hint: string) => {
+    const key = JSON.stringify([from, to]);
+    ends.set(key, [from, to]);
+    choices.push({ id: key, label: `${from.node}.${from.output} → ${to.node}.${to.input}`, hint });
+  };
+  const judge = new Linking();
+  for (const output of type.outputs) {
+    judge.begin({ side: "output", node: id, name: output.name }, wires);
+    for (const end of judge.fitting()) {
+      if (isFree(end.node, end.name)) offer({ node: id, output: output.name }, { node: end.node, input: end.name }, output.type);
+    }
+  }
+  for (const input of type.inputs) {
+    if (!isFree(id, input.name)) continue;
+    judge.begin({ side: "input", node: id, name: input.name }, wires);
+    for (const end of judge.fitting()) {
+      offer({ node: end.node, output: end.name }, { node: id, input: input.name }, input.types.join(" / "));
+    }
+  }
+  const place = own(tab.workflow.layout, id) ?? { x: 0, y: 0 };
+  app.picking = {
+    title: t("connect.title", { node: id }), placeholder: t("connect.placeholder"), empty: t("connect.empty"), wide: true,
+    at: canvas.toScreen({ x: place.x + canvas.sizeOf(id).width + 12, y: place.y }), choices,
+    pick: (key) => {
+      const [from, to] = ends.get(key)!;
+      app.connect(from, to);
+      requestAnimationFrame(() => canvas.focus(id));
+    },
+  };
+}
+
+/** Find a node of the workflow, by its name, title or type. */
+export function openFind(app: App): void {
+  app.picking = {
+    title: t("find.title"), placeholder: t("find.placeholder"), empty: t("find.empty"), at: null, wide: true,
+    choices: Object.entries(app.tab.workflow.nodes).map(([id, spec]) => ({
+      id, label: spec.title || words(id), detail: spec.title ? words(id) : "", hint: spec.type,
+    })),
+    pick: (id) => app.show(id),
+  };
+}
+
+/** Every command that can run now. */
+export function openPalette(app: App): void {
+  const can = COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app)));
+  app.picking = {
+    title: t("palette.title"), placeholder: t("palette.placeholder"), at: null, wide: true,
+    choices: can.map((command) => ({
+      id: command.id, label: t(`command.${command.id}`), hint: keysOf(command, app.settings.keys).map(shown)[0] ?? "",
+      detail: t(`group.${command.group}`),
+    })),
+    pick: (id) => can.find((command) => command.id === id)!.run(app),
+  };
+}

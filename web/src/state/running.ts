@@ -1,0 +1,103 @@
+// Runs: asking for one, stopping it, and what would be computed if it were asked for now.
+import { ApiFailure } from "../api/client";
+import { t } from "../i18n/index.svelte";
+import { compact } from "../model/document";
+import { spoken } from "../model/problems";
+import { setValue } from "../model/edit";
+import type { App } from "./app.svelte";
+import { words } from "./files";
+import { drawSeeds, randomSeed, seedsOf } from "./seeds";
+
+/** Queue the workflow in view, or only what the given nodes need. Seeds are drawn first and are there to be seen. */
+export async function run(app: App, targets: string[] | null = null): Promise<void> {
+  const { tab } = app;
+  if (!Object.keys(tab.workflow.nodes).length) return app.toast(t("run.empty"));
+  if (app.problems.blocking.length) {
+    app.toast(t("run.problems", { count: app.problems.blocking.length }), "error", {
+      label: t("command.first_problem"), run: () => nextProblem(app),
+    });
+    nextProblem(app);
+    return;
+  }
+  tab.edit(drawSeeds(tab.workflow, app.types, tab.seeds, tab.lastSeeds), "edit.seed");
+  const { workflow } = tab;
+  try {
+    const { id } = await app.client.submit({ workflow: compact(workflow), values: {}, targets, priority: 0 });
+    tab.run = id;
+    tab.submitted = workflow;
+    tab.lastSeeds = { ...tab.lastSeeds, ...seedsOf(workflow, app.types) };
+    tab.refuse([]);
+    await app.runs.follow(id, true);
+  } catch (error) {
+    if (error instanceof ApiFailure && error.problems.length) {
+      tab.refuse(error.problems.map((one) => spoken(one.message, one.node, one.input)));
+      nextProblem(app);
+    } else app.toast(t("run.refused", { message: words(error) }), "error");
+  }
+}
+
+export async function cancel(app: App): Promise<void> {
+  const shown = app.shown;
+  if (!shown?.active) return;
+  try {
+    await app.client.cancel(shown.id);
+  } catch (error) {
+    app.toast(words(error), "error");
+  }
+}
+
+/** Draw every seed of the workflow anew. */
+export function newSeeds(app: App): void {
+  let next = app.tab.workflow;
+  for (const address of Object.keys(seedsOf(next, app.types))) {
+    const dot = address.lastIndexOf(".");
+    next = setValue(next, { node: address.slice(0, dot), input: address.slice(dot + 1) }, randomSeed());
+  }
+  app.tab.edit(next, "edit.seed");
+}
+
+let visited = -1;
+
+/** Go to a problem; each time to the next one. */
+export function nextProblem(app: App): void {
+  const all = app.problems.all.filter((one) => one.node !== null);
+  if (!all.length) {
+    app.panel = "problems";
+    return;
+  }
+  visited = (visited + 1) % all.length;
+  app.show(all[visited]!.node!, all[visited]!.input);
+}
+
+let asked = 0;
+
+/** Ask which results are there already, so that the nodes show it before a run. */
+export async function plan(app: App): Promise<void> {
+  const { tab } = app;
+  const { workflow } = tab;
+  const number = (asked += 1);
+  if (app.problems.blocking.length || !Object.keys(workflow.nodes).length) {
+    tab.cached = null;
+    return;
+  }
+  try {
+    const { nodes } = await app.client.plan({ workflow: compact(workflow), values: {}, targets: null });
+    if (number === asked) tab.cached = new Set(nodes.filter((one) => one.cached).map((one) => one.node));
+  } catch (error) {
+    if (!(error instanceof ApiFailure)) throw error;
+    if (number !== asked) return;
+    tab.cached = null;
+    if (tab.workflow === workflow) tab.refuse(error.problems.map((one) => spoken(one.message, one.node, one.input)));
+  }
+}
+
+/** Put what the run printed on the clipboard, for a report of a fault. */
+export async function copyLog(app: App): Promise<void> {
+  if (!app.tab.run) return;
+  try {
+    await navigator.clipboard.writeText(await app.client.log(app.tab.run));
+    app.toast(t("node.log_copied"));
+  } catch (error) {
+    app.toast(words(error), "error");
+  }
+}

@@ -1,0 +1,184 @@
+// The runs that this editor shows, kept up to date by the server's events.
+import { SvelteMap } from "svelte/reactivity";
+import type { Artifact, NodeProgress, RunDetails, RunFailure } from "../api/generated";
+import type { Client, ServerEvent } from "../api/client";
+import { groupBy } from "../lib/group";
+
+export class NodeRun {
+  state = $state<NodeProgress["state"]>("running");
+  step = $state<number | null>(null);
+  total = $state<number | null>(null);
+  note = $state("");
+  seconds = $state<number | null>(null);
+  message = $state<string | null>(null);
+  input = $state<string | null>(null);
+  artifacts = $state.raw<readonly Artifact[]>([]);
+  preview = $state<string | null>(null);
+}
+
+export class RunView {
+  readonly nodes = new SvelteMap<string, NodeRun>();
+  status = $state<RunDetails["status"]>("queued");
+  total = $state<number | null>(null);
+  seconds = $state<number | null>(null);
+  started = $state<number | null>(null);
+  error = $state.raw<RunFailure | null>(null);
+  retrying = $state<string | null>(null);
+
+  /** Events that came while the whole state was being fetched; null where it is not. */
+  private waiting: ServerEvent[] | null = null;
+
+  constructor(readonly id: string) {}
+
+  active = $derived(this.status === "queued" || this.status === "running");
+  /** The share of the work that is done, by nodes and by the steps of the one that computes; null where not known. */
+  share = $derived.by(() => {
+    if (!this.total) return null;
+    let done = 0;
+    for (const node of this.nodes.values()) {
+      if (node.state === "running") done += node.total ? (node.step ?? 0) / node.total : 0;
+      else done += 1;
+    }
+    return Math.min(1, done / this.total);
+  });
+
+  node(id: string): NodeRun {
+    let found = this.nodes.get(id);
+    if (!found) this.nodes.set(id, (found = new NodeRun()));
+    return found;
+  }
+
+  /** Fetch the whole state. Events that come meanwhile wait, and those that it includes already are dropped. */
+  async load(fetching: Promise<RunDetails>): Promise<void> {
+    this.waiting ??= [];
+    try {
+      const run = await fetching;
+      this.put(run);
+      this.waiting = this.waiting.filter((event) => "number" in event && event.number > run.event);
+    } finally {
+      const events = this.waiting;
+      this.waiting = null;
+      for (const event of events) this.take(event);
+    }
+  }
+
+  private put(run: RunDetails): void {
+    this.status = run.status;
+    this.total = run.total;
+    this.seconds = run.seconds;
+    this.started = run.started;
+    this.error = run.error;
+    for (const [id, progress] of Object.entries(run.nodes)) {
+      const { state, step, total, note, seconds, message, input } = progress;
+      Object.assign(this.node(id), { state, step, total, note, seconds, message, input });
+    }
+    const byNode = groupBy(run.artifacts, (one) => one.node ?? "");
+    for (const [id, artifacts] of byNode) if (id) this.node(id).artifacts = artifacts;
+  }
+
+  take(event: ServerEvent): void {
+    if (this.waiting) this.waiting.push(event);
+    else if ("node" in event && event.node) this.takeNode(event, event.node);
+    else this.takeRun(event);
+  }
+
+  private takeRun(event: ServerEvent): void {
+    switch (event.event) {
+      case "started":
+        this.status = "running";
+        this.total = event.total ?? null;
+        this.started = event.time;
+        this.retrying = null;
+        this.nodes.clear();
+        break;
+      case "finished": this.end("succeeded", event.seconds ?? null); break;
+      case "failed":
+        this.error = event.error ?? null;
+        this.end("failed", null);
+        break;
+      case "cancelled": this.end("cancelled", null); break;
+      case "retrying":
+        this.status = "queued";
+        this.retrying = event.message ?? "";
+        break;
+    }
+  }
+
+  private takeNode(event: ServerEvent, id: string): void {
+    const node = this.node(id);
+    switch (event.event) {
+      case "started": node.state = "running"; break;
+      case "cached": node.state = "cached"; break;
+      case "progress":
+        node.state = "running";
+        node.step = event.step ?? null;
+        node.total = event.total ?? null;
+        node.note = event.note ?? "";
+        break;
+      case "finished":
+        node.state = "finished";
+        node.seconds = event.seconds ?? null;
+        if (event.artifacts?.length) node.artifacts = event.artifacts;
+        break;
+      case "failed":
+        node.state = "failed";
+        node.message = event.message ?? "";
+        node.input = event.input ?? null;
+        break;
+      case "cancelled": node.state = "cancelled"; break;
+    }
+  }
+
+  private end(status: RunDetails["status"], seconds: number | null): void {
+    this.status = status;
+    this.seconds = seconds;
+    for (const node of this.nodes.values()) if (node.state === "running") node.state = status === "failed" ? "failed" : "cancelled";
+  }
+}
+
+const KEPT = 60;
+
+export class Runs {
+  private readonly views = new SvelteMap<string, RunView>();
+
+  constructor(private readonly client: Client) {}
+
+  get(id: string | null): RunView | undefined {
+    return id === null ? undefined : this.views.get(id);
+  }
+
+  /** Follow a run: from the events on, and with what has happened so far where `load` asks for it. */
+  async follow(id: string, load: boolean): Promise<RunView> {
+    const view = this.views.get(id) ?? new RunView(id);
+    this.views.set(id, view);
+    this.forget();
+    if (load) await view.load(this.client.run(id));
+    return view;
+  }
+
+  take(event: ServerEvent): void {
+    if ("run" in event && event.run) this.views.get(event.run)?.take(event);
+  }
+
+  takePreview(run: string, node: string, picture: Blob): void {
+    const view = this.views.get(run);
+    if (!view || view.status !== "running") return;
+    const target = view.node(node);
+    if (target.preview) URL.revokeObjectURL(target.preview);
+    target.preview = URL.createObjectURL(picture);
+  }
+
+  /** Ask for the whole state of every run that was not over: after events were missed. */
+  async resync(): Promise<void> {
+    await Promise.all([...this.views.values()].filter((view) => view.active).map((view) => this.follow(view.id, true)));
+  }
+
+  private forget(): void {
+    for (const [id, view] of this.views) {
+      if (this.views.size <= KEPT) break;
+      if (view.active) continue;
+      for (const node of view.nodes.values()) if (node.preview) URL.revokeObjectURL(node.preview);
+      this.views.delete(id);
+    }
+  }
+}

@@ -1,0 +1,15 @@
+// Problems and reasons in words.
+import { locale, t } from "../i18n/index.svelte";
+import type { Misfit } from "../model/fit";
+import type { Problem } from "../model/problems";
+
+export const say = (problem: Problem): string => (problem.key ? t(problem.key, problem.slots) : String(problem.slots["message"]));
+
+export const reason = ({ key, needs = "", gives = "" }: Misfit): string => t(key, { needs, gives });
+
+/** A time such as 0.04 s, 2.5 s or 1 min 20 s. */
+export function seconds(value: number): string {
+  if (value >= 60) return t("time.minutes", { minutes: Math.floor(value / 60), seconds: Math.round(value % 60) });
+  const digits = value < 0.1 ? 3 : value < 10 ? 2 : 1;
+  return t("time.seconds", { seconds: value.toLocaleString(locale(), { maximumFractionDigits: digits }) });
+}

@@ -1,0 +1,104 @@
+// From a page that has just loaded to an editor as it was left; and from then on, every draft kept.
+import { ApiFailure, type Client, type EventStream } from "../api/client";
+import { t } from "../i18n/index.svelte";
+import { App } from "./app.svelte";
+import { claimSession, keep, recall } from "./drafts";
+import { openTemplate, refreshFiles, words } from "./files";
+import { plan } from "./running";
+import { Tab } from "./tab.svelte";
+
+const FIRST = "text_to_image";
+const REST = 400; // milliseconds without an edit before a draft is kept
+
+/** Fill the editor: node types, the tabs of the last session or an example, the state of their runs. */
+export async function begin(app: App): Promise<number> {
+  const slot = await claimSession();
+  const [session] = await Promise.all([recall(slot).catch(() => null), refreshNodes(app), refreshFiles(app)]);
+  const drafts = session?.drafts ?? [];
+  if (drafts.length) {
+    app.tabs = drafts.map((draft) => Tab.restore(draft));
+    app.active = Math.max(0, app.tabs.findIndex((tab) => tab.id === session!.active));
+  } else await openTemplate(app, FIRST);
+  app.loaded = true;
+  for (const tab of app.tabs) {
+    if (tab.run !== null) void app.runs.follow(tab.run, true).catch(() => (tab.run = null));
+  }
+  return slot;
+}
+
+export async function refreshNodes(app: App): Promise<void> {
+  const { nodes, problems } = await app.client.nodes();
+  app.types = nodes;
+  app.plugins = problems;
+}
+
+/** Keep what changed of the open tabs a moment after it changed, and at once when the page goes away. */
+export function autosave(app: App, slot: number): void {
+  const known = new Map<string, string>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let failed = false;
+
+  const mark = (tab: Tab) => [tab.name, tab.revision, tab.run, JSON.stringify(tab.seeds), JSON.stringify(tab.lastSeeds)].join(" ");
+  const last = new Map<string, { workflow: object; saved: object | null }>();
+
+  function changed(tab: Tab): boolean {
+    const before = last.get(tab.id);
+    return known.get(tab.id) !== mark(tab) || before?.workflow !== tab.workflow || before.saved !== tab.saved;
+  }
+
+  async function store(all: boolean) {
+    const drafts = app.tabs.filter((tab) => all || changed(tab));
+    const open = new Set(app.tabs.map((tab) => tab.id));
+    const gone = [...known.keys()].filter((id) => !open.has(id));
+    for (const tab of drafts) {
+      known.set(tab.id, mark(tab));
+      last.set(tab.id, { workflow: tab.workflow, saved: tab.saved });
+    }
+    for (const id of gone) known.delete(id);
+    try {
+      await keep(slot, drafts.map((tab) => tab.draft()), gone, { tabs: app.tabs.map((tab) => tab.id), active: app.tab.id });
+    } catch (error) {
+      if (!failed) app.toast(t("draft.failed", { message: words(error) }), "error");
+      failed = true;
+    }
+  }
+
+  $effect(() => {
+    void app.active;
+    for (const tab of app.tabs) void [mark(tab), tab.workflow, tab.saved];
+    clearTimeout(timer);
+    timer = setTimeout(() => void store(false), REST);
+  });
+  addEventListener("pagehide", () => void store(true));
+  document.addEventListener("visibilitychange", () => document.hidden && void store(true));
+}
+
+/** Look, a moment after each edit and run, which results are there already. */
+export function keepPlan(app: App): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  $effect(() => {
+    void [app.tab.workflow, app.shown?.status, app.loaded];
+    clearTimeout(timer);
+    if (!app.loaded || app.shown?.status === "running") return;
+    timer = setTimeout(() => void plan(app), 500);
+  });
+}
+
+/** Follow the server's events; after a gap that it cannot fill, fetch the state again. */
+export function listen(app: App, client: Client): EventStream {
+  return client.events({
+    open: () => (app.connected = true),
+    closed: () => (app.connected = false),
+    reset: () => void app.runs.resync(),
+    preview: (run, node, picture) => app.runs.takePreview(run, node, picture),
+    event: (event) => {
+      app.runs.take(event);
+      if (event.event === "nodes") void refreshNodes(app).catch(report(app));
+    },
+  });
+}
+
+const report = (app: App) => (error: unknown): void => {
+  if (error instanceof ApiFailure) app.toast(words(error), "error");
+  else throw error;
+};
