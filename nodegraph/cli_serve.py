@@ -1,16 +1,32 @@
-"""The commands about the server."""
+"""The commands about the server, and those that talk to one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nodegraph import events
+from nodegraph.catalog import Catalog
 from nodegraph.home import Home
-from nodegraph.options import Plugins
+from nodegraph.options import CANCELLED, FAILED, Plugins, Sets, WorkflowFile, parse_values
+from nodegraph.workflow import Workflow
+
+if TYPE_CHECKING:
+    from nodegraph.client import Client
+    from nodegraph.serve.models import Run
 
 app = typer.Typer()
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server", help="Address of the server; by default the one that runs on this user's home."),
+]
+Token = Annotated[
+    str | None, typer.Option("--token", envvar="NODEGRAPH_TOKEN", help="What the server asks for, if anything.")
+]
 
 
 @app.command()
@@ -50,3 +66,109 @@ def serve(
             open_browser=open_browser,
         )
     )
+
+
+@app.command()
+def submit(
+    workflow: WorkflowFile,
+    values: Sets = None,
+    targets: Annotated[
+        list[str] | None, typer.Option("--target", help="Run only what this node needs; may be repeated.")
+    ] = None,
+    priority: Annotated[int, typer.Option(min=-1000, max=1000, help="Runs of higher priority go first.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the run until it ends.")] = False,
+    server: ServerUrl = None,
+    token: Token = None,
+) -> None:
+    """Queue a workflow on a server and print the id of the run; with --follow the addresses of what it made."""
+    from nodegraph.console import listener
+
+    document = Workflow.load(workflow)
+    with _client(server, token) as client:
+        catalog = Catalog(nodes=client.nodes().nodes) if values else Catalog()
+        given = parse_values(values or [], document, catalog)
+        run = client.submit(document, values=given, targets=targets, priority=priority, patience=60)
+        if not follow:
+            print(run.id)
+            return
+        with listener(False) as listen:
+            try:
+                for event in client.follow(run.id):
+                    _tell(listen, event)
+            except KeyboardInterrupt:
+                print(f"the run goes on; stop it with: nodegraph cancel {run.id}")
+                raise
+        done = client.run(run.id)
+        for artifact in done.artifacts:
+            print(client.url + artifact.content)
+        if done.error is not None:
+            typer.echo(done.error.message, err=True)
+        if done.status != "succeeded":
+            raise typer.Exit(CANCELLED if done.status == "cancelled" else FAILED)
+
+
+@app.command()
+def queue(
+    pause: Annotated[bool, typer.Option("--pause", help="Begin no further run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Cancel every queued run.")] = False,
+    server: ServerUrl = None,
+    token: Token = None,
+) -> None:
+    """Show what runs and what waits on a server, or pause, resume or clear its queue."""
+    with _client(server, token) as client:
+        if clear:
+            print(f"cancelled {client.clear()}")
+        if pause or resume:
+            client.pause() if pause else client.resume()
+        for status in ("running", "queued"):
+            for run in client.runs("running" if status == "running" else "queued", limit=1000).runs:
+                print(_line(run))
+        state = client.queue()
+        paused = "; paused" if state.paused else ""
+        typer.echo(f"{len(state.running)} running, {len(state.queued)} queued{paused}", err=True)
+
+
+@app.command()
+def cancel(
+    runs: Annotated[list[str], typer.Argument(help="Ids of runs, as submit and queue print them.")],
+    server: ServerUrl = None,
+    token: Token = None,
+) -> None:
+    """Cancel runs on a server."""
+    with _client(server, token) as client:
+        for run in runs:
+            print(_line(client.cancel(run)))
+
+
+@contextmanager
+def _client(server: str | None, token: str | None) -> Iterator[Client]:
+    from nodegraph.client import Client
+
+    with Client(server, token) as client:
+        yield client
+
+
+def _line(run: Run) -> str:
+    state = "cancelling" if run.cancelling and run.status == "running" else run.status
+    return f"{run.id} {state:10} {run.title}".rstrip()
+
+
+def _tell(listen: events.Listener, event: dict[str, Any]) -> None:
+    """Show an event of the server as one of the engine."""
+    node = event.get("node")
+    match event["event"]:
+        case "started":
+            listen(events.Started(node, event.get("total")))
+        case "cached":
+            listen(events.Cached(str(node)))
+        case "progress":
+            listen(events.Progress(str(node), event["step"], event.get("total"), event.get("note", "")))
+        case "finished":
+            listen(events.Finished(node, event["seconds"]))
+        case "failed":
+            listen(events.Failed(node, event["message"], event.get("input")))
+        case "cancelled":
+            listen(events.Cancelled(node))
+        case "retrying":
+            typer.echo(f"attempt {event['attempt']} ended: {event['message']}; it is tried again", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from nodegraph.client import SERVER_FILE
 from nodegraph.errors import NodegraphError
 from nodegraph.home import Home
 from nodegraph.serve.app import make_app
@@ -61,7 +63,8 @@ async def _serve(options: Options) -> None:
         await runner.setup()
         access.port = await _bind(runner, options)
         stop = _stop_signal()
-        url = _url(options.host, access)
+        _tell_home(options, access)
+        url = _url(options.host, access, once=True)
         print(url, flush=True)
         if token is not None and options.token == "auto":
             print(f"token: {token}", flush=True)
@@ -69,6 +72,8 @@ async def _serve(options: Options) -> None:
             await asyncio.to_thread(webbrowser.open, url)
         await stop.wait()
     finally:
+        if access.port:
+            (options.home.folder / SERVER_FILE).unlink(missing_ok=True)
         await runner.cleanup()
 
 
@@ -97,7 +102,16 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-def _url(host: str, access: Access) -> str:
+def _tell_home(options: Options, access: Access) -> None:
+    """Leave the address, and the token, where commands of the same user find them and nobody else may look."""
+    path = options.home.folder / SERVER_FILE
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"url": _url(options.host, access, once=False), "token": access.token}, file)
+
+
+def _url(host: str, access: Access, *, once: bool) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    query = f"?token={access.new_once()}" if access.token is not None else ""
-    return f"http://{name}:{access.port}/{query}"
+    query = f"/?token={access.new_once()}" if once and access.token is not None else ""
+    return f"http://{name}:{access.port}{query}"

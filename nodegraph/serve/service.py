@@ -176,13 +176,15 @@ class Service:
 
     async def run(self, run: str) -> models.RunDetails:
         """A run and what its nodes do or did. Raises NoSuchRun."""
+        # What is told later may be in the state already; what was told before must be.
+        number = self.events.number
         with self._refusals():
             details = await self._database(self._listing.details, run)
         running = self._dispatch.running.get(run)
         if running is not None:
             details.nodes = {name: models.NodeProgress(**state) for name, state in running.nodes.items()}
             details.total = running.total
-        details.event = self.events.number
+        details.event = number
         return details
 
     async def workflow_of(self, run: str) -> models.RunWorkflow:

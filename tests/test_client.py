@@ -1,0 +1,130 @@
+"""The Python client and the commands that use it, against a real server."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Shell
+from real_server import PICTURE, Running, running
+from test_serve_runs import give_plugin, one
+
+from nodegraph.client import ApiRefused, Client, ServerUnreachable
+from nodegraph.home import Home
+from nodegraph.workflow import Workflow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("client")
+    with running(give_plugin(folder / "home")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    with Client(home=Home(server.home, server.home / "cache")) as client:
+        yield client
+
+
+def document(type: str, title: str = "", **values: object) -> Workflow:
+    return Workflow.from_data(one(type, title, **values))
+
+
+def test_the_client_finds_the_server_of_its_home(client: Client, server: Running) -> None:
+    assert client.url == f"http://127.0.0.1:{server.port}"
+    assert client.health().version
+    assert client.system().home == str(server.home)
+    assert "Paint" in client.nodes().nodes
+    assert stat.S_IMODE((server.home / "server.json").stat().st_mode) == 0o600
+
+
+def test_a_run_from_python(client: Client) -> None:
+    run = client.submit(document("Paint", seed=1), values={"it.size": 16})
+    done = client.wait(run.id)
+    assert done.status == "succeeded"
+    assert client.artifact(done.artifacts[0].id).startswith(b"\x89PNG")
+    assert client.wait(run.id).id == run.id, "waiting for what has ended returns"
+    assert client.gallery(limit=1).artifacts[0].id == done.artifacts[0].id
+    client.wait(client.submit(document("Say", text="hello")).id)
+    assert "hello" in client.log(client.runs("succeeded", limit=1).runs[0].id)
+
+
+def test_following_a_run_gives_its_events(client: Client) -> None:
+    run = client.submit(document("Wait", steps=4))
+    events = list(client.follow(run.id))
+    assert events[-1]["event"] == "finished"
+    assert "node" not in events[-1]
+    assert {event["run"] for event in events} == {run.id}
+
+
+def test_problems_come_back_as_an_error_with_words(client: Client) -> None:
+    with pytest.raises(ApiRefused, match=r"it\.seed") as caught:
+        client.submit(document("Paint", seed="x"))
+    assert caught.value.status == 422
+    assert caught.value.problems[0].input == "seed"
+    assert client.check(document("Paint", seed="x"))[0].node == "it"
+
+
+def test_cancel_and_the_queue(client: Client) -> None:
+    client.pause()
+    run = client.submit(document("Wait"))
+    assert client.queue().queued == [run.id]
+    assert client.cancel(run.id).status == "cancelled"
+    client.submit(document("Wait"))
+    assert client.clear() == 1
+    assert not client.resume().paused
+
+
+def test_upload(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PICTURE)
+    stored = client.upload(tmp_path / "cat.png")
+    assert (stored.name, stored.width, stored.height) == ("cat.png", 64, 64)
+
+
+def test_no_server_is_said_so() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServerUnreachable, match="nodegraph serve"):
+        client.health()
+
+
+def test_submit_follow_prints_what_was_made(server: Running, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "paint.json").write_text(json.dumps(one("Paint", seed=4)))
+    home = {"NODEGRAPH_HOME": str(server.home)}
+    done = shell("submit", "paint.json", "--set", "it.size=20", "--follow", **home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"http://127.0.0.1:{server.port}/api/artifacts/")
+    assert "it: finished" in done.stderr
+    refused = shell("submit", "paint.json", "--set", "it.sise=20", **home)
+    assert refused.returncode == 2
+    assert "Did you mean 'size'?" in refused.stderr
+
+
+def test_submit_queue_and_cancel_as_commands(server: Running, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "wait.json").write_text(json.dumps(one("Wait", "Long", steps=10_000)))
+    url = f"http://127.0.0.1:{server.port}"
+    run = shell("submit", "wait.json", "--server", url).stdout.strip()
+    assert f"{run} " in shell("queue", "--server", url).stdout
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "nodegraph", "submit", "wait.json", "--server", url, "--follow"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(server.get("/api/queue").json["queued"]) != 1:
+        time.sleep(0.05)
+    (other,) = server.get("/api/queue").json["queued"]
+    cancelled = shell("cancel", run, other, "--server", url)
+    assert cancelled.returncode == 0
+    assert other in cancelled.stdout
+    _, err = follower.communicate(timeout=30)
+    assert follower.returncode == 130, err
+    assert shell("cancel", "0123456789", "--server", url).returncode == 2
+    assert "paused" in shell("queue", "--pause", "--server", url).stderr
+    assert "paused" not in shell("queue", "--resume", "--server", url).stderr
