@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from nodegraph import Context, node
-from nodegraph.diffusion.images import on_white
+from nodegraph.diffusion.conditioning import stacked
+from nodegraph.diffusion.images import on_white, resize
+from nodegraph.diffusion.live import LiveDenoiser, parametrized
 from nodegraph.diffusion.loading import describe
+from nodegraph.diffusion.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.tiling import tiled
-from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, TextEncoder
+from nodegraph.diffusion.values import (
+    VAE,
+    Conditioning,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Prediction,
+    TextEncoder,
+)
 from nodegraph.fields import CheckpointFile, Prompt
 from nodegraph.fields import Fraction as Share
 
@@ -91,11 +104,67 @@ def LimitConditioning(
     if end <= start:
         raise ValueError(f"end ({end}) must be above start ({start})")
     return Conditioning(
+        tuple(replace(c, strength=c.strength * strength, start=start, end=end) for c in conditioning.conditions)
+    )
+
+
+@node(category="conditioning")
+def RegionConditioning(conditioning: Conditioning, mask: Mask, vae: VAE) -> Conditioning:
+    """Let a conditioning act only where the mask is 1 (white); elsewhere others, or the negative, rule."""
+    height, width = (max(1, side // vae.downscale) for side in mask.tensor.shape[2:])
+    region = resize(mask.tensor[:1], (height, width), "area")
+    return Conditioning(
         tuple(
-            Condition(c.embedding, c.mask, c.pooled, c.label, c.strength * strength, c.region, start, end)
-            for c in conditioning.conditions
+            replace(c, region=region if c.region is None else c.region * region) for c in conditioning.conditions
         )
     )
+
+
+@node(category="conditioning")
+def EncodeEach(
+    context: Context,
+    text_encoder: TextEncoder,
+    texts: Annotated[
+        str,
+        Field(
+            max_length=20_000,
+            description="A text for each picture of the batch, one on each line.",
+            json_schema_extra={"widget": "text"},
+        ),
+    ],
+    style: Annotated[str, Field(max_length=100, description="A style that the model knows; empty for any.")] = "",
+) -> Conditioning:
+    """Turn several lines into conditioning: picture i of a batch follows line i."""
+    lines = [line.strip() for line in texts.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("there is no text; write one on each line")
+    return stacked([Encode(context, text_encoder, line, style) for line in lines])
+
+
+@node(category="model")
+def Reparametrize(
+    model: Model,
+    prediction: Annotated[
+        Prediction | None, Field(description="What the network predicts; left out, what its checkpoint says.")
+    ] = None,
+    shift: Annotated[
+        float | None, Field(gt=0, le=100, description="Of a flow's times, towards noise where above 1.")
+    ] = None,
+    zero_terminal_snr: Annotated[
+        bool, Field(description="Rescale the noise of training so that its last timestep is pure noise.")
+    ] = False,
+) -> Model:
+    """Say what a network predicts and how its noise is spaced, where its checkpoint tells it wrongly or not."""
+    p = model.parametrization
+    if shift is not None and p.law != "flow":
+        raise ValueError(f"shift moves the times of a flow; this model's law is {p.law}. Leave shift out")
+    p = replace(p, prediction=prediction or p.prediction, shift=shift or p.shift)
+    return replace(model, parametrization=with_zero_terminal_snr(p) if zero_terminal_snr else p)
+
+
+def denoiser_of(context: Context, model: Model) -> LiveDenoiser:
+    """The live denoiser behind a handle, read under the handle's parametrization."""
+    return parametrized(context.open(model.checkpoint).denoiser, model.parametrization)
 
 
 @node(category="latent", on_device=True)

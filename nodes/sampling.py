@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -9,14 +10,25 @@ from pydantic import Field
 
 from nodegraph import Context, node
 from nodegraph.diffusion import images
-from nodegraph.diffusion.noise import NoiseKind, unit_noise
+from nodegraph.diffusion.noise import NoiseKind, NoiseSource, unit_noise
 from nodegraph.diffusion.samplers import SamplerName
 from nodegraph.diffusion.sampling import sample
 from nodegraph.diffusion.schedules import ScheduleName, schedule
-from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Mask, Model, Sigmas
+from nodegraph.diffusion.values import (
+    VAE,
+    Conditioning,
+    Guidance,
+    Image,
+    Inpainting,
+    InpaintMethod,
+    Latent,
+    Mask,
+    Model,
+    Sigmas,
+)
 from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Strength, Width
 
-from .models import VAEEncode
+from .models import VAEEncode, denoiser_of
 
 
 @node(category="sampling")
@@ -25,9 +37,12 @@ def Schedule(
     kind: Annotated[ScheduleName, Field(description="How the sigmas are spaced.")] = "karras",
     steps: Steps = 25,
     strength: Strength = 1.0,
+    align: Annotated[
+        bool, Field(description="Use the sigmas of the model's own whole timesteps, the nearest to each.")
+    ] = False,
 ) -> Sigmas:
     """Space the sigmas, the noise levels that a sampler walks down."""
-    return Sigmas(schedule(kind, model.parametrization, steps, strength))
+    return Sigmas(schedule(kind, model.parametrization, steps, strength, align=align))
 
 
 @node(category="sampling", on_device=True)
@@ -50,10 +65,19 @@ def Sampler(
     eta: Annotated[
         float | None, Field(ge=0, le=2, description="Share of fresh noise, for samplers that add some.")
     ] = None,
+    churn: Annotated[
+        float, Field(ge=0, le=1000, description="Noise added and taken out again, for `euler` and `heun`.")
+    ] = 0.0,
+    s_noise: Annotated[
+        float, Field(ge=0, le=2, description="Standard deviation of fresh noise; theory asks for 1.")
+    ] = 1.0,
+    guidance: Annotated[
+        Guidance | None, Field(description="What guides beside the conditioning, such as ClassifierGuidance.")
+    ] = None,
 ) -> Latent:
     """Paint: start from noise (and the latent, where the sigmas start low) and remove it step by step."""
     steps = sample(
-        context.open(model.checkpoint).denoiser,
+        denoiser_of(context, model),
         latent,
         sigmas,
         positive,
@@ -62,7 +86,10 @@ def Sampler(
         seed=seed,
         guidance_scale=guidance_scale,
         rescale=rescale,
+        guidance=guidance,
         eta=eta,
+        churn=churn,
+        s_noise=s_noise,
         device=context.device,
     )
     result = latent.tensor
@@ -91,12 +118,29 @@ def EmptyLatent(
 
 
 @node(category="inpaint", on_device=True)
-def MaskInpaint(context: Context, vae: VAE, image: Image, mask: Mask) -> Latent:
+def MaskInpaint(
+    context: Context,
+    vae: VAE,
+    image: Image,
+    mask: Mask,
+    method: Annotated[
+        InpaintMethod,
+        Field(
+            description="How the new part is fitted to the rest: `blend` is quick and rough, `repaint` goes back "
+            "and forth, `guided` steers by a gradient and fits best, `channels` is for inpainting checkpoints, "
+            "`exact` for analytic models."
+        ),
+    ] = "blend",
+    repeats: Annotated[int, Field(ge=1, le=100, description="How often `repaint` makes each step.")] = 10,
+    tolerance: Annotated[
+        float, Field(gt=0, le=10, description="How far off the known part may be, for `guided` and `exact`.")
+    ] = 0.05,
+) -> Latent:
     """A picture's latent that is repainted only where the mask is 1 (white); the rest is kept."""
     latent = VAEEncode(context, vae, image)
     small = images.resize(mask.tensor, (latent.tensor.shape[2], latent.tensor.shape[3]), "area")
     # A latent pixel that any part of the mask touches is repainted whole: it cannot be kept in part.
-    return Latent(latent.tensor, (small > 0.01).float())
+    return Latent(latent.tensor, (small > 0.01).float(), Inpainting(method, repeats, tolerance))
 
 
 @node(category="latent")
@@ -107,7 +151,33 @@ def AddNoise(
     kind: Annotated[NoiseKind, Field(description="The distribution of the noise, of variance 1.")] = "gaussian",
 ) -> Latent:
     """Add noise to a latent."""
-    return Latent(latent.tensor + sigma * unit_noise(latent.tensor, seed, kind), latent.mask)
+    return replace(latent, tensor=latent.tensor + sigma * unit_noise(latent.tensor, seed, kind))
+
+
+@node(category="latent")
+def Noise(
+    latent: Annotated[Latent, Field(description="Gives the size and the number of items.")],
+    kind: Annotated[NoiseKind, Field(description="The distribution of the noise, of variance 1.")] = "gaussian",
+    seed: Seed = 0,
+) -> Latent:
+    """Unit noise of a latent's size: independent, or correlated as in clouds (`pyramid`, `brownian`)."""
+    return Latent(unit_noise(latent.tensor, seed, kind))
+
+
+@node(category="latent")
+def CoordinateNoise(
+    latent: Latent,
+    share: Annotated[float, Field(ge=0, le=1, description="How many of the places are lost.")] = 0.5,
+    seed: Seed = 0,
+    method: Annotated[InpaintMethod, Field(description="How a sampler restores them.")] = "exact",
+) -> Latent:
+    """Replace a share of the places by noise and mark them to be repainted: corruption one feature at a time."""
+    source = NoiseSource(seed, len(latent.tensor))
+    noise, order = source(latent.tensor), source(latent.tensor[:, :1], "uniform").flatten(1)
+    lost = torch.zeros_like(order)
+    lost.scatter_(1, order.argsort(1)[:, : round(share * order.shape[1])], 1.0)
+    mask = lost.view_as(latent.tensor[:, :1])
+    return Latent(latent.tensor * (1 - mask) + noise * mask, mask, Inpainting(method))
 
 
 @node(category="latent")
@@ -119,7 +189,23 @@ def LatentBlend(
     """Mix two latents of one size."""
     if a.tensor.shape[1:] != b.tensor.shape[1:]:
         raise ValueError(f"the latents differ in size: {tuple(a.tensor.shape)} and {tuple(b.tensor.shape)}")
-    return Latent(torch.lerp(a.tensor, b.tensor, weight), a.mask)
+    return replace(a, tensor=torch.lerp(a.tensor, b.tensor, weight))
+
+
+@node(category="latent")
+def MaskComposite(
+    below: Annotated[Latent, Field(description="Shows where the mask is 0.")],
+    above: Annotated[Latent, Field(description="Shows where the mask is 1.")],
+    mask: Annotated[Mask, Field(description="In pixels, or in the latent's own size.")],
+) -> Latent:
+    """Lay one latent over another through a mask; where the mask is 0 the lower one is untouched."""
+    sides = below.tensor.shape[2:]
+    if above.tensor.shape[1:] != below.tensor.shape[1:]:
+        raise ValueError(
+            f"the latents differ in size: {tuple(below.tensor.shape)} and {tuple(above.tensor.shape)}"
+        )
+    small = images.resize(mask.tensor, (sides[0], sides[1]), "area")
+    return Latent(images.composite(below.tensor, above.tensor, small))
 
 
 @node(category="latent")
@@ -130,7 +216,7 @@ def LatentScale(
     """Make a latent larger or smaller."""
     height, width = (max(1, round(side * factor)) for side in latent.tensor.shape[2:])
     mask = None if latent.mask is None else images.resize(latent.mask, (height, width), "nearest")
-    return Latent(images.resize(latent.tensor, (height, width), "bicubic"), mask)
+    return replace(latent, tensor=images.resize(latent.tensor, (height, width), "bicubic"), mask=mask)
 
 
 @node(category="latent")

@@ -17,6 +17,8 @@ from nodegraph.diffusion.schedules import SCHEDULES, schedule
 from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Model, Sigmas
 from nodegraph.fields import GuidanceScale, Seed, Steps
 
+from .models import denoiser_of
+
 
 @node(category="theory")
 def PlotSchedule(
@@ -70,11 +72,10 @@ def StepFilm(
     frames: Annotated[int, Field(ge=2, le=64, description="How many of the steps are shown.")] = 8,
 ) -> Image:
     """Film a sampler: first what it holds at each step, then its estimate of the clean picture at that step."""
-    live = context.open(model.checkpoint)
     decode = context.open(vae.checkpoint).vae.decode
     walk = sample(
-        live.denoiser, latent, sigmas, positive, negative, name=sampler, seed=seed, guidance_scale=guidance_scale,
-        device=context.device,
+        denoiser_of(context, model), latent, sigmas, positive, negative, name=sampler, seed=seed,
+        guidance_scale=guidance_scale, device=context.device,
     )  # fmt: skip
     steps = list(context.track(walk, sigmas.steps))
     shown = [steps[round(i * (len(steps) - 1) / (frames - 1))] for i in range(min(frames, len(steps)))]

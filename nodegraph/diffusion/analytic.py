@@ -13,13 +13,27 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+Level = float | Tensor  # a sigma, or one for each coordinate, of the shape of x
+
 
 class Exact(Protocol):
     """A distribution whose denoiser is known. `label` asks for one class where the distribution has some."""
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:
         """E[x0 | x0 + sigma * noise = x], of the shape of x (N, ...)."""
         ...
+
+
+def posterior(
+    exact: Exact, x: Tensor, sigma: float, label: int | None, known: Tensor, precision: Tensor
+) -> Tensor:
+    """E[x0 | x, and `known` seen with a precision (1 / variance) at each coordinate, 0 where it is not seen].
+
+    Two Gaussian observations of a coordinate are one: precisions add, and the mean is weighted by them. So the
+    posterior is the denoiser itself at a sigma for each coordinate.
+    """
+    total = 1 / sigma**2 + precision.expand_as(x)
+    return exact.denoise((x / sigma**2 + precision * known) / total, total.rsqrt(), label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +44,7 @@ class Gaussian:
     variance: float = 1.0
     label_shift: float = 0.0
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:
         """(V x + sigma^2 m) / (V + sigma^2)."""
         mean = self.mean + self.label_shift * (label or 0)
         return (self.variance * x + sigma**2 * mean) / (self.variance + sigma**2)
@@ -48,11 +62,15 @@ class CorrelatedGaussian:
     mean: Tensor
     covariance: Tensor
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:  # noqa: ARG002
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:  # noqa: ARG002
         """m + S (S + sigma^2 I)^-1 (x - m)."""
-        flat = x.flatten(1) - self.mean
-        noisy = self.covariance + sigma**2 * torch.eye(len(self.mean), dtype=x.dtype, device=x.device)
-        return (self.mean + torch.linalg.solve(noisy, flat.T).T @ self.covariance).view_as(x)
+        mean, covariance = self.mean.to(x), self.covariance.to(x)
+        # One sigma serves all items with one system; one for each coordinate makes a system an item.
+        variance = sigma.flatten(1) ** 2 if isinstance(sigma, Tensor) else x.new_full((len(mean),), sigma**2)
+        flat = (x.flatten(1) - mean)[..., None]
+        return (
+            mean + (covariance @ torch.linalg.solve(covariance + variance.diag_embed(), flat))[..., 0]
+        ).view_as(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,25 +81,30 @@ class Mixture:
     means: Tensor
     variances: Tensor
 
-    def responsibilities(self, x: Tensor, sigma: float) -> Tensor:
-        """P(component | x) at a sigma: (N, k) for x (N, ...)."""
-        flat = x.flatten(1)
-        total = self.variances.to(x) + sigma**2
-        square = torch.cdist(flat, self.means.to(x)) ** 2
-        logits = self.weights.to(x).log() - square / (2 * total) - flat.shape[1] / 2 * total.log()
-        return logits.softmax(1)
+    def log_likelihoods(self, x: Tensor, sigma: Level) -> Tensor:
+        """log p(x, component) at a sigma, up to a constant: (N, k) for x (N, ...)."""
+        total = self.variances.to(x)[:, None] + _per_component(sigma) ** 2
+        square = (x.flatten(1)[:, None] - self.means.to(x)) ** 2
+        return self.weights.to(x).log() - (square / total + total.log()).sum(-1) / 2
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:
+    def responsibilities(self, x: Tensor, sigma: Level) -> Tensor:
+        """P(component | x) at a sigma: (N, k) for x (N, ...)."""
+        return self.log_likelihoods(x, sigma).softmax(1)
+
+    def log_probability(self, x: Tensor, sigma: float, label: int) -> Tensor:
+        """log P(component | x) of the one that a label picks: (N,)."""
+        return self.log_likelihoods(x, sigma).log_softmax(1)[:, label % len(self.means)]
+
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:
         """The components' own denoised values, weighted by how likely each made x."""
-        flat = x.flatten(1)
-        means, variances = self.means.to(x), self.variances.to(x)
+        means, variances = self.means.to(x), self.variances.to(x)[:, None]
         if label is None:
             weights = self.responsibilities(x, sigma)
         else:
             weights = torch.zeros(len(x), len(means), dtype=x.dtype, device=x.device)
             weights[:, label % len(means)] = 1
-        shrink = variances / (variances + sigma**2)
-        inner = means[None] + shrink[None, :, None] * (flat[:, None] - means[None])
+        shrink = variances / (variances + _per_component(sigma) ** 2)
+        inner = means + shrink * (x.flatten(1)[:, None] - means)
         return (weights[..., None] * inner).sum(1).view_as(x)
 
 
@@ -92,14 +115,29 @@ class Dataset:
     items: Tensor
     labels: Tensor
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:
+    def logits(self, x: Tensor, sigma: Level) -> Tensor:
+        """-|x - x_i|^2 / 2 sigma^2 for each item: (N, n)."""
+        flat, items = x.flatten(1), self.items.flatten(1).to(x)
+        if not isinstance(sigma, Tensor):
+            return -(torch.cdist(flat, items) ** 2) / (2 * sigma**2)
+        precision = 1 / (2 * sigma.flatten(1) ** 2)
+        return -(precision @ (items**2).T - 2 * (flat * precision) @ items.T + (flat**2 * precision).sum(1, True))
+
+    def log_probability(self, x: Tensor, sigma: float, label: int) -> Tensor:
+        """log P(label | x): (N,)."""
+        logits = self.logits(x, sigma)
+        return logits[:, self._of(label).to(x.device)].logsumexp(1) - logits.logsumexp(1)
+
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:
         """sum_i softmax_i(-|x - x_i|^2 / 2 sigma^2) x_i, over the items of the label where one is given."""
-        items = self.items if label is None else self.items[self.labels == label]
-        if not len(items):
+        chosen = self if label is None else Dataset(self.items[self._of(label)], self.labels[self._of(label)])
+        return (chosen.logits(x, sigma).softmax(1) @ chosen.items.flatten(1).to(x)).view_as(x)
+
+    def _of(self, label: int) -> Tensor:
+        found = self.labels == label
+        if not bool(found.any()):
             raise ValueError(f"no item has the label {label}; labels are {sorted(set(self.labels.tolist()))}")
-        flat = items.flatten(1).to(x)
-        square = torch.cdist(x.flatten(1), flat) ** 2
-        return ((-square / (2 * sigma**2)).softmax(1) @ flat).view_as(x)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +146,12 @@ class Field:
 
     slope: float = 3.0
 
-    def denoise(self, x: Tensor, sigma: float, label: int | None = None) -> Tensor:  # noqa: ARG002
-        """Wiener's filter: each Fourier coefficient times P / (P + sigma^2)."""
+    def denoise(self, x: Tensor, sigma: Level, label: int | None = None) -> Tensor:  # noqa: ARG002
+        """Wiener's filter: each Fourier coefficient times P / (P + sigma^2). One sigma for all coordinates."""
+        if isinstance(sigma, Tensor):
+            raise ValueError(
+                "a field's posterior given some of its pixels has no short formula; use another method"
+            )
         power = self.spectrum(tuple(x.shape[2:])).to(x)
         axes = tuple(range(2, x.ndim))
         return torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * (power / (power + sigma**2)), dim=axes).real
@@ -120,6 +162,10 @@ class Field:
         square = sum((axis**2 for axis in grid), torch.zeros(shape))
         power = torch.where(square > 0, square.clamp(min=1) ** (-self.slope / 2), torch.zeros(()))
         return power / power.mean()
+
+
+def _per_component(sigma: Level) -> Level:
+    return sigma.flatten(1)[:, None] if isinstance(sigma, Tensor) else sigma
 
 
 def digits() -> Dataset:

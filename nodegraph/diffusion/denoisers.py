@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nodegraph.diffusion.schedules import sigma_to_timestep
+from nodegraph.diffusion.schedules import sigma_to_timestep, timestep_to_sigma
 from nodegraph.diffusion.stepping import Denoise
 from nodegraph.diffusion.values import Parametrization, Prediction
 
@@ -28,10 +29,15 @@ def denoiser(network: Network, parametrization: Parametrization) -> Denoise:
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         time = torch.full((len(x),), network_time(parametrization, sigma), device=x.device, dtype=x.dtype)
-        scale = 1 / (1 + sigma) if parametrization.law == "flow" else 1 / math.sqrt(1 + sigma**2)
-        return denoised(parametrization.prediction, network(x * scale, time), x, sigma)
+        scaled = x * input_scale(parametrization, sigma)
+        return denoised(parametrization.prediction, network(scaled, time), x, sigma)
 
     return denoise
+
+
+def input_scale(parametrization: Parametrization, sigma: float) -> float:
+    """What x is multiplied by before a network sees it."""
+    return 1 / (1 + sigma) if parametrization.law == "flow" else 1 / math.sqrt(1 + sigma**2)
 
 
 def network_time(parametrization: Parametrization, sigma: float) -> float:
@@ -41,6 +47,15 @@ def network_time(parametrization: Parametrization, sigma: float) -> float:
     if parametrization.law == "continuous":
         return math.log(sigma) / 4
     return sigma_to_timestep(parametrization, sigma)
+
+
+def time_to_sigma(parametrization: Parametrization, time: float) -> float:
+    """The inverse of `network_time`."""
+    if parametrization.law == "flow":
+        return time / (1 - time)
+    if parametrization.law == "continuous":
+        return math.exp(4 * time)
+    return float(timestep_to_sigma(parametrization, np.array([time]))[0])
 
 
 def denoised(prediction: Prediction, output: Tensor, x: Tensor, sigma: float) -> Tensor:
@@ -72,22 +87,12 @@ def predicted(prediction: Prediction, clean: Tensor, x: Tensor, sigma: float) ->
             return clean
 
 
-def masked(denoise: Denoise, known: Tensor, mask: Tensor, noise: Tensor) -> Denoise:
-    """Repaint where the mask is 1 and keep `known` where it is 0.
+def with_channels(network: Network, channels: Tensor) -> Network:
+    """Give a network more input beside the noisy sample, unscaled, as channels after it.
 
-    Before each evaluation the kept part is set to the known latent at that noise, so that the rest is painted
-    to fit it; after, the estimate's kept part is the known latent itself. The kept region comes out exactly;
-    the repainted one is not a draw from the exact posterior (Lugmayr et al. 2022, section 4).
-
-    Args:
-        denoise: the denoiser.
-        known: clean latent (N, C, ...).
-        mask: (N or 1, 1, ...) in [0, 1].
-        noise: unit noise of the shape of `known`, the same at every step.
+    For the nine channels of Stable Diffusion's inpainting networks (Rombach et al. 2022, section 4.5), `channels`
+    is the mask, 1 = repaint, and then the known latent with zeros where it is repainted: (N or 1, K, ...).
     """
-
-    def repaint(x: Tensor, sigma: float) -> Tensor:
-        mixed = x * mask + (known + sigma * noise) * (1 - mask)
-        return denoise(mixed, sigma) * mask + known * (1 - mask)
-
-    return repaint
+    return lambda scaled, time: network(
+        torch.cat([scaled, channels.to(scaled).expand(len(scaled), *channels.shape[1:])], 1), time
+    )

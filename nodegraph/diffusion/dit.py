@@ -7,6 +7,7 @@ as in PixArt-alpha (Chen et al. 2023) and normalised queries and keys (Dehghani 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,22 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, time: Tensor, text: Tensor, mask: Tensor, pooled: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        text: Tensor,
+        mask: Tensor,
+        pooled: Tensor,
+        perturbed: Sequence[int] = (),
+    ) -> Tensor:
         """Predict.
 
         Args:
             x: noisy latent (N, channels, size, size).
             time: (N,) in [0, 1].
             text: (N, T, text_width); mask: (N, T), true where there is a token; pooled: (N, text_width).
+            perturbed: numbers of blocks whose self-attention is the identity: a token sees itself alone.
 
         Returns:
             the prediction, of the shape of x.
@@ -66,8 +76,8 @@ class DiT(nn.Module):
         signal = functional.silu(self.time(time_embedding(time, 256).to(x.dtype)) + self.pooled(pooled))
         shared = self.modulation(signal).view(n, 6, self.width)
         allowed = mask[:, None, None, :]
-        for block in self.blocks:
-            tokens = block(tokens, shared, text, allowed)
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, shared, text, allowed, index in perturbed)
         shift, scale = self.final_modulation(signal)[:, None].chunk(2, dim=-1)
         tokens = functional.layer_norm(tokens, (self.width,)) * (1 + scale) + shift
         return _from_patches(self.outward(tokens), self.patch, channels, height, width)
@@ -89,12 +99,12 @@ class _Block(nn.Module):
         )
         nn.init.zeros_(self.cross_out.weight)
 
-    def forward(self, x: Tensor, shared: Tensor, text: Tensor, allowed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shared: Tensor, text: Tensor, allowed: Tensor, perturbed: bool = False) -> Tensor:
         n, length, width = x.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = (shared + self.table).unsqueeze(2).unbind(1)
         hidden = functional.layer_norm(x, (width,)) * (1 + scale1) + shift1
         q, k, v = self.qkv(hidden).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(_unit(q), _unit(k), v)
+        seen = v if perturbed else functional.scaled_dot_product_attention(_unit(q), _unit(k), v)
         x = x + gate1 * self.out(seen.transpose(1, 2).reshape(n, length, width))
         q = self.cross_query(functional.layer_norm(x, (width,))).view(n, length, self.heads, -1).transpose(1, 2)
         k, v = self.cross_key_value(text).view(n, text.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)

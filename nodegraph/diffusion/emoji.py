@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,21 @@ class _Denoiser:
     network: DiT
     channels: int
     side: int
+    parametrization: Parametrization = PARAMETRIZATION
 
-    @torch.inference_mode()
+    def under(self, parametrization: Parametrization) -> _Denoiser:
+        return replace(self, parametrization=parametrization)
+
+    @property
+    def attention_blocks(self) -> int:
+        return len(self.network.blocks)
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        return self.predict_perturbed(x, sigma, conditions, ())
+
+    def predict_perturbed(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
+    ) -> list[Tensor]:
         """All conditions in one batch: their embeddings have one shape."""
         if tuple(x.shape[1:]) != (self.channels, self.side, self.side):
             pixels = self.side * Autoencoder.downscale
@@ -93,9 +105,11 @@ class _Denoiser:
         kind = next(self.network.parameters()).dtype
 
         def network(scaled: Tensor, time: Tensor) -> Tensor:
-            return self.network(scaled.to(kind), time, text.to(kind), mask, pooled.to(kind)).to(scaled.dtype)
+            return self.network(scaled.to(kind), time, text.to(kind), mask, pooled.to(kind), blocks).to(
+                scaled.dtype
+            )
 
-        denoise = denoiser(network, PARAMETRIZATION)
+        denoise = denoiser(network, self.parametrization)
         return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count))
 
 
@@ -106,7 +120,7 @@ class _Encoder:
     styles: tuple[str, ...]
     device: str
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what guides may take part in a gradient
     def encode(self, text: str, styles: dict[str, float]) -> Conditioning:
         index = {name: number for number, name in enumerate(self.styles, 1)}
         code = torch.zeros(1, len(self.styles) + 1, device=self.device)

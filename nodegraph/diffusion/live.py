@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from nodegraph.diffusion.values import Condition, Conditioning
+from nodegraph.diffusion.values import Condition, Conditioning, Parametrization
 
 
 class LiveDenoiser(Protocol):
@@ -17,6 +17,72 @@ class LiveDenoiser(Protocol):
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """D(x; sigma) under each condition, in order."""
         ...
+
+
+@runtime_checkable
+class Perturbable(Protocol):
+    """A denoiser whose self-attention can be replaced by the identity."""
+
+    @property
+    def attention_blocks(self) -> int:
+        """How many blocks have self-attention."""
+        ...
+
+    def predict_perturbed(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
+    ) -> list[Tensor]:
+        """D(x; sigma) under each condition, with each token of these blocks seeing itself alone."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A denoiser that knows how likely a class is."""
+
+    def log_probability(self, x: Tensor, sigma: float, label: int) -> Tensor:
+        """log p(label | x) at a sigma: (N,), differentiable in x."""
+        ...
+
+
+@runtime_checkable
+class TakesChannels(Protocol):
+    """A denoiser that reads `Condition.concat`."""
+
+    @property
+    def extra_channels(self) -> int:
+        """How many it takes beside the latent's own; 0 where this checkpoint takes none."""
+        ...
+
+
+@runtime_checkable
+class KnowsPosterior(Protocol):
+    """A denoiser that can be conditioned on a part of the sample."""
+
+    def predict_posterior(
+        self,
+        x: Tensor,
+        sigma: float,
+        conditions: Sequence[Condition],
+        known: Tensor,
+        mask: Tensor,
+        tolerance: float,
+    ) -> list[Tensor]:
+        """E[x0 | x, and known, seen where the mask is 0 with a deviation `tolerance`] under each condition."""
+        ...
+
+
+@runtime_checkable
+class Reparametrizable(Protocol):
+    """A denoiser that can be read under another parametrization than its checkpoint's."""
+
+    def under(self, parametrization: Parametrization) -> LiveDenoiser:
+        """The same network with its output and its timesteps understood differently."""
+        ...
+
+
+def parametrized(denoiser: LiveDenoiser, parametrization: Parametrization) -> LiveDenoiser:
+    """A denoiser read under a parametrization, where its family allows that; else as its checkpoint says."""
+    return denoiser.under(parametrization) if isinstance(denoiser, Reparametrizable) else denoiser
 
 
 class LiveTextEncoder(Protocol):

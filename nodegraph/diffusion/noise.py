@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nodegraph.diffusion.choices import choose
 
-NoiseKind = Literal["gaussian", "uniform", "pyramid"]
+NoiseKind = Literal["gaussian", "uniform", "pyramid", "brownian"]
 _SEEDS = 2**63
 
 
@@ -61,6 +61,18 @@ def _pyramid(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return noise / noise.std()
 
 
+def _brownian(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Gaussian noise whose power falls as 1 / frequency^2, as a Brownian path's does, at unit variance."""
+    axes = tuple(range(1, len(shape)))
+    grid = torch.meshgrid(*(torch.fft.fftfreq(side) for side in shape[1:]), indexing="ij")
+    frequency = sum((axis**2 for axis in grid), torch.zeros(shape[1:])).sqrt()
+    # The mean has no frequency; it is as strong as the slowest wave, so that no item is centred by force.
+    slowest = frequency[frequency > 0].min() if frequency.numel() > 1 else torch.tensor(1.0)
+    gain = 1 / frequency.clamp(min=float(slowest))
+    white = torch.fft.fftn(torch.randn(shape, generator=generator), dim=axes)
+    return torch.fft.ifftn(white * gain / gain.square().mean().sqrt(), dim=axes).real
+
+
 _KINDS: dict[str, Callable[[tuple[int, ...], torch.Generator], Tensor]] = dict(
-    zip(get_args(NoiseKind), (_gaussian, _uniform, _pyramid), strict=True)
+    zip(get_args(NoiseKind), (_gaussian, _uniform, _pyramid, _brownian), strict=True)
 )

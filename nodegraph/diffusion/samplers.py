@@ -135,4 +135,5 @@ ETA: dict[str, float] = {
     "dpmpp_2s_ancestral": 1.0,
     "dpmpp_3m_sde": 1.0,
 }
+CHURN = ("euler", "heun")  # those that can raise the noise for a moment
 assert set(SAMPLERS) == set(get_args(SamplerName))

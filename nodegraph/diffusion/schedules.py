@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ ScheduleName = Literal[
 ]  # fmt: skip
 
 TIMESTEPS = 1000
-FLOW_LIMIT = 1e6  # stands for the infinite sigma of flow time 1
+LIMIT = 1e6  # stands for the infinite sigma of pure noise: flow time 1, or an alpha of 0
 Array = NDArray[np.float64]
 
 
@@ -47,29 +48,32 @@ def betas(law: Law) -> Array:
     raise ValueError(f"{law!r} has no betas; linear, scaled_linear and cosine have")
 
 
-def zero_terminal_snr(a: Array) -> Array:
+def zero_terminal_snr(a: NDArray[Any]) -> Array:
     """Cumulative alphas rescaled so that the last is 0 and the first unchanged (Lin et al. 2023, algorithm 1)."""
     root = np.sqrt(a)
     return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
 
 @cache
-def _table(law: Law, sigma_min: float, sigma_max: float, shift: float) -> Array:
+def _table(law: Law, sigma_min: float, sigma_max: float, shift: float, zero_snr: bool) -> Array:
     if law == "flow":
         time = np.arange(1, TIMESTEPS + 1) / TIMESTEPS
         time = shift * time / (1 + (shift - 1) * time)
         with np.errstate(divide="ignore"):
-            return np.minimum(time / (1 - time), FLOW_LIMIT)
+            return np.minimum(time / (1 - time), LIMIT)
     if law == "continuous":
         return np.geomspace(sigma_min, sigma_max, TIMESTEPS)
     a = np.cumprod(1 - betas(law))
-    return np.sqrt((1 - a) / a)
+    if zero_snr:
+        a = zero_terminal_snr(a)
+    with np.errstate(divide="ignore"):
+        return np.minimum(np.sqrt((1 - a) / a), LIMIT)
 
 
 def sigma_table(parametrization: Parametrization) -> Array:
     """The sigma of each of a model's 1,000 timesteps, increasing, float64."""
     p = parametrization
-    return _table(p.law, p.sigma_min, p.sigma_max, p.shift)
+    return _table(p.law, p.sigma_min, p.sigma_max, p.shift, p.zero_snr)
 
 
 def sigma_to_timestep(parametrization: Parametrization, sigma: float) -> float:
@@ -84,8 +88,25 @@ def timestep_to_sigma(parametrization: Parametrization, timestep: Array) -> Arra
     return np.exp(np.interp(timestep, np.arange(TIMESTEPS), logs))
 
 
+def with_zero_terminal_snr(parametrization: Parametrization) -> Parametrization:
+    """The same network on a law that ends in pure noise. Raises ValueError where that makes no sense."""
+    if parametrization.law in ("flow", "continuous"):
+        raise ValueError(
+            f"the {parametrization.law} law already reaches any noise; only discrete laws are rescaled"
+        )
+    if parametrization.prediction == "eps":
+        raise ValueError("from pure noise, noise says nothing about the picture; this needs a v or x0 prediction")
+    return replace(parametrization, zero_snr=True, sigma_max=LIMIT)
+
+
 def schedule(
-    kind: str, parametrization: Parametrization, steps: int, strength: float = 1.0, rho: float = 7.0
+    kind: str,
+    parametrization: Parametrization,
+    steps: int,
+    strength: float = 1.0,
+    rho: float = 7.0,
+    *,
+    align: bool = False,
 ) -> Tensor:
     """Sigmas for a number of steps.
 
@@ -96,6 +117,7 @@ def schedule(
         strength: share of the schedule that is kept, in (0, 1]: the last round(steps * strength) steps, at
             least one (SDEdit, Meng et al. 2021).
         rho: curvature of the `karras` schedule.
+        align: move each sigma to that of the nearest whole timestep of the model.
 
     Returns:
         float64 (kept steps + 1,), strictly decreasing, the last 0.
@@ -108,9 +130,11 @@ def schedule(
     if not 0 < strength <= 1:
         raise ValueError(f"strength is in (0, 1]; got {strength}")
     space = choose("schedule", kind, SCHEDULES)
-    sigmas = np.append(
-        space(parametrization, steps, rho) if kind == "karras" else space(parametrization, steps), 0
-    )
+    placed = space(parametrization, steps, rho) if kind == "karras" else space(parametrization, steps)
+    if align:
+        timesteps = [sigma_to_timestep(parametrization, sigma) for sigma in placed.tolist()]
+        placed = sigma_table(parametrization)[np.round(timesteps).astype(int)]
+    sigmas = np.append(placed, 0)
     if not (np.diff(sigmas) < 0).all():
         raise ValueError(f"{kind} cannot place {steps} steps on this model without repeating one; use fewer")
     kept = max(1, round(steps * strength))

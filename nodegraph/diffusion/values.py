@@ -14,6 +14,7 @@ from torch import Tensor
 
 Prediction = Literal["eps", "v", "flow", "x0"]
 Law = Literal["linear", "scaled_linear", "cosine", "flow", "continuous"]
+InpaintMethod = Literal["blend", "repaint", "channels", "guided", "exact"]
 
 
 def _need(holds: bool, what: str, tensor: Tensor) -> None:
@@ -45,15 +46,40 @@ class Mask:
         _need(self.tensor.dtype == torch.float32, "a mask is float32", self.tensor)
 
 
+@dataclass(frozen=True)
+class Inpainting:
+    """How a sampler fits the repainted part to the known one; `inpainting` has the mathematics.
+
+    Args:
+        method: `blend` sets the known part before each evaluation; `repaint` goes back and forth `repeats` times
+            a step; `channels` is for networks that take the mask and the known part as input; `guided` steers
+            by the gradient of the known part's likelihood; `exact` is for models whose posterior is a formula.
+        repeats: how often `repaint` makes each step, at least 1.
+        tolerance: standard deviation that `guided` and `exact` allow the known part to be off by, above 0.
+    """
+
+    method: InpaintMethod = "blend"
+    repeats: int = 10
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(InpaintMethod):
+            raise ValueError(f"no way to inpaint is called {self.method!r}; choose from {get_args(InpaintMethod)}")
+        if self.repeats < 1 or self.tolerance <= 0:
+            raise ValueError(f"need repeats of 1 or more and a tolerance above 0; got {self}")
+
+
 @dataclass(frozen=True, eq=False)
 class Latent:
     """A sample in the space where diffusion happens: (N, C, ...), with an optional mask (N or 1, 1, ...).
 
-    Only where the mask is 1 is the latent repainted; without a mask it is repainted everywhere.
+    Only where the mask is 1 is the latent repainted, as `inpainting` says; without a mask it is repainted
+    everywhere.
     """
 
     tensor: Tensor
     mask: Tensor | None = None
+    inpainting: Inpainting = Inpainting()
 
     def __post_init__(self) -> None:
         _need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
@@ -87,20 +113,22 @@ class Condition:
     Args:
         embedding: (N, T, D) with its `mask` (N, T), true where there is a token.
         pooled: (N, P), one vector for all of the text.
-        label: class number, for models that are conditioned on classes.
-        strength: weight against other conditions of the same conditioning.
+        label: class number, for models that are conditioned on classes; several are one for each item.
+        strength: weight; what the weights of a conditioning leave below 1 is left to the opposite one.
         region: (1, 1, h, w) weights in latent space; None acts everywhere.
         start, end: shares of the schedule between which it acts.
+        concat: (N or 1, K, h, w), channels that a network takes beside the noisy latent, such as a mask.
     """
 
     embedding: Tensor | None = None
     mask: Tensor | None = None
     pooled: Tensor | None = None
-    label: int | None = None
+    label: int | tuple[int, ...] | None = None
     strength: float = 1.0
     region: Tensor | None = None
     start: float = 0.0
     end: float = 1.0
+    concat: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +142,56 @@ class Conditioning:
             raise ValueError("a conditioning holds at least one condition")
 
 
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Weights of a network that tells the class of a noisy latent; `classifier` has its architecture.
+
+    Args:
+        weights: of the layers, each (out, in), and `biases` (out,).
+        shape: of one latent, (C, ...).
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ScaleWindow:
+    """Classifier-free guidance from `start` to `end` of the schedule only; elsewhere its scale is 1."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class PerturbedAttention:
+    """Move away from what the network says when the self-attention of some blocks sees nothing but itself."""
+
+    scale: float
+    blocks: tuple[int, ...]
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierTerm:
+    """Move towards a class as a classifier sees it; `classifier` None is an exact model's own."""
+
+    label: int
+    scale: float
+    classifier: Classifier | None = None
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What guides beside the conditioning: terms that wrap the denoiser, the first one innermost."""
+
+    terms: tuple[ScaleWindow | PerturbedAttention | ClassifierTerm, ...] = ()
+
+
 @dataclass(frozen=True)
 class Parametrization:
     """What a network predicts, and how its timesteps relate to sigmas.
@@ -123,6 +201,7 @@ class Parametrization:
         law: the law of training noise: a discrete beta schedule of 1,000 timesteps, flow matching, or none.
         sigma_min, sigma_max: the sigmas that schedules span by default.
         shift: of the flow's times, towards noise where above 1.
+        zero_snr: the discrete law is rescaled so that its last timestep is pure noise.
     """
 
     prediction: Prediction
@@ -130,6 +209,7 @@ class Parametrization:
     sigma_min: float
     sigma_max: float
     shift: float = 1.0
+    zero_snr: bool = False
 
     def __post_init__(self) -> None:
         if self.prediction not in get_args(Prediction):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.analytic import Gaussian
-from nodegraph.diffusion.denoisers import denoised, denoiser, masked, predicted
+from nodegraph.diffusion.denoisers import denoised, denoiser, predicted
+from nodegraph.diffusion.inpainting import blended
 from nodegraph.diffusion.samplers import SAMPLERS
 from nodegraph.diffusion.schedules import sigma_to_timestep
 from nodegraph.diffusion.values import Parametrization, Prediction
@@ -61,13 +62,13 @@ def test_a_perfect_network_makes_the_exact_denoiser(prediction: Prediction, law:
         assert seen == [pytest.approx(expected)]
 
 
-def test_masked_keeps_exactly_what_the_mask_does_not_cover() -> None:
+def test_blending_keeps_exactly_what_the_mask_does_not_cover() -> None:
     data = Gaussian(0.7, 0.25)
     known = torch.randn(1, 2, 6, 6, generator=torch.Generator().manual_seed(2))
     mask = torch.zeros(1, 1, 6, 6)
     mask[..., 2:4, 2:4] = 1
     noise = torch.randn(1, 2, 6, 6, generator=torch.Generator().manual_seed(3))
-    denoise = masked(data.denoise, known, mask, noise)
+    denoise = blended(data.denoise, known, mask, noise)
     for name in ("euler", "dpmpp_2m", "heun", "dpmpp_sde"):
         for step in SAMPLERS[name](denoise, known + 10 * noise, [10.0, 3.0, 1.0, 0.3, 0.0], torch.randn_like):
             pass

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.analytic import Gaussian
 from nodegraph.diffusion.guidance import guided, rescaled
-from nodegraph.diffusion.oracles import guidance_error
+from nodegraph.diffusion.oracles_control import guidance_error
 from nodegraph.diffusion.values import Condition, Conditioning
 
 POSITIVE, NEGATIVE = Conditioning((Condition(label=1),)), Conditioning((Condition(label=0),))
@@ -77,6 +77,72 @@ def test_regions_and_strengths_average() -> None:
     weighted = Conditioning((Condition(label=0, strength=3.0), Condition(label=4, strength=1.0)))
     found = guided(Counting(), weighted, None, 1.0, [1e9, 0.0])(x, 1e9)
     assert found.flatten().tolist() == pytest.approx([1.7] * 4)
+
+
+def test_a_lone_condition_keeps_to_its_region() -> None:
+    left = torch.zeros(1, 1, 4)
+    left[..., :2] = 1
+    here = Conditioning((Condition(label=4, region=left),))
+    x = torch.zeros(1, 1, 4)
+    found = guided(Counting(), here, NEGATIVE, 1.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([4.7, 4.7, 0.7, 0.7])
+    found = guided(Counting(), here, NEGATIVE, 2.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([8.7, 8.7, 0.7, 0.7])
+    soft = Conditioning((Condition(label=4, region=left / 4),))
+    found = guided(Counting(), soft, NEGATIVE, 1.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([1.7, 1.7, 0.7, 0.7])
+
+
+def test_a_lone_condition_has_its_strength() -> None:
+    x = torch.zeros(1, 1, 4)
+    for strength, mean in ((0.25, 1.7), (0.5, 2.7), (1.0, 4.7), (3.0, 4.7)):
+        weak = Conditioning((Condition(label=4, strength=strength),))
+        found = guided(Counting(), weak, NEGATIVE, 1.0, [1e9, 0.0])(x, 1e9)
+        assert found.flatten().tolist() == pytest.approx([mean] * 4)
+
+
+def test_a_condition_does_not_act_outside_its_steps() -> None:
+    sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
+    early = Conditioning((Condition(label=4, end=0.5),))
+    predict = Counting()
+    denoise = guided(predict, early, NEGATIVE, 3.0, sigmas)
+    late = denoise(X, 2.0)
+    assert torch.equal(late, DATA.denoise(X, 2.0, 0))
+    assert predict.calls == [0]
+    with pytest.raises(ValueError, match="nothing guides"):
+        guided(Counting(), early, None, 1.0, sigmas)(X, 1.0)
+
+
+def test_a_negative_that_does_not_act_leaves_the_positive_alone() -> None:
+    sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
+    early = Conditioning((Condition(label=0, end=0.5),))
+    denoise = guided(Counting(), POSITIVE, early, 3.0, sigmas)
+    assert torch.equal(denoise(X, 1.0), DATA.denoise(X, 1.0, 1))
+    left = torch.zeros(1, 1, 4)
+    left[..., :2] = 1
+    x = torch.zeros(1, 1, 4)
+    found = guided(Counting(), POSITIVE, Conditioning((Condition(label=0, region=left),)), 3.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([3.7, 3.7, 1.7, 1.7])
+
+
+def test_a_place_that_no_region_reaches_is_refused_without_a_negative() -> None:
+    left = torch.zeros(1, 1, 4)
+    left[..., :2] = 1
+    with pytest.raises(ValueError, match="nothing guides a part of the picture"):
+        guided(Counting(), Conditioning((Condition(label=1, region=left),)), None, 1.0, [5.0, 0.0])(
+            torch.zeros(1, 1, 4), 5.0
+        )
+
+
+def test_the_scale_holds_in_its_window_only() -> None:
+    sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
+    predict = Counting()
+    denoise = guided(predict, POSITIVE, NEGATIVE, 3.0, sigmas, window=(0.25, 0.75))
+    for sigma in sigmas[:-1]:
+        denoise(X, sigma)
+    assert predict.calls == [1, 1, 0, 1, 0, 1]
+    assert torch.equal(denoise(X, 8.0), DATA.denoise(X, 8.0, 1))
+    assert torch.equal(denoise(X, 4.0), guided(Counting(), POSITIVE, NEGATIVE, 3.0, sigmas)(X, 4.0))
 
 
 def test_conditions_act_for_their_share_of_the_schedule() -> None:

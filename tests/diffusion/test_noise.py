@@ -52,3 +52,14 @@ def test_what_cannot_be_is_refused() -> None:
         NoiseSource(0, 2)(torch.zeros(3, 1))
     with pytest.raises(ValueError, match=r"Did you mean 'gaussian'\?"):
         unit_noise(torch.zeros(1, 2), 0, "gausian")  # type: ignore[arg-type]
+
+
+def test_brownian_noise_falls_with_the_square_of_frequency() -> None:
+    noise = unit_noise(torch.zeros(200, 1, 32, 32), 0, "brownian")
+    assert float(noise.var()) == pytest.approx(1, abs=0.1)
+    power = torch.fft.fft2(noise).abs().square().mean((0, 1))
+    assert float(power[0, 2] / power[0, 8]) == pytest.approx(16, rel=0.3)
+    assert float(power[4, 0] / power[0, 4]) == pytest.approx(1, rel=0.3)
+    assert float(power[0, 0]) > 0  # no item is centred by force
+    for shape in ((2, 1, 7), (2, 3, 4, 6, 5), (1, 1, 1)):
+        assert torch.isfinite(unit_noise(torch.zeros(shape), 1, "brownian")).all()

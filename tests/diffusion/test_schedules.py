@@ -15,6 +15,7 @@ from nodegraph.diffusion.schedules import (
     sigma_table,
     sigma_to_timestep,
     timestep_to_sigma,
+    with_zero_terminal_snr,
     zero_terminal_snr,
 )
 from nodegraph.diffusion.values import Law, Parametrization
@@ -132,3 +133,39 @@ def test_what_cannot_be_is_refused() -> None:
         schedule("karras", STABLE, 0)
     with pytest.raises(ValueError, match="use fewer"):
         schedule("simple", STABLE, 2000)
+
+
+def test_zero_terminal_snr_reaches_schedules() -> None:
+    plain = Parametrization("v", "scaled_linear", 0.0291672, 14.6146)
+    rescaled = with_zero_terminal_snr(plain)
+    table = sigma_table(rescaled)
+    assert table[-1] == 1e6
+    assert table[0] == pytest.approx(0.0291672, rel=1e-5)
+    assert (np.diff(table) > 0).all()
+    for kind in SCHEDULES:
+        found = schedule(kind, rescaled, 10)
+        assert bool((found[:-1] > found[1:]).all()), kind
+    assert float(schedule("simple", rescaled, 10)[0]) == 1e6
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "words"),
+    [(FLOW, "already reaches"), (FREE, "already reaches"), (STABLE, "needs a v or x0")],
+)
+def test_zero_terminal_snr_is_refused_where_it_makes_no_sense(
+    parametrization: Parametrization, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        with_zero_terminal_snr(parametrization)
+
+
+def test_aligned_sigmas_are_those_of_whole_timesteps() -> None:
+    table = sigma_table(STABLE)
+    found = schedule("karras", STABLE, 12, align=True)[:-1].numpy()
+    free = schedule("karras", STABLE, 12)[:-1].numpy()
+    assert set(found) <= set(table)
+    for aligned, wanted in zip(found, free, strict=True):
+        place = sigma_to_timestep(STABLE, wanted)
+        assert abs(sigma_to_timestep(STABLE, aligned) - place) <= 0.5 + 1e-9
+    with pytest.raises(ValueError, match="use fewer"):
+        schedule("karras", STABLE, 400, align=True)

@@ -176,3 +176,126 @@ def test_a_size_that_the_embedded_model_cannot_paint_is_said(tmp_path: Path) -> 
     blank = s.EmptyLatent(vae, width=128, height=128)
     with pytest.raises(ValueError, match="this model paints 64 x 64 pixels"):
         s.Sampler(context, model, m.Encode(context, encoder), blank, s.Schedule(model), guidance_scale=1)
+
+
+def test_masks_composite_latents_exactly() -> None:
+    below, above = (torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 16:, :] = 1
+    found = s.MaskComposite(Latent(below), Latent(above), Mask(mask)).tensor
+    assert torch.equal(found[..., :2, :], below[..., :2, :])
+    assert torch.equal(found[..., 2:, :], above[..., 2:, :])
+    with pytest.raises(ValueError, match="differ in size"):
+        s.MaskComposite(Latent(below), Latent(torch.zeros(1, 2, 5, 5)), Mask(mask))
+
+
+def test_noise_added_twice_is_noise_added_once_in_law() -> None:
+    """Variances add: the sum of two has the moments of one of sqrt(a^2 + b^2), and is as Gaussian."""
+    blank = Latent(torch.full((1, 1, 300, 300), 0.5))
+    twice = s.AddNoise(s.AddNoise(blank, 3.0, seed=1), 4.0, seed=2).tensor - 0.5
+    once = s.AddNoise(blank, 5.0, seed=3).tensor - 0.5
+    for found in (twice, once):
+        assert float(found.mean()) == pytest.approx(0, abs=5 * 5 / 300)
+        assert float(found.std()) == pytest.approx(5, abs=5 * 5 / 2**0.5 / 300)
+        assert float((found / 5).pow(4).mean()) == pytest.approx(3, abs=5 * 96**0.5 / 300)
+
+
+def test_lost_places_are_restored_from_the_others(context: Context) -> None:
+    model, encoder, vae = m.LoadModel(context, "analytic://dataset")
+    digit = s.Sampler(
+        context, model, m.Encode(context, encoder, "5"), s.EmptyLatent(vae, batch_size=3), s.Schedule(model),
+        guidance_scale=1,
+    )  # fmt: skip
+    lost = s.CoordinateNoise(digit, 0.5, seed=4)
+    assert lost.mask is not None
+    assert lost.mask.flatten(1).sum(1).tolist() == [32.0] * 3
+    assert not torch.equal(lost.mask[0], lost.mask[1])
+    kept = lost.mask == 0
+    assert torch.equal(lost.tensor[kept], digit.tensor[kept])
+    restored = s.Sampler(context, model, m.Encode(context, encoder), lost, s.Schedule(model), guidance_scale=1)
+    assert torch.allclose(restored.tensor, digit.tensor, atol=0.02)
+
+
+def test_noise_of_every_kind_has_the_latents_size() -> None:
+    like = Latent(torch.zeros(2, 3, 16, 16))
+    found = {kind: s.Noise(like, kind, 3).tensor for kind in ("gaussian", "uniform", "pyramid", "brownian")}  # type: ignore[arg-type]
+    assert {tensor.shape for tensor in found.values()} == {(2, 3, 16, 16)}
+    assert float(found["uniform"].abs().max()) <= 3**0.5
+
+
+def test_fresh_noise_can_be_scaled_and_churned(context: Context) -> None:
+    model, encoder, vae = m.LoadModel(context, GAUSSIAN)
+    sigmas, nothing = s.Schedule(model, steps=12), m.Encode(context, encoder)
+
+    def spread(**options: object) -> float:
+        blank = s.EmptyLatent(vae, batch_size=64)
+        return float(
+            s.Sampler(context, model, nothing, blank, sigmas, guidance_scale=1, **options).tensor.std()  # type: ignore[arg-type]
+        )
+
+    ancestral = [spread(sampler="euler_ancestral", s_noise=scale) for scale in (0.8, 1.0, 1.2)]
+    assert ancestral == sorted(ancestral)
+    assert ancestral[2] > ancestral[0] * 1.2
+    assert spread(sampler="euler", churn=6.0) != spread(sampler="euler")
+    with pytest.raises(ValueError, match="takes no churn"):
+        spread(sampler="dpmpp_2m", churn=1.0)
+
+
+def test_zero_terminal_snr_cures_a_wrong_mean(context: Context) -> None:
+    """A 20-step DDIM run misses the data's mean with the usual law and reaches it with the rescaled one."""
+    name = "analytic://gaussian?mean=0.7&variance=0.25&size=8&channels=1&prediction=v&law=scaled_linear"
+    model, encoder, vae = m.LoadModel(context, name)
+    rescaled = m.Reparametrize(model, zero_terminal_snr=True)
+
+    def mean(chosen: object) -> float:
+        sigmas = s.Schedule(chosen, "simple", 200)  # type: ignore[arg-type]
+        # From noise alone: the clean latent is blank, as if the network had never seen such dark noise.
+        return float(
+            s.Sampler(
+                context, chosen, m.Encode(context, encoder), s.EmptyLatent(vae, batch_size=256), sigmas,  # type: ignore[arg-type]
+                sampler="ddim", guidance_scale=1,
+            ).tensor.mean()
+        )  # fmt: skip
+
+    assert abs(mean(rescaled) - 0.7) < 0.012  # 16,384 draws: a standard error of 0.004
+    assert 0.7 - mean(model) > 0.015  # theory says 0.024
+    with pytest.raises(ValueError, match="already reaches"):
+        m.Reparametrize(m.LoadModel(context, GAUSSIAN).model, zero_terminal_snr=True)
+    with pytest.raises(ValueError, match="Leave shift out"):
+        m.Reparametrize(model, shift=2.0)
+
+
+def test_a_wrong_prediction_spoils_the_picture(context: Context) -> None:
+    """The handle's parametrization is what the network is read with."""
+    name = "analytic://dataset?prediction=v&law=scaled_linear"
+    model, encoder, vae = m.LoadModel(context, name)
+
+    def painted(chosen: object) -> Tensor:
+        return s.Sampler(
+            context, chosen, m.Encode(context, encoder, "4"), s.EmptyLatent(vae), s.Schedule(model),  # type: ignore[arg-type]
+            sampler="heun", guidance_scale=1,
+        ).tensor  # fmt: skip
+
+    same = painted(m.Reparametrize(model, "v"))
+    assert torch.equal(same, painted(model))
+
+
+def test_regions_let_two_prompts_share_a_picture(context: Context) -> None:
+    name = "analytic://gaussian?mean=-0.5&variance=0.001&label_shift=0.5&size=8&channels=1"
+    model, encoder, vae = m.LoadModel(context, name)
+    left = torch.zeros(1, 1, 8, 8)
+    left[..., :4] = 1
+    here = m.RegionConditioning(m.Encode(context, encoder, "2"), Mask(left), vae)
+    found = s.Sampler(
+        context, model, here, s.EmptyLatent(vae), s.Schedule(model), negative=m.Encode(context, encoder, "0"),
+        guidance_scale=1,
+    ).tensor  # fmt: skip
+    assert float(found[..., :4].mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(found[..., 4:].mean()) == pytest.approx(-0.5, abs=0.03)
+
+
+def test_each_line_is_for_one_picture(context: Context) -> None:
+    _, encoder, _ = m.LoadModel(context, "analytic://dataset")
+    assert m.EncodeEach(context, encoder, "three\n\n 7 \n").conditions[0].label == (3, 7)
+    with pytest.raises(ValueError, match="no text"):
+        m.EncodeEach(context, encoder, "\n \n")

@@ -1,0 +1,62 @@
+"""Conditionings made of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nodegraph.diffusion.values import Conditioning
+
+
+def stacked(items: Sequence[Conditioning]) -> Conditioning:
+    """One conditioning for a batch: item i follows the i-th, which holds one condition for one item.
+
+    Shorter embeddings are filled up with tokens that are masked out. Raises ValueError where they hold several
+    conditions, or where one has an embedding or a label and another has none.
+    """
+    if any(len(one.conditions) != 1 for one in items):
+        raise ValueError("each picture's conditioning must be a single one; combine them afterwards")
+    parts = [one.conditions[0] for one in items]
+    labels = [part.label for part in parts if isinstance(part.label, int)]
+    if len(labels) not in (0, len(parts)):
+        raise ValueError("some lines name a class and others none; name one in every line, or in none")
+    return Conditioning(
+        (
+            replace(
+                parts[0],
+                embedding=_joined([part.embedding for part in parts]),
+                mask=_joined([part.mask for part in parts]),
+                pooled=_joined([part.pooled for part in parts]),
+                label=tuple(labels) or None,
+            ),
+        )
+    )
+
+
+def check_batch(conditioning: Conditioning, batch: int) -> None:
+    """Raise ValueError where a conditioning is for a batch of another size."""
+    for condition in conditioning.conditions:
+        label = condition.label
+        sizes = {len(part) for part in (condition.embedding, condition.pooled) if part is not None}
+        sizes |= {len(label)} if isinstance(label, tuple) else set()
+        for size in sizes - {1, batch}:
+            raise ValueError(
+                f"the conditioning is for {size} pictures and the latent is a batch of {batch}; make both alike"
+            )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    if len(found) != len(parts):
+        raise ValueError("these conditionings come from different text encoders; use one for all")
+    longest = max(part.shape[1] for part in found)
+    # Filled at the end of axis 1: tokens of an embedding (N, T, D) and of its mask (N, T).
+    return torch.cat(
+        [functional.pad(part, (*[0, 0] * (part.ndim - 2), 0, longest - part.shape[1])) for part in found]
+    )
