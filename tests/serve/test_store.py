@@ -1,0 +1,210 @@
+"""The queue on disk: order, leases, what a new server finds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodegraph.serve.artifacts import Artifacts, describe
+from nodegraph.serve.listing import Listing
+from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "queue.sqlite")
+    yield opened
+    opened.close()
+
+
+def submit(store: Store, title: str = "", priority: int = 0) -> str:
+    run = store.submit("{}", title, None, priority, 1000)
+    assert run is not None
+    return run
+
+
+def claimed(store: Store) -> Claim:
+    claim = store.claim("worker-0")
+    assert claim is not None
+    return claim
+
+
+def status(store: Store, run: str) -> str:
+    return str(store.required(run)["status"])
+
+
+def test_runs_go_by_priority_then_by_age(store: Store) -> None:
+    low, high, normal, late = (submit(store, priority=p) for p in (-5, 7, 0, 7))
+    assert store.ids("queued") == [high, late, normal, low]
+    assert [claimed(store).id for _ in range(4)] == [high, late, normal, low]
+    assert store.claim("worker-0") is None
+
+
+def test_a_paused_queue_gives_nothing_and_stays_paused_in_the_next_server(store: Store, tmp_path: Path) -> None:
+    run = submit(store)
+    store.set("paused", 1)
+    assert store.claim("worker-0") is None
+    store.close()
+    again = Store(tmp_path / "queue.sqlite")
+    assert again.paused
+    assert again.claim("worker-0") is None
+    again.set("paused", 0)
+    assert claimed(again).id == run
+    again.close()
+
+
+def test_only_the_holder_of_the_lease_ends_a_run(store: Store) -> None:
+    run = submit(store)
+    old = claimed(store)
+    assert store.lose(old)  # its worker was thought dead
+    new = claimed(store)
+    assert new.id == old.id == run
+    assert new.lease != old.lease
+    assert not store.finish(old, "succeeded")  # and speaks up later
+    assert not store.release(old)
+    assert not store.lose(old)
+    assert status(store, run) == "running"
+    assert store.finish(new, "failed")
+    assert not store.finish(new, "succeeded")
+    assert status(store, run) == "failed"
+
+
+def test_a_run_is_tried_again_twice_and_keeps_its_place(store: Store) -> None:
+    first, second = submit(store), submit(store)
+    for attempt in range(1, MAX_LOSSES + 1):
+        claim = claimed(store)
+        assert (claim.id, claim.attempt) == (first, attempt)
+        assert store.lose(claim)
+        assert store.ids("queued") == [first, second]
+    assert not store.lose(claimed(store))
+    assert claimed(store).id == second
+
+
+def test_releasing_costs_no_attempt(store: Store) -> None:
+    submit(store)
+    for _ in range(10):
+        claim = claimed(store)
+        assert claim.attempt == 1
+        assert store.release(claim)
+
+
+def test_a_new_server_queues_again_what_was_running_in_its_old_order(tmp_path: Path) -> None:
+    store = Store(tmp_path / "queue.sqlite")
+    runs = [submit(store) for _ in range(6)]
+    taken = [claimed(store) for _ in range(3)]
+    store.finish(taken[0], "succeeded")
+    store.cancel(runs[2])
+    store.close()  # rows are all on disk: a killed process leaves the same
+    store = Store(tmp_path / "queue.sqlite")
+    assert store.recover() == 1
+    assert store.ids("queued") == [runs[1], *runs[3:]]
+    assert status(store, runs[2]) == "cancelled"
+    assert not store.finish(taken[1], "succeeded")  # by a worker of the server that died
+    store.close()
+
+
+def test_a_run_that_takes_the_server_down_each_time_ends_some_day(store: Store) -> None:
+    run = submit(store)
+    for _ in range(MAX_ATTEMPTS):
+        assert status(store, run) == "queued"
+        claimed(store)
+        store.recover()
+    row = store.required(run)
+    assert row["status"] == "failed"
+    assert "server ended 10 times" in row["error"]
+
+
+def test_moving_takes_the_neighbours_priority(store: Store) -> None:
+    a, b, c, d = (submit(store, priority=p) for p in (5, 5, 0, 0))
+    assert store.move(d, before=b)
+    assert store.ids("queued") == [a, d, b, c]
+    assert store.required(d)["priority"] == 5
+    assert store.move(a, before=None)
+    assert store.ids("queued") == [d, b, c, a]
+    assert store.move(c, before=c)
+    later = submit(store, priority=5)
+    assert store.ids("queued") == [d, b, later, c, a]
+    claim = claimed(store)
+    assert not store.move(claim.id, before=b)
+    assert not store.move(b, before=claim.id)
+    assert store.move(later, before=b)
+    store.release(claim)
+    assert store.ids("queued") == [d, later, b, c, a]  # what had begun goes first again
+
+
+def test_another_priority_means_the_end_of_that_priority(store: Store) -> None:
+    a, b, c = submit(store), submit(store), submit(store)
+    assert store.prioritise(a, 0)
+    assert store.ids("queued") == [b, c, a]
+    assert store.prioritise(c, 1)
+    assert store.ids("queued") == [c, b, a]
+    assert not store.prioritise(claimed(store).id, 3)
+
+
+def test_pages_hold_every_run_once_running_then_queued_then_ended(store: Store, tmp_path: Path) -> None:
+    listing = Listing(store, Artifacts(store, tmp_path, tmp_path))
+    runs = [submit(store, str(n)) for n in range(10)]
+    for _ in range(3):
+        store.finish(claimed(store), "succeeded")
+    running = claimed(store)
+    expected = [running.id, *runs[4:], *runs[2::-1]]
+    found, before = [], None
+    while True:
+        page = listing.page(None, 3, before)
+        found += page.runs
+        before = page.next
+        if before is None:
+            break
+    assert [run.id for run in found] == expected
+    assert [run.position for run in found] == [None, 0, 1, 2, 3, 4, 5, None, None, None]
+    assert [run.id for run in listing.page("succeeded", 2, None).runs] == [runs[2], runs[1]]
+    with pytest.raises(KeyError):
+        listing.page(None, 3, "nosuchrun")
+
+
+def test_a_full_queue_takes_nothing(store: Store) -> None:
+    assert store.submit("{}", "", None, 0, 1) is not None
+    assert store.submit("{}", "", None, 0, 1) is None
+    assert store.count(1) == 1
+
+
+def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
+    store.database.execute("PRAGMA user_version = 99")
+    with pytest.raises(sqlite3.DatabaseError, match="newer"):
+        Store(tmp_path / "queue.sqlite")
+
+
+def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_path: Path) -> None:
+    from PIL import Image
+
+    outputs, trash = tmp_path / "outputs", tmp_path / "trash"
+    outputs.mkdir()
+    artifacts = Artifacts(store, outputs, trash)
+    Image.new("RGB", (8, 5)).save(outputs / "cat-0001.png")
+    (outputs / "evil.png").write_text("<svg onload=alert(1)>")
+    (tmp_path / "secret.txt").write_text("secret")
+    files = [
+        {"path": str(path), **describe(path), "receipt": "{}"}
+        for path in (outputs / "cat-0001.png", outputs / "evil.png", outputs / ".." / "secret.txt")
+    ]
+    first, second = submit(store), submit(store)
+    cat, evil = artifacts.add(first, "save", files)  # and not what lies outside
+    assert (cat.media_type, cat.width, cat.height, cat.node, cat.run) == ("image/png", 8, 5, "save", first)
+    assert (evil.media_type, evil.thumbnail) == ("application/octet-stream", None)
+    assert artifacts.add(second, None, files[:1]) == [cat]  # found written, by a run that had it cached
+    assert artifacts.of_runs([first, second]) == {first: [cat, evil], second: [cat]}
+    assert [one.id for one in artifacts.page(10, None)] == [evil.id, cat.id]
+    assert [one.id for one in artifacts.page(10, evil.id)] == [cat.id]
+    assert artifacts.get(cat.id).receipt == "{}"
+    artifacts.delete(cat.id)
+    assert [path.name for path in trash.iterdir()] == [f"{cat.id}-cat-0001.png"]
+    with pytest.raises(KeyError):
+        artifacts.get(cat.id)
+    assert artifacts.of_runs([second]) == {second: []}
+    (outputs / "evil.png").unlink()
+    (outputs / "evil.png").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(KeyError):
+        artifacts.get(evil.id)
