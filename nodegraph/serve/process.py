@@ -6,15 +6,15 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from nodegraph.serve.spawn import Child, Spawner
+
 if TYPE_CHECKING:
     from nodegraph.serve.supervisor import WorkerSettings
 
-MAX_LINE = 16 * 2**20
 MAX_PAYLOAD = 4 * 2**20
 YIELD_EVERY = 64  # reports that are taken in before others get a turn
 
@@ -22,10 +22,10 @@ YIELD_EVERY = 64  # reports that are taken in before others get a turn
 class WorkerProcess:
     """One process, from its start to its end. Made by `start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, child: Child) -> None:
+        self._child = child
         self._why: str | None = None
-        self.pid = process.pid
+        self.pid = child.pid
         self.heard = asyncio.get_running_loop().time()
         self.listening = True  # false while what it told is being dealt with
         self.ready = asyncio.Event()
@@ -33,22 +33,15 @@ class WorkerProcess:
         self.device = ""
 
     @classmethod
-    async def start(cls, number: int, settings: WorkerSettings, plugins: list[str]) -> WorkerProcess:
+    async def start(
+        cls, spawner: Spawner, number: int, settings: WorkerSettings, plugins: list[str]
+    ) -> WorkerProcess:
         """Start worker `number` in a process group of its own."""
-        settings.logs.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ}
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        environment.setdefault("OMP_NUM_THREADS", str(settings.threads))
+        environment = {}
         if settings.accelerators:
             device = settings.accelerators[number % len(settings.accelerators)]
             environment["CUDA_VISIBLE_DEVICES"] = device
-        with (settings.logs / f"worker-{number}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nodegraph.serve.worker",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-                start_new_session=True, limit=MAX_LINE, env=environment,
-            )  # fmt: skip
-        worker = cls(process)
+        worker = cls(await spawner.spawn(environment, settings.logs / f"worker-{number}.log"))
         worker.send(
             {
                 "do": "begin",
@@ -66,13 +59,12 @@ class WorkerProcess:
 
     def send(self, command: dict[str, Any]) -> None:
         """Tell it something; lost where it is dead."""
-        if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        if not self._child.commands.is_closing():
+            self._child.commands.write(json.dumps(command).encode() + b"\n")
 
     async def reports(self) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
         """What it tells, each with the bytes that follow, until its end. A process that babbles is ended."""
-        stream = self._process.stdout
-        assert stream is not None
+        stream = self._child.reports
         loop = asyncio.get_running_loop()
         count = 0
         try:
@@ -104,7 +96,7 @@ class WorkerProcess:
     def terminate(self) -> None:
         """Ask it to end."""
         with suppress(ProcessLookupError):
-            self._process.terminate()
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End it, and all that it has started."""
@@ -113,9 +105,12 @@ class WorkerProcess:
 
     async def reason(self) -> str:
         """Why it ended, in words; waits for the end."""
-        status = await self._process.wait()
+        status = await asyncio.shield(self._child.status)
+        self._child.commands.close()
         if self._why is not None:
             return f"the worker was ended: {self._why}"
+        if status is None:
+            return "the worker process ended, together with the one that it was forked from"
         if status >= 0:
             return f"the worker process ended with exit status {status}"
         name = signal.Signals(-status).name

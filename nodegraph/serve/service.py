@@ -28,6 +28,7 @@ from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueue
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
+from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Store, StoreFull
 from nodegraph.serve.supervisor import Supervisor, WorkerSettings
 from nodegraph.workflow import Workflow
@@ -84,7 +85,6 @@ class Service:
             inputs=inputs,
             logs=home.folder / "logs",
             device=device,
-            threads=max(1, (os.cpu_count() or 1) // self._count),
             accelerators=accelerators,
         )
         self._supervisors: list[Supervisor] = []
@@ -120,7 +120,13 @@ class Service:
         self._dispatch = Dispatcher(
             self._database, self._store, self._artifacts, self.events, self._importable_plugins
         )
-        self._supervisors = [Supervisor(n, self._settings, self._dispatch) for n in range(self._count)]
+        # Read when torch is imported: threads that spin while they wait slow a busy machine down many times over.
+        threads = max(1, (os.cpu_count() or 1) // self._count)
+        defaults = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
+        self._spawner = Spawner({name: os.environ.get(name, value) for name, value in defaults.items()})
+        self._supervisors = [
+            Supervisor(n, self._settings, self._spawner, self._dispatch) for n in range(self._count)
+        ]
         self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
 
     async def close(self, grace: float = 5.0) -> None:
@@ -129,10 +135,14 @@ class Service:
         self._dispatch.announce()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=grace)
+            for supervisor in self._supervisors:
+                supervisor.kill()
             if late:
-                for supervisor in self._supervisors:
-                    supervisor.kill()
-                await asyncio.wait(late)
+                _, late = await asyncio.wait(late, timeout=1)
+            for task in late:  # no process yet, and so no run: it waits for imports
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        await self._spawner.close()
         self.events.close()
         await self._database(self._store.close)
         self._database.close()

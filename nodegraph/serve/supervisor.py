@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from nodegraph.serve import models
 from nodegraph.serve.process import WorkerProcess
 from nodegraph.serve.running import Running
+from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Claim
 
 log = logging.getLogger("nodegraph.serve")
@@ -31,8 +32,7 @@ BACKOFF_SECONDS = (0.5, 2.0, 8.0, 30.0)
 class WorkerSettings:
     """What every worker of a server is told; all plain data.
 
-    `threads` is the number of processor threads for one worker, `accelerators` the devices that the workers share
-    out, by number.
+    `accelerators` are the devices that the workers share out, by number.
     """
 
     home: Path
@@ -42,7 +42,6 @@ class WorkerSettings:
     inputs: Sequence[Path]
     logs: Path
     device: str | None
-    threads: int
     accelerators: Sequence[str]
 
 
@@ -95,10 +94,12 @@ class Supervisor:
     Args:
         number: which of the workers it is, from 0.
         settings: what it is told.
+        spawner: starts its processes.
         dispatch: gives it runs.
     """
 
-    def __init__(self, number: int, settings: WorkerSettings, dispatch: Dispatch) -> None:
+    def __init__(self, number: int, settings: WorkerSettings, spawner: Spawner, dispatch: Dispatch) -> None:
+        self._spawner = spawner
         self._number = number
         self._settings = settings
         self._dispatch = dispatch
@@ -148,7 +149,7 @@ class Supervisor:
     async def _one_process(self) -> tuple[bool, str]:
         """A process from its start to its end: whether it ever was ready, and why it ended."""
         plugins = await self._dispatch.plugins()
-        process = self._process = await WorkerProcess.start(self._number, self._settings, plugins)
+        process = self._process = await WorkerProcess.start(self._spawner, self._number, self._settings, plugins)
         self.state = self.state.model_copy(update={"pid": process.pid})
         reading = asyncio.create_task(self._read(process))
         watching = asyncio.create_task(self._watch(process))

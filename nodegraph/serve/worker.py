@@ -10,7 +10,6 @@ Commands: `begin` (first; the settings), `run`, `cancel`. Reports: `ready`, `bea
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import io
 import json
@@ -37,13 +36,13 @@ from nodegraph.plan import Plan
 from nodegraph.receipt import RECEIPT_CHUNK
 from nodegraph.registry import Registry
 from nodegraph.serve.artifacts import describe
+from nodegraph.serve.nursery import die_with_parent
 from nodegraph.workflow import Workflow
 
 BEAT_SECONDS = 1.0
 TOGETHER_SECONDS = 0.05
 MAX_LOG_BYTES = 8 * 2**20
 MAX_MESSAGE = 20_000
-_PR_SET_PDEATHSIG = 1
 
 
 class _Terminated(BaseException):
@@ -319,11 +318,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run as a worker whose server holds the other ends of standard input and output."""
-    parent = os.getppid()
-    with suppress(OSError, AttributeError):  # Linux alone has it; elsewhere the end of input must do
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
+    die_with_parent()
     commands, stream = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
