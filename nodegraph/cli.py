@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from nodegraph import __version__, cli_results, cli_serve
+from nodegraph import __version__, cli_models, cli_results, cli_serve
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
@@ -25,6 +25,7 @@ from nodegraph.options import (
     REFUSED,
     CacheFolder,
     Device,
+    Models,
     Output,
     Plugins,
     Sets,
@@ -38,6 +39,7 @@ app.add_typer(plugin_app, name="plugin")
 app.add_typer(cli_results.cache_app, name="cache")
 app.add_typer(cli_results.app)
 app.add_typer(cli_serve.app)
+app.add_typer(cli_models.app)
 
 
 @app.command()
@@ -54,12 +56,13 @@ def run(
     cache_folder: CacheFolder = None,
     cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
+    models: Models = None,
 ) -> None:
     """Run a workflow and print the paths of the files that it wrote."""
     from nodegraph.console import listener
     from nodegraph.engine import Engine
 
-    opened = open_workflow(workflow, values, plugins, output)
+    opened = open_workflow(workflow, values, plugins, output, models)
     disk = None if no_cache else DiskTier(cache_folder or opened.home.cache, int(cache_size * 1e9))
     engine = Engine(
         home=opened.home,
@@ -80,9 +83,9 @@ def run(
 
 
 @app.command()
-def check(workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None) -> None:
+def check(workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, models: Models = None) -> None:
     """Report every problem of a workflow, without running it."""
-    opened = open_workflow(workflow, values, plugins)
+    opened = open_workflow(workflow, values, plugins, models=models)
     checked = check_workflow(opened.workflow, opened.catalog, opened.files)
     checked.raise_problems()
     print(f"{workflow}: {len(checked.nodes)} nodes, no problem")

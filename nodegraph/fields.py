@@ -79,6 +79,15 @@ FileName = Annotated[
 ]
 CheckpointFile = Annotated[
     str,
-    file_field("checkpoints", "A checkpoint: `emoji` ships with the package, `analytic://...` are exact."),
+    file_field(
+        "checkpoints",
+        "A checkpoint file or diffusers folder; `emoji` ships with the package, `analytic://...` are exact.",
+    ),
 ]
+LoraFile = Annotated[str, file_field("loras", "A LoRA, as .safetensors.")]
+VAEFile = Annotated[str, file_field("vae", "A VAE, as .safetensors.")]
+ControlNetFile = Annotated[str, file_field("controlnet", "A ControlNet, as .safetensors.")]
+EmbeddingFile = Annotated[str, file_field("embeddings", "A learned word (textual inversion), as .safetensors.")]
+UpscalerFile = Annotated[str, file_field("upscalers", "An upscaler's network, as .safetensors.")]
+OnnxFile = Annotated[str, file_field("onnx", "A network as .onnx; `upscale2x` ships with the package.")]
 ImageFile = Annotated[str, file_field("images", "A picture file: PNG, JPEG or WebP.")]

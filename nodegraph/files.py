@@ -16,6 +16,7 @@ from pathlib import Path
 from nodegraph.errors import FileRefused, did_you_mean
 
 DIGEST_SIZE = 20  # blake2b-160
+MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _Stat = tuple[int, int, int, int, int]
@@ -77,7 +78,7 @@ class Files:
         names = list(self.builtin.get(kind, {}))
         for root in self.roots.get(kind, ()):
             if root.is_dir():
-                found = (path for path in sorted(root.rglob("*")) if path.is_file())
+                found = (path for path in sorted(root.rglob("*")) if _is_one(path, root))
                 for path, _ in zip(found, range(limit), strict=False):
                     if not any(part.startswith(".") for part in path.relative_to(root).parts):
                         names.append(path.relative_to(root).as_posix())
@@ -121,6 +122,14 @@ class Files:
             raise FileRefused(
                 f"cannot write {name}{suffix} to {self.output}: {error.strerror or error}"
             ) from error
+
+
+def _is_one(path: Path, root: Path) -> bool:
+    """Whether a path is a name to choose: a file, or a diffusers folder as a whole and not the files in it."""
+    if path.is_dir():
+        return (path / MODEL_INDEX).is_file()
+    inside = path.relative_to(root).parents
+    return path.is_file() and not any((root / folder / MODEL_INDEX).is_file() for folder in inside[:-1])
 
 
 def refuse_unsafe(name: str) -> None:

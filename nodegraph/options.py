@@ -22,6 +22,14 @@ WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
 ]
+Models = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        help="A further model folder, such as ComfyUI's models, or its extra_model_paths.yaml; may be given "
+        "several times. Also $NODEGRAPH_MODELS.",
+    ),
+]
 CacheFolder = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the cached results.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that files are written to.")]
 Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
@@ -42,7 +50,11 @@ class Opened:
 
 
 def open_workflow(
-    path: Path, settings: Sequence[str] | None, plugins: Sequence[Path] | None, output: Path = Path("out")
+    path: Path,
+    settings: Sequence[str] | None,
+    plugins: Sequence[Path] | None,
+    output: Path = Path("out"),
+    models: Sequence[Path] | None = None,
 ) -> Opened:
     """Read a workflow and put `node.input=value` settings into it.
 
@@ -52,7 +64,7 @@ def open_workflow(
         DocumentError: the file holds no workflow.
         CheckError: a setting makes no sense.
     """
-    home = Home.of_user()
+    home = Home.of_user(models=models)
     catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
     workflow = Workflow.load(path)
     values = parse_values(settings or [], workflow, catalog)

@@ -8,13 +8,17 @@ from pathlib import Path
 from types import ModuleType
 
 from nodegraph.diffusion import emoji, exact
+from nodegraph.diffusion.checkpoints import stable
+from nodegraph.diffusion.checkpoints.detect import detect
+from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
+from nodegraph.diffusion.checkpoints.parts import contents
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint
 
 # Each family is a module with `describe` and `load`.
-FAMILIES: dict[str, ModuleType] = {"analytic": exact, "emoji": emoji}
+FAMILIES: dict[str, ModuleType] = {"analytic": exact, "emoji": emoji, **dict.fromkeys(KNOWN, stable)}
 
 
 def describe(name: str, path: Path | None, digest: str | None) -> Handles:
@@ -52,6 +56,6 @@ def _family(name: str, path: Path | None) -> str:
         return "analytic"
     if path.is_dir() and (path / "config.json").is_file():
         family = json.loads((path / "config.json").read_text("utf-8")).get("family")
-        if family in FAMILIES:
-            return str(family)
-    raise ValueError(f"{name}: not a checkpoint of a known family ({', '.join(FAMILIES)})")
+        if family == "emoji":
+            return "emoji"
+    return detect(contents(path)).name

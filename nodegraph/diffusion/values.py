@@ -118,6 +118,8 @@ class Condition:
         region: (1, 1, h, w) weights in latent space; None acts everywhere.
         start, end: shares of the schedule between which it acts.
         concat: (N or 1, K, h, w), channels that a network takes beside the noisy latent, such as a mask.
+        controls: pictures that the prediction follows, each through a ControlNet.
+        numbers: sizes that a network is told beside the text; None leaves them to it.
     """
 
     embedding: Tensor | None = None
@@ -129,6 +131,17 @@ class Condition:
     start: float = 0.0
     end: float = 1.0
     concat: Tensor | None = None
+    controls: tuple[Control, ...] = ()
+    numbers: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A picture (1 or N, 3, H, W) in [0, 1] to follow, the ControlNet that reads it, and how strongly."""
+
+    checkpoint: Checkpoint
+    hint: Tensor
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,19 +243,31 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A file that changes a loaded network, such as a LoRA or a learned word: its digest, and how strongly."""
+
+    name: str
+    digest: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
 class Model:
-    """A denoising network, by its checkpoint, and how it is sampled."""
+    """A denoising network, by its checkpoint, how it is sampled, and what changes it, in order."""
 
     checkpoint: Checkpoint
     parametrization: Parametrization
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text encoder, by its checkpoint, and the styles that it knows."""
+    """A text encoder, by its checkpoint, the styles that it knows, what changes it, and words it has learned."""
 
     checkpoint: Checkpoint
     styles: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
+    words: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""Which family a checkpoint is of, from the names and shapes of its weights alone, never from the file's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nodegraph.diffusion.checkpoints.families import FAMILIES, Family, Sign
+from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.parts import Contents, Part
+
+if TYPE_CHECKING:  # torch is not imported to look at headers
+    from nodegraph.diffusion.values import Prediction
+
+_MARKS = {"v_pred", "model.v_pred"}
+_METADATA = ("modelspec.prediction_type", "prediction_type", "ss_v_parameterization")
+_V_WORDS = {"v", "v_prediction", "v-prediction", "true"}
+_EPS_WORDS = {"eps", "epsilon", "false"}
+
+
+@dataclass(frozen=True)
+class Detected:
+    """A checkpoint's family by name, what its network predicts, and whether it sees a mask."""
+
+    name: str
+    prediction: Prediction
+    inpaints: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        words = self.family.title
+        if self.prediction == "v":
+            words += ", v prediction"
+        return f"{words}, inpainting" if self.inpaints else words
+
+    @property
+    def family(self) -> Family:
+        """What is known of the family."""
+        return FAMILIES[self.name]
+
+
+def detect(found: Contents) -> Detected:
+    """The family of a checkpoint with a denoising network.
+
+    Raises:
+        ModelRefused: there is no such network, or none of a known family; the text names the nearest and the first
+            weight that differs.
+    """
+    part = found.parts.get("denoiser")
+    if part is None or what_it_holds(found) == "LoRA":
+        raise ModelRefused(f"{found.path} {what_else(found)}")
+    differences = {name: _differences(part, _signs(part, family)) for name, family in FAMILIES.items()}
+    for name, missing in differences.items():
+        if not missing:
+            first = part.shape("conv_in.weight")
+            inpaints = first is not None and first[1] == 9
+            return Detected(name, _predicts(found, FAMILIES[name].prediction), inpaints)
+    nearest = min(differences, key=lambda name: len(differences[name]) / len(_signs(part, FAMILIES[name])))
+    raise ModelRefused(
+        f"{found.path} is of no family that is known. The nearest is {FAMILIES[nearest].title}, but "
+        f"{differences[nearest][0]}. Known are {', '.join(family.title for family in FAMILIES.values())}"
+    )
+
+
+def what_else(found: Contents) -> str:
+    """In words what a file without a denoising network is, and what to do with it."""
+    what = what_it_holds(found)
+    where = {
+        "LoRA": "`loras` and link LoadLora behind LoadModel",
+        "ControlNet": "`controlnet` and choose it in LoadControlNet",
+        "VAE": "`vae` and choose it in LoadVAE",
+        "embedding": "`embeddings` and choose it in LoadEmbedding",
+    }.get(what)
+    if where is not None:
+        return f"is no checkpoint but of the kind {what}. Put it into the folder {where}"
+    if what == "text encoder":
+        return "holds a text encoder and no denoising network; it is of use only beside one"
+    first = min(found.keys, default="nothing")
+    return f"holds no network that is known; its first tensor is {first[:120]!r}"
+
+
+def what_it_holds(found: Contents) -> str:
+    """The kind of model in a file: LoRA, ControlNet, VAE, text encoder, embedding, checkpoint or unknown."""
+    if any("lora" in key or ".hada_" in key or ".lokr_" in key for key in found.keys):
+        return "LoRA"
+    if "denoiser" in found.parts:
+        return "checkpoint"
+    if "controlnet" in found.parts:
+        return "ControlNet"
+    if "vae" in found.parts:
+        return "VAE"
+    if found.parts:
+        return "text encoder"
+    if found.keys & {"emb_params", "clip_l", "clip_g", "string_to_param"}:
+        return "embedding"
+    return "unknown"
+
+
+def _signs(part: Part, family: Family) -> tuple[Sign, ...]:
+    return family.original if part.layout == "original" and family.original else family.signs
+
+
+def _differences(part: Part, signs: tuple[Sign, ...]) -> list[str]:
+    """What keeps a part from a family, in words that use the file's own names."""
+    found = []
+    for sign in signs:
+        source = part.weights.get(sign.name)
+        if source is None:
+            if not sign.absent:
+                found.append(f"{sign.name} is missing")
+        elif sign.absent:
+            found.append(f"it has {source.key}, which that family has not")
+        elif not sign.fits(source.shape):
+            found.append(f"{source.key} has the shape {list(source.shape)} and should be {sign.words}")
+    return found
+
+
+def _predicts(found: Contents, usual: Prediction) -> Prediction:
+    """The prediction that the file or folder itself names, else the family's."""
+    if usual == "flow":
+        return usual
+    said = [found.metadata[name].lower() for name in _METADATA if name in found.metadata]
+    if found.keys & _MARKS:
+        said.append("v")
+    if found.path.is_dir():
+        said.append(_of_scheduler(found))
+    for word in said:
+        if word in _V_WORDS:
+            return "v"
+        if word in _EPS_WORDS:
+            return "eps"
+    return usual
+
+
+def _of_scheduler(found: Contents) -> str:
+    import json
+
+    try:
+        config = json.loads((found.path / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+        return str(config.get("prediction_type", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""

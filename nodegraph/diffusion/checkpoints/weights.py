@@ -1,0 +1,153 @@
+"""Tensors of a file into a network: mapped from the file where they are used as they are, else read one by one.
+
+The network is made without memory for its weights, and each weight is handed to it as it is read, so the host
+holds the weights once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.parts import Source
+
+Network = TypeVar("Network", bound=nn.Module)
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
+    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+_making = threading.Lock()
+
+
+class Reader:
+    """Reads weights. Every file is mapped once, whatever number of its tensors is used."""
+
+    def __init__(self) -> None:
+        self._maps: dict[Path, Tensor] = {}
+
+    def tensor(self, source: Source, dtype: torch.dtype | None = None) -> Tensor:
+        """One weight on the host, in a dtype; mapped from the file where it need not be converted.
+
+        Raises:
+            ModelRefused: the dtype is none of weights, or the file has become shorter.
+        """
+        kind = DTYPES.get(source.entry.dtype)
+        if kind is None:
+            raise ModelRefused(
+                f"{source.path}: {source.key} has the dtype {source.entry.dtype}, which no network here uses"
+            )
+        keep = dtype is None or kind == dtype or not kind.is_floating_point
+        raw = (self._mapped if keep else _read)(source, kind)
+        whole = raw.view(source.entry.shape)
+        if source.third is not None:
+            whole = whole.tensor_split(3)[source.third]
+        if source.transposed:
+            whole = whole.T.contiguous()
+        made = whole.reshape(source.shape)
+        return made if keep or dtype is None else made.to(dtype)
+
+    def _mapped(self, source: Source, kind: torch.dtype) -> Tensor:
+        start, end = source.entry.start, source.entry.end
+        if start % kind.itemsize or start == end:
+            return _read(source, kind)
+        size = source.path.stat().st_size
+        if size < end:
+            raise ModelRefused(f"{source.path} has become shorter since it was first read")
+        whole = self._maps.get(source.path)
+        if whole is None:
+            # Private: what writes to a weight writes to a copy, never to the file.
+            whole = torch.from_file(str(source.path), shared=False, size=size, dtype=torch.uint8)
+            self._maps[source.path] = whole
+        return whole[start:end].view(kind)
+
+
+def _read(source: Source, kind: torch.dtype) -> Tensor:
+    made = torch.empty(source.entry.bytes // kind.itemsize, dtype=kind)
+    if not source.entry.bytes:
+        return made
+    with source.path.open("rb", buffering=0) as file:
+        file.seek(source.entry.start)
+        view = made.view(torch.uint8).numpy().data
+        while view:
+            count = file.readinto(view)
+            if not count:
+                raise ModelRefused(f"{source.path} has become shorter since it was first read")
+            view = view[count:]
+    return made
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Networks made inside have parameters without storage; buffers, which no file holds, are made as always."""
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and parameter.device.type != "meta":
+            parameter = nn.Parameter(parameter.to("meta"), requires_grad=False)
+        register(module, name, parameter)
+
+    with _making:
+        nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def fill(
+    make: Callable[[], Network], weights: Mapping[str, Source], dtype: torch.dtype, path: Path, what: str
+) -> Network:
+    """A network with the weights of a file.
+
+    Args:
+        make: makes the network, of any weights.
+        weights: by the names of the network.
+        dtype: that they are held in.
+        path, what: for messages: the file, and the part of it.
+
+    Raises:
+        ModelRefused: a weight is missing, of another shape, or one too many; the text names the first.
+    """
+    with without_memory():
+        network = make()
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    compare(weights, wanted, path, what)
+    reader = Reader()
+    network.load_state_dict({name: reader.tensor(weights[name], dtype) for name in wanted}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def compare(weights: Mapping[str, Source], wanted: Mapping[str, tuple[int, ...]], path: Path, what: str) -> None:
+    """Raise ModelRefused where weights do not fit a network, naming the first that does not."""
+    for name, shape in wanted.items():
+        source = weights.get(name)
+        if source is None:
+            raise ModelRefused(
+                f"{path}: the {what} lacks {name} {list(shape)} (and {len(wanted.keys() - weights.keys()) - 1} "
+                f"more); "
+                "the file is not complete. Download it again"
+            )
+        if source.shape != shape:
+            raise ModelRefused(
+                f"{path}: {source.key} has the shape {list(source.shape)}, and the {what} needs {list(shape)}"
+            )
+        if DTYPES.get(source.entry.dtype) is None or not DTYPES[source.entry.dtype].is_floating_point:
+            raise ModelRefused(
+                f"{path}: {source.key} is {source.entry.dtype}, and the {what} needs floating-point numbers; "
+                f"quantised "
+                "files are not supported. Get the model in float16, bfloat16 or float32"
+            )
+    extra = [weights[name].key for name in weights if name not in wanted]
+    if extra:
+        raise ModelRefused(
+            f"{path}: the {what} has no place for {extra[0]} (and {len(extra) - 1} more); the file is of "
+            f"another model"
+        )

@@ -1,0 +1,85 @@
+"""Where models are looked for, and what `nodegraph models` says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Shell
+from safetensors.torch import save_file
+
+from nodegraph.errors import FileRefused
+from nodegraph.home import Home
+
+
+def lora(path: Path, **metadata: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"lora_unet_mid_block_x.lora_down.weight": torch.zeros(2, 2)}, path, metadata)
+    return path
+
+
+def test_it_lists_families_sizes_dtypes_and_licences(shell: Shell, tmp_path: Path) -> None:
+    models = tmp_path / "home" / "models"
+    lora(models / "loras" / "mine.safetensors", **{"modelspec.license": "CC0"})
+    broken = models / "vae" / "broken.safetensors"
+    broken.parent.mkdir()
+    broken.write_bytes(b"")
+    done = shell("models", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {(entry["kind"], entry["name"]): entry for entry in map(json.loads, done.stdout.splitlines())}
+    assert found["checkpoints", "emoji"]["bytes"] > 1e7
+    mine = found["loras", "mine.safetensors"]
+    assert (mine["family"], mine["bytes"], mine["dtype"], mine["license"]) == ("LoRA", 16, "F32", "CC0")
+    assert "0 bytes" in found["vae", "broken.safetensors"]["problem"]
+    plain = shell("models", "loras")
+    assert "mine.safetensors" in plain.stdout
+    assert "LoRA (F32, CC0)" in plain.stdout
+    assert "emoji" not in plain.stdout
+    assert shell("models", "lora").returncode == 2
+
+
+def test_a_folder_of_comfyui_is_read_as_it_is(tmp_path: Path) -> None:
+    comfy = tmp_path / "ComfyUI" / "models"
+    for folder in ("checkpoints", "unet", "upscale_models", "clip", "loras"):
+        lora(comfy / folder / f"{folder}.safetensors")
+    files = Home.of_user(tmp_path / "home", [comfy]).files(output=tmp_path)
+    assert files.find("checkpoints", "unet.safetensors") == comfy / "unet" / "unet.safetensors"
+    assert files.find("upscalers", "upscale_models.safetensors") is not None
+    assert files.names("text_encoders") == ["clip.safetensors"]
+    assert files.names("checkpoints") == ["emoji", "checkpoints.safetensors", "unet.safetensors"]
+
+
+def test_comfyuis_own_list_of_folders_is_read(tmp_path: Path, shell: Shell) -> None:
+    lora(tmp_path / "a" / "loras" / "one.safetensors")
+    lora(tmp_path / "b" / "two.safetensors")
+    text = "comfyui:\n  base_path: a\n  is_default: true\n  custom_nodes: x\n  loras: |\n    loras\n    ../b\n"
+    (tmp_path / "extra_model_paths.yaml").write_text(text)
+    done = shell("models", "loras", "--models", "extra_model_paths.yaml")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["one.safetensors", "two.safetensors"]
+    again = shell("models", "loras", NODEGRAPH_MODELS="extra_model_paths.yaml")
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "!!python/object/apply:os.system ['touch ran']"])
+def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "extra.yaml"
+    path.write_text(text)
+    with pytest.raises(FileRefused, match=r"extra\.yaml"):
+        Home.of_user(tmp_path / "home", [path]).model_roots()
+    assert not Path("ran").exists()
+
+
+def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(FileRefused, match="no model folder"):
+        Home.of_user(tmp_path / "home", [tmp_path / "nowhere"]).model_roots()
+
+
+def test_a_diffusers_folder_is_one_name(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "models" / "checkpoints" / "mine"
+    lora(folder / "unet" / "x.safetensors")
+    (folder / "model_index.json").write_text("{}")
+    files = Home.of_user(tmp_path / "home").files(output=tmp_path)
+    assert files.names("checkpoints") == ["emoji", "mine"]
+    assert files.find("checkpoints", "mine") == folder
