@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -40,6 +41,7 @@ class Context:
         stop: set from another thread to cancel the run.
         metadata: text that output files carry, such as the workflow that made them.
         previews: whether the listener wants pictures.
+        key: the digest of all that determines the node's result.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class Context:
         stop: threading.Event | None = None,
         metadata: Mapping[str, str] | None = None,
         previews: bool = False,
+        key: str = "",
     ) -> None:
         self.node = node
         self.dtype = dtype
         self.short_of_memory = False
         self._device = device
         self._lease: Lease | None = None
+        self.key = key
         self.files = files or Files()
         self.metadata = dict(metadata or {})
         self.written: list[Path] = []
@@ -68,6 +72,7 @@ class Context:
         self._stop = stop
         self._previews = previews
         self._previewed = -PREVIEW_SECONDS
+        self._state: Path | None = None
 
     @property
     def device(self) -> str:
@@ -108,6 +113,22 @@ class Context:
         return "" if self._device is None else self.models.situation(self._device, error)
 
     @property
+    def state_file(self) -> Path | None:
+        """Where a long node may keep what it needs to go on after it was killed; None where nothing is kept.
+
+        The file is the node's own: its name is the node's key, so a node with another input does not find it. It
+        is removed when the node finishes. Write it whole under another name and rename it.
+        """
+        self._state = self.files.unfinished(self.key) if self.key else None
+        return self._state
+
+    def forget_state(self) -> None:
+        """Remove the state file where the node asked for one: it has finished."""
+        if self._state is not None:
+            with suppress(OSError):
+                self._state.unlink(missing_ok=True)
+
+    @property
     def wants_preview(self) -> bool:
         """Whether a preview is worth making now: somebody looks, and the last one is not too fresh."""
         return self._previews and time.monotonic() - self._previewed > PREVIEW_SECONDS
@@ -140,9 +161,12 @@ class Context:
 
             self._listen(events.Preview(self.node, thumbnail(image.tensor)))
 
-    def save(self, name: str, suffix: str, content: bytes) -> Path:
-        """Write an output file under a fresh name and announce it with the node's end."""
-        path = self.files.write(name, suffix, content)
+    def save(self, name: str, suffix: str, content: bytes, kind: str | None = None) -> Path:
+        """Write a file under a fresh name and announce it with the node's end.
+
+        It goes to the output folder, or among the files of a kind, such as `checkpoints`.
+        """
+        path = self.files.write(name, suffix, content, kind)
         self.written.append(path)
         return path
 

@@ -232,6 +232,7 @@ class _Run:
             stop=self.stop,
             metadata=self.metadata(self.plan, step.id) if self.metadata and node.type.effect != "none" else None,
             previews=self.previews,
+            key=step.key,
         )
         arguments = self._arguments(step)
         if node.context is not None:
@@ -250,6 +251,7 @@ class _Run:
         finally:
             context.close()
         self._finish(step, outputs, time.perf_counter() - started, context)
+        context.forget_state()
 
     def _fail(self, step: Step, words: str, entry: str | None = None, cause: Exception | None = None) -> NoReturn:
         self._tell(events.Failed(step.id, words, entry))

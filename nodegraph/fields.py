@@ -91,3 +91,7 @@ EmbeddingFile = Annotated[str, file_field("embeddings", "A learned word (textual
 UpscalerFile = Annotated[str, file_field("upscalers", "An upscaler's network, as .safetensors.")]
 OnnxFile = Annotated[str, file_field("onnx", "A network as .onnx; `upscale2x` ships with the package.")]
 ImageFile = Annotated[str, file_field("images", "A picture file: PNG, JPEG or WebP.")]
+DatasetFile = Annotated[str, file_field("datasets", "A file of a data set, in a folder of data sets.")]
+DatasetFolderName = Annotated[
+    str, file_field("datasets", "A folder of pictures, in a folder of data sets or beside the workflow.")
+]

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nodegraph.errors import FileRefused, did_you_mean
 
 DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
+UNFINISHED_SECONDS = 30 * 86400
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _Stat = tuple[int, int, int, int, int]
@@ -30,6 +32,7 @@ class Files:
         builtin: for each kind, names that stand for a file or folder shipped with the package.
         output: the folder that output files go to; made when first needed.
         allowed: files outside the roots that the operator named on the command line.
+        unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class Files:
         builtin: Mapping[str, Mapping[str, Path]] | None = None,
         output: Path = Path("out"),
         allowed: Sequence[Path] = (),
+        unfinished: Path | None = None,
     ) -> None:
         self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
         self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
         self.output = output
+        self._unfinished = unfinished
         self._allowed = frozenset(path.resolve() for path in allowed)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
         self._places: dict[str, Path] = {}
@@ -107,21 +112,38 @@ class Files:
         """Where content of that digest was last seen by `digest`; None where it never was."""
         return self._places.get(digest)
 
-    def write(self, name: str, suffix: str, content: bytes) -> Path:
-        """Write a new output file `name-0001.suffix`, whole or not at all, and never over another.
+    def unfinished(self, key: str) -> Path | None:
+        """Where the node with a key keeps its unfinished work; what nobody came back for is removed first."""
+        folder = self._unfinished
+        if folder is None:
+            return None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                    path.unlink()
+        except OSError:
+            return None
+        return folder / key
+
+    def write(self, name: str, suffix: str, content: bytes, kind: str | None = None) -> Path:
+        """Write a new file `name-0001.suffix`, whole or not at all, and never over another.
+
+        It goes to the output folder, or to the first folder of a kind, where `find` finds it.
 
         Returns the path. Raises FileRefused where the name is no plain file name or the disk refuses.
         """
         refuse_unsafe(name)
         if "/" in name:
             raise FileRefused(f"{name!r} is not a plain file name; leave out the folder")
+        if kind is not None and not self.roots.get(kind):
+            raise FileRefused(f"there is no folder of {kind} to write {name}{suffix} to")
+        folder = self.output if kind is None else self.roots[kind][0]
         try:
-            self.output.mkdir(parents=True, exist_ok=True)
-            return _write_new(self.output, name, suffix, content)
+            folder.mkdir(parents=True, exist_ok=True)
+            return _write_new(folder, name, suffix, content)
         except OSError as error:
-            raise FileRefused(
-                f"cannot write {name}{suffix} to {self.output}: {error.strerror or error}"
-            ) from error
+            raise FileRefused(f"cannot write {name}{suffix} to {folder}: {error.strerror or error}") from error
 
 
 def _is_one(path: Path, root: Path) -> bool:

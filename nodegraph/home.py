@@ -66,8 +66,10 @@ class Home:
         roots = self.model_roots()
         shipped = Path(str(resources.files("nodegraph.workflows")))
         roots["images"] = (*inputs, self.folder / "inputs", shipped)
+        roots["datasets"] = (*inputs, self.folder / "datasets")
         builtin = {"checkpoints": {"emoji": PACKAGE / "diffusion" / "embedded" / "emoji"}}
-        return Files(roots, builtin=builtin, output=output, allowed=allowed)
+        unfinished = self.cache / "unfinished"
+        return Files(roots, builtin=builtin, output=output, allowed=allowed, unfinished=unfinished)
 
     def model_roots(self) -> dict[str, Sequence[Path]]:
         """The folders of each kind of model: the home's own first, then the further ones in order.

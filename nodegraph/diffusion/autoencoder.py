@@ -28,6 +28,7 @@ class Autoencoder(nn.Module):
     def __init__(self, channels: int = 12, width: int = 128) -> None:
         super().__init__()
         self.channels = channels
+        self.width = width
         self.project = nn.Conv2d(3, channels, 4, stride=4)
         self.unproject = nn.ConvTranspose2d(channels, 3, 4, stride=4)
         self.inward = nn.Sequential(

@@ -78,7 +78,7 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     """The formula, with a text encoder that reads a label and a VAE that only shifts and scales."""
     spec = _parse(checkpoint.name)
     exact = _Denoiser(_distribution(spec), spec.parametrization, spec.channels)
-    return Loaded(exact, _Labels(), _Plain(spec.channels))
+    return Loaded(exact, _Labels(), PixelVAE(spec.channels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,9 @@ class _Labels:
 
 
 @dataclass(frozen=True)
-class _Plain:
+class PixelVAE:
+    """A `LiveVAE` that only shifts and scales: one channel is grey, three are colours."""
+
     channels: int
 
     def encode(self, image: Tensor) -> Tensor:

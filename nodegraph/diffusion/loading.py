@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from nodegraph.diffusion import emoji, exact
+from nodegraph.diffusion import emoji, exact, trained
 from nodegraph.diffusion.checkpoints import stable
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
@@ -18,7 +18,12 @@ from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint
 
 # Each family is a module with `describe` and `load`.
-FAMILIES: dict[str, ModuleType] = {"analytic": exact, "emoji": emoji, **dict.fromkeys(KNOWN, stable)}
+FAMILIES: dict[str, ModuleType] = {
+    "analytic": exact,
+    "emoji": emoji,
+    "trained": trained,
+    **dict.fromkeys(KNOWN, stable),
+}
 
 
 def describe(name: str, path: Path | None, digest: str | None) -> Handles:
@@ -58,4 +63,6 @@ def _family(name: str, path: Path | None) -> str:
         family = json.loads((path / "config.json").read_text("utf-8")).get("family")
         if family == "emoji":
             return "emoji"
+    if trained.recognises(path):
+        return "trained"
     return detect(contents(path)).name

@@ -58,6 +58,31 @@ def split(text: str) -> list[str]:
     return [word for word in _TOKEN.findall(text.lower()) if word not in _SILENT]
 
 
+class Classes:
+    """Names of classes as a vocabulary: a text is one of the names, or its number, and so a single token."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.words = tuple(names)
+        self._index = {name.strip().lower(): index for index, name in enumerate(names, 1)}
+
+    def __len__(self) -> int:
+        return len(self.words) + 1
+
+    def encode(self, text: str) -> tuple[list[int], list[str]]:
+        """The token of a class; nothing for an empty text, and what is no class as unknown."""
+        name = text.strip().lower()
+        if not name:
+            return [], []
+        if name.isdecimal() and name not in self._index and int(name) < len(self.words):
+            return [int(name) + 1], []
+        index = self._index.get(name)
+        return ([], [text]) if index is None else ([index], [])
+
+    def batch(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers of several texts: int64 (N, 1)."""
+        return torch.tensor([self.encode(text)[0] or [PAD] for text in texts])
+
+
 class TextNetwork(nn.Module):
     """Embeds tokens and a style code, and lets them see each other.
 
@@ -84,15 +109,15 @@ class TextNetwork(nn.Module):
         """Embed texts.
 
         Args:
-            ids: token numbers (N, MAX_TOKENS), 0 where there is none.
+            ids: token numbers (N, T), T at most MAX_TOKENS, 0 where there is none.
             style: style codes (N, styles + 1), rows that sum to 1; one-hot for a pure style.
 
         Returns:
-            embedding (N, MAX_TOKENS + 1, width), mask (N, MAX_TOKENS + 1) true where there is a token, and
-            pooled (N, width).
+            embedding (N, T + 1, width), mask (N, T + 1) true where there is a token, and pooled (N, width).
         """
         code = style.to(self.styles.weight.dtype) @ self.styles.weight
-        x = torch.cat([code[:, None], self.words(ids)], dim=1) + self.positions
+        x = torch.cat([code[:, None], self.words(ids)], dim=1)
+        x = x + self.positions[: x.shape[1]]
         mask = functional.pad(ids != PAD, (1, 0), value=True)
         for layer in self.layers:
             x = layer(x, mask)

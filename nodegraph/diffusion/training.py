@@ -6,11 +6,12 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from nodegraph.diffusion.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,28 @@ def flow_loss(
     return functional.mse_loss(predict((1 - wide) * clean + wide * noise, time).float(), noise - clean)
 
 
-def autoencoder_loss(model: Any, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-4) -> Tensor:
-    """Absolute and squared reconstruction error plus the weighted Kullback-Leibler term of a VAE."""
+def autoencoder_parts(
+    model: Autoencoder, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-4
+) -> dict[str, Tensor]:
+    """The loss of a VAE in two parts that sum to it.
+
+    `reconstruction` is absolute plus four times squared error, `divergence` the weighted Kullback-Leibler term.
+    """
     mean, log_variance = model.posterior(image)
     noise = torch.randn(mean.shape, generator=generator).to(mean)
     output = model.reconstruct(mean + noise * (0.5 * log_variance).exp()).float()
     kl = 0.5 * (mean.float() ** 2 + log_variance.exp().float() - 1 - log_variance.float()).mean()
-    return functional.l1_loss(output, image) + 4 * functional.mse_loss(output, image) + kl_weight * kl
+    return {
+        "reconstruction": functional.l1_loss(output, image) + 4 * functional.mse_loss(output, image),
+        "divergence": kl_weight * kl,
+    }
+
+
+def autoencoder_loss(
+    model: Autoencoder, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-4
+) -> Tensor:
+    """The sum of `autoencoder_parts`."""
+    return torch.stack(list(autoencoder_parts(model, image, generator, kl_weight).values())).sum()
 
 
 def optimise(

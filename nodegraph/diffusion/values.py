@@ -6,7 +6,7 @@ the digest of its content, and everything that is known without loading it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -233,13 +233,88 @@ class Parametrization:
             raise ValueError(f"need 0 < sigma_min < sigma_max; got {self.sigma_min} and {self.sigma_max}")
 
 
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A trained model as a value: its tensors by name, and in JSON what they are and how they fit together."""
+
+    config: str
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Square pictures to learn from, with words, classes and styles.
+
+    Args:
+        pictures: uint8 (N, 1 or 3, size, size).
+        captions: of each picture; several lines are several ways to say it, none says nothing.
+        labels: int64 (N,), numbers of classes, -1 where there is none.
+        classes: their names.
+        style: int64 (N,), numbers of styles, -1 where there is none.
+        styles: their names.
+    """
+
+    pictures: Tensor
+    captions: tuple[str, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+    style: Tensor
+    styles: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = self.pictures.shape
+        square = len(shape) == 4 and shape[0] > 0 and shape[1] in (1, 3) and shape[2] == shape[3]
+        _need(square, "the pictures of a data set are (N, 1 or 3, size, size), at least one", self.pictures)
+        _need(self.pictures.dtype == torch.uint8, "the pictures of a data set are uint8", self.pictures)
+        if len(self.captions) != shape[0]:
+            raise ValueError(f"{shape[0]} pictures have {len(self.captions)} captions")
+        for numbers, names in ((self.labels, self.classes), (self.style, self.styles)):
+            fits = numbers.shape == (shape[0],) and numbers.dtype == torch.int64
+            _need(fits, f"{shape[0]} pictures need as many numbers, int64", numbers)
+            if int(numbers.min()) < -1 or int(numbers.max()) >= len(names):
+                raise ValueError(
+                    f"numbers from {int(numbers.min())} to {int(numbers.max())} for {len(names)} names"
+                )
+
+    @property
+    def size(self) -> int:
+        """Width and height of a picture."""
+        return self.pictures.shape[-1]
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """How large a network to train is; see `trained.NetworkShape`."""
+
+    width: int = 96
+    depth: int = 4
+    patch: int = 2
+    text_width: int = 64
+    text_depth: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingLog:
+    """What a training reported: `rows` (R, columns) float64, the first column the step, then losses.
+
+    `total` is the sum of the parts; a column `held out` is there where pictures were held out.
+    """
+
+    columns: tuple[str, ...]
+    rows: Tensor
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """Which weights: the name they were asked for by, the digest of their content, and their family."""
+    """Which weights: the name they were asked for by, the digest of their content, and their family.
+
+    `weights` carries those that were trained in a graph and are in no file.
+    """
 
     name: str
     digest: str
     family: str
+    weights: Weights | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

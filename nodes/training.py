@@ -1,0 +1,368 @@
+"""Training in the graph: a VAE, a diffusion model, its loss as a curve, and what becomes of its weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+
+from nodegraph import Context, node
+from nodegraph.diffusion import learning, trained
+from nodegraph.diffusion.autoencoder import Autoencoder
+from nodegraph.diffusion.grid import labelled_grid
+from nodegraph.diffusion.live import Loaded as Live
+from nodegraph.diffusion.objectives import Objective, Target
+from nodegraph.diffusion.plot import Curve, line_plot
+from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.trainer import Settings, Trainer
+from nodegraph.diffusion.values import (
+    VAE,
+    Dataset,
+    Image,
+    Latent,
+    Model,
+    NetworkSize,
+    Sigmas,
+    TextEncoder,
+    TrainingLog,
+    Weights,
+)
+from nodegraph.fields import FileName, GuidanceScale, Seed, Steps
+
+from .models import Loaded
+
+PREVIEW_STEPS = 10
+PREVIEW_SECONDS = 2.0
+
+TrainingSteps = Annotated[int, Field(ge=1, le=10_000_000, description="How many steps the optimiser takes.")]
+PicturesAtOnce = Annotated[int, Field(ge=1, le=4096, description="Pictures in each step.")]
+Rate = Annotated[
+    float, Field(gt=0, le=1, description="Peak of the learning rate; it warms up and falls to nearly 0.")
+]
+Average = Annotated[
+    float,
+    Field(
+        ge=0, lt=1, description="Decay of the moving average of the weights, which is what is kept; 0 for none."
+    ),
+]
+Clip = Annotated[
+    float, Field(gt=0, le=1e6, description="The gradient is shortened to this norm where it is longer.")
+]
+HeldOut = Annotated[
+    float, Field(ge=0, le=0.9, description="Share of the pictures never trained on, to measure the loss with.")
+]
+SaveEvery = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=1_000_000,
+        description="After so many steps all is saved; killed, the training goes on from there.",
+    ),
+]
+
+
+class TrainedVAE(NamedTuple):
+    """A VAE, and how its training went."""
+
+    vae: VAE
+    log: TrainingLog
+
+
+class TrainedModel(NamedTuple):
+    """A model's weights, and how their training went."""
+
+    weights: Weights
+    log: TrainingLog
+
+
+@node(category="training")
+def DenoiserSize(
+    width: Annotated[int, Field(ge=16, le=2048, multiple_of=16, description="Width of the tokens.")] = 96,
+    depth: Annotated[int, Field(ge=1, le=48, description="Number of blocks.")] = 4,
+    patch: Annotated[int, Field(ge=1, le=16, description="Side of the square of latent pixels in a token.")] = 2,
+    text_width: Annotated[
+        int, Field(ge=16, le=2048, multiple_of=16, description="Width of word embeddings.")
+    ] = 64,
+    text_depth: Annotated[int, Field(ge=0, le=12, description="Layers of the text encoder.")] = 1,
+) -> NetworkSize:
+    """How large the network that TrainDiffusion trains is: a transformer with cross-attention to words."""
+    return NetworkSize(width, depth, patch, text_width, text_depth)
+
+
+@node(category="training")
+def DiffusionLoss(
+    prediction: Annotated[
+        Target, Field(description="What the network predicts: noise, velocity or flow.")
+    ] = "flow",
+    min_snr: Annotated[
+        float,
+        Field(ge=0, le=1000, description="Cap on how much nearly clean pictures weigh; 5 is usual, 0 is off."),
+    ] = 0.0,
+    diffusion: Annotated[float, Field(ge=0, le=1000, description="Weight of the error of the prediction.")] = 1.0,
+    reconstruction: Annotated[
+        float, Field(ge=0, le=1000, description="Weight of the absolute error of the clean estimate.")
+    ] = 0.0,
+    style: Annotated[
+        float, Field(ge=0, le=1000, description="Weight of how badly the asked style is read off the estimate.")
+    ] = 0.0,
+) -> Objective:
+    """What TrainDiffusion minimises: a sum of three weighted parts, reported one by one."""
+    return Objective(prediction, min_snr, diffusion, reconstruction, style)
+
+
+@node(category="training", on_device=True)
+def TrainDiffusion(
+    context: Context,
+    dataset: Dataset,
+    size: Annotated[NetworkSize | None, Field(description="Of the network; left out, a small one.")] = None,
+    loss: Annotated[Objective | None, Field(description="What is minimised; left out, the flow's error.")] = None,
+    vae: Annotated[VAE | None, Field(description="Learn in its latents; left out, in pixels.")] = None,
+    condition: Annotated[
+        Literal["text", "class", "nothing"], Field(description="What will guide the model, besides styles.")
+    ] = "text",
+    steps: TrainingSteps = 1000,
+    batch_size: PicturesAtOnce = 64,
+    learning_rate: Rate = 1e-3,
+    dropout: Annotated[
+        float, Field(ge=0, le=0.5, description="Chance that words and style are left out, so that guidance works.")
+    ] = 0.1,
+    average: Average = 0.999,
+    clip: Clip = 1.0,
+    held_out: HeldOut = 0.05,
+    mixed_precision: Annotated[bool, Field(description="Compute in bfloat16 on an accelerator.")] = True,
+    save_every: SaveEvery = 200,
+    seed: Seed = 0,
+) -> TrainedModel:
+    """Train a diffusion model on a data set, guided by words, classes and styles.
+
+    It tells the loss and the pictures a second, and shows samples while it runs. Killed and run again with the
+    same inputs it goes on where it last saved, to the same weights.
+    """
+    shape, objective = size or NetworkSize(), loss or Objective()
+    encoder = _autoencoder(context, vae)
+    clean = learning.latents(dataset, encoder, context.device)
+    captions = learning.Captions.of(dataset, condition)
+    config = trained.TrainedConfig(
+        size=dataset.size,
+        channels=clean.shape[1],
+        prediction=objective.prediction,
+        condition="class" if condition == "class" else "text",
+        words=captions.vocabulary.words,
+        styles=dataset.styles,
+        network=trained.NetworkShape(
+            width=shape.width, depth=shape.depth, heads=max(1, shape.width // 32), patch=shape.patch,
+            text_width=shape.text_width, text_depth=shape.text_depth,
+        ),
+        autoencoder=None if encoder is None else trained.shape_of(encoder),
+        steps=steps,
+        pictures_seen=steps * batch_size,
+    )  # fmt: skip
+    with learning.seeded(seed):
+        network = trained.compose(config).to(context.device)
+    trainer = Trainer(
+        network,
+        learning.diffusion_losses(clean, dataset, captions, objective, dropout),
+        len(clean),
+        Settings(steps, batch_size, learning_rate, average, clip, 0.01, held_out, seed, mixed_precision),
+    )
+
+    def weights() -> Weights:
+        return trained.pack(config, {"model": trainer.result} | ({} if encoder is None else {"vae": encoder}))
+
+    def preview() -> Image:
+        live = trained.load(trained.checkpoint(weights()), None, context.device)
+        for part in live.networks.values():
+            part.to(context.device)
+        return _samples(live, config, seed, context.device)
+
+    _train(context, trainer, save_every, preview)
+    return TrainedModel(weights(), trainer.training_log())
+
+
+@node(category="training", on_device=True)
+def TrainVAE(
+    context: Context,
+    dataset: Dataset,
+    channels: Annotated[int, Field(ge=1, le=32, description="Channels of the latent.")] = 8,
+    width: Annotated[int, Field(ge=32, le=512, multiple_of=32, description="Width of the convolutions.")] = 64,
+    divergence: Annotated[
+        float, Field(ge=0, le=1, description="How strongly latents are drawn towards a unit Gaussian.")
+    ] = 1e-4,
+    steps: TrainingSteps = 1000,
+    batch_size: PicturesAtOnce = 32,
+    learning_rate: Rate = 1e-3,
+    average: Average = 0.998,
+    clip: Clip = 1.0,
+    held_out: HeldOut = 0.05,
+    mixed_precision: Annotated[bool, Field(description="Compute in bfloat16 on an accelerator.")] = True,
+    save_every: SaveEvery = 200,
+    seed: Seed = 0,
+) -> TrainedVAE:
+    """Train a VAE on the pictures of a data set: 4 x 4 pixels become one latent pixel.
+
+    It starts as the principal components of the pictures' patches and learns the rest.
+    """
+    if dataset.size % Autoencoder.downscale:
+        raise ValueError(f"a VAE needs sides that 4 divides; the pictures have {dataset.size} pixels")
+    config = trained.TrainedConfig(
+        size=dataset.size, channels=channels, steps=steps, pictures_seen=steps * batch_size,
+        autoencoder=trained.AutoencoderShape(channels=channels, width=width),
+    )  # fmt: skip
+    with learning.seeded(seed):
+        network = Autoencoder(channels, width)
+    network.start_from_components(learning.pictures(dataset, slice(1000), 3))
+    trainer = Trainer(
+        network.to(context.device),
+        learning.autoencoder_losses(dataset, divergence),
+        len(dataset.captions),
+        Settings(steps, batch_size, learning_rate, average, clip, 1e-4, held_out, seed, mixed_precision),
+    )
+    result = trainer.result
+    assert isinstance(result, Autoencoder)
+    shown = learning.pictures(dataset, trainer.training[:1], 3).to(context.device)
+
+    def preview() -> Image:
+        with torch.no_grad():
+            again = result.reconstruct(result.posterior(shown)[0])
+        return Image(torch.cat([shown, again.clamp(0, 1)], dim=3).cpu())
+
+    _train(context, trainer, save_every, preview)
+    learning.calibrate(result, dataset, context.device)
+    checkpoint = trained.checkpoint(trained.pack(config, {"vae": result}))
+    return TrainedVAE(trained.describe(checkpoint, None).vae, trainer.training_log())
+
+
+@node(category="training")
+def UseWeights(weights: Weights) -> Loaded:
+    """Use a model right after its training, as LoadModel gives one from a file."""
+    return Loaded(*trained.describe(trained.checkpoint(weights), None))
+
+
+@node(category="training", effect="files")
+def SaveModel(
+    context: Context,
+    weights: Weights,
+    name: FileName = "model",
+    half: Annotated[bool, Field(description="In half precision: half the size, hardly any difference.")] = True,
+) -> None:
+    """Write a model to the folder of checkpoints, under a fresh number; LoadModel opens it by that name."""
+    context.save(name, ".safetensors", trained.to_bytes(weights, half=half), "checkpoints")
+
+
+@node(category="training")
+def LossCurve(
+    log: TrainingLog,
+    title: Annotated[str, Field(max_length=200, description="Written above the curves.")] = "Loss",
+    logarithmic: Annotated[bool, Field(description="A logarithmic axis for the loss.")] = True,
+) -> Image:
+    """Plot a training: its loss, the loss on pictures held out, and the parts where there are several."""
+    columns = list(log.columns[1:])
+    if columns[:-1] and len({"held out", "total"} ^ set(columns)) == 1:
+        columns = [name for name in columns if name in ("total", "held out")]
+    steps = log.rows[:, 0].tolist()
+    curves = [Curve(name, steps, log.rows[:, log.columns.index(name)].tolist()) for name in columns]
+    return Image(line_plot(curves, title=title, x_label="step", y_label="loss", log_y=logarithmic))
+
+
+@node(category="training", on_device=True)
+def SampleGrid(
+    context: Context,
+    model: Model,
+    text_encoder: TextEncoder,
+    vae: VAE,
+    prompts: Annotated[
+        str,
+        Field(
+            max_length=20_000,
+            description="A line for each row: words, or a class.",
+            json_schema_extra={"widget": "text"},
+        ),
+    ] = "",
+    style: Annotated[str, Field(max_length=100, description="A style that the model knows; empty for any.")] = "",
+    columns: Annotated[int, Field(ge=1, le=64, description="Pictures in a row, of one seed after the other.")] = 8,
+    steps: Steps = 20,
+    guidance_scale: GuidanceScale = 2.0,
+    scale: Annotated[int, Field(ge=1, le=16, description="Times each picture is enlarged, pixel by pixel.")] = 1,
+    seed: Seed = 0,
+) -> Image:
+    """A sheet of what a model paints: a row for each prompt, a column for each seed."""
+    lines = [line.strip() for line in prompts.splitlines()] or [""]
+    live = context.open(model.checkpoint)
+    decode = context.open(vae.checkpoint).vae.decode
+    encoder = context.open(text_encoder.checkpoint).text_encoder
+    sigmas = Sigmas(schedule("karras", model.parametrization, steps))
+    side = vae.size // vae.downscale
+    blank = Latent(torch.zeros(columns, vae.latent_channels, side, side))
+    negative = encoder.encode("", {})
+    rows = []
+    for line in context.track(lines):
+        positive = encoder.encode(line, {style: 1.0} if style else {})
+        result = blank.tensor
+        for step in sample(
+            live.denoiser, blank, sigmas, positive, negative,
+            name="dpmpp_2m", seed=seed, guidance_scale=guidance_scale, device=context.device,
+        ):  # fmt: skip
+            result = step.x
+            context.check_cancelled()
+        rows.append(decode(result.float().clone()).float().clamp(0, 1).cpu())
+    return Image(labelled_grid(torch.cat(rows).clone(), columns, [], scale))
+
+
+def _train(context: Context, trainer: Trainer, save_every: int, preview: Callable[[], Image]) -> None:
+    """Train to the end, telling loss and speed, showing samples, and saving what it takes to go on."""
+    state, settings = context.state_file, trainer.settings
+    if state is not None and trainer.resume(state):
+        context.progress(trainer.done, settings.steps, f"goes on after step {trainer.done}")
+    started, first, shown = time.monotonic(), trainer.done, time.monotonic()
+    while trainer.done < settings.steps:
+        parts = trainer.advance()
+        now = time.monotonic()
+        if state is not None and trainer.done % save_every == 0:
+            trainer.save(state)
+        speed = (trainer.done - first) * settings.batch_size / max(now - started, 1e-9)
+        words = ", ".join(
+            f"{name} {value:.4f}" for name, value in parts.items() if name != "total" and len(parts) > 2
+        )
+        note = f"loss {parts['total']:.4f}{f' ({words})' if words else ''}, {speed:.0f} images/s"
+        try:
+            context.progress(trainer.done, settings.steps, note)
+        except BaseException:
+            if state is not None:
+                trainer.save(state)
+            raise
+        # Samples cost far more than steps: at most a tenth of the time goes into them.
+        if context.wants_preview and now - shown > PREVIEW_SECONDS:
+            began = time.monotonic()
+            context.preview(preview())
+            shown = time.monotonic() + 9 * (time.monotonic() - began)
+
+
+def _autoencoder(context: Context, vae: VAE | None) -> Autoencoder | None:
+    if vae is None:
+        return None
+    live = context.open(vae.checkpoint).vae
+    if not isinstance(live, Autoencoder):
+        raise ValueError(
+            f"the VAE of {vae.checkpoint.name} cannot be saved with a trained model; use one of TrainVAE, or that "
+            "of the embedded model"
+        )
+    return live
+
+
+def _samples(live: Live, config: trained.TrainedConfig, seed: int, device: str) -> Image:
+    side = config.size // config.downscale
+    blank = Latent(torch.zeros(1, config.channels, side, side))
+    parametrization = Objective(config.prediction).parametrization
+    sigmas = Sigmas(schedule("karras", parametrization, PREVIEW_STEPS))
+    names = list(config.words if config.condition == "class" else [""])[:4]
+    shown = []
+    for name in names:
+        positive = live.text_encoder.encode(name, {})
+        for step in sample(live.denoiser, blank, sigmas, positive, name="dpmpp_2m", seed=seed, device=device):
+            result = step.x
+        shown.append(live.vae.decode(result.float().clone()).cpu())
+    return Image(labelled_grid(torch.cat(shown), 2, []))
