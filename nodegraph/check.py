@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
+from nodegraph.bypass import without_bypassed
 from nodegraph.catalog import Catalog
 from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
@@ -72,8 +73,12 @@ class Checked:
 
 
 def check(workflow: Workflow, catalog: Catalog, files: Files | None = None) -> Checked:
-    """Check a workflow against a catalog; where `files` is given, also that every named file is there."""
-    return _Check(workflow, catalog, files).run()
+    """Check a workflow against a catalog; where `files` is given, also that every named file is there.
+
+    Bypassed nodes are passed by: they have no problems, and are not among the sound nodes.
+    """
+    found = _Check(without_bypassed(workflow, catalog.nodes), catalog, files).run()
+    return replace(found, workflow=workflow)
 
 
 class _Check:

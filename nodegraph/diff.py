@@ -27,7 +27,8 @@ def _node(name: str, a: NodeSpec, b: NodeSpec) -> list[str]:
     if a.type != b.type:
         return [f"{name}: {a.type} -> {b.type}"]
     both = {**a.values, **a.links}, {**b.values, **b.links}
-    return [f"{name}.{line}" for line in _entries(*both)]
+    passed = [] if a.bypassed == b.bypassed else [f"{name}: {'bypassed' if b.bypassed else 'no longer bypassed'}"]
+    return passed + [f"{name}.{line}" for line in _entries(*both)]
 
 
 def _entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:

@@ -58,7 +58,7 @@ def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None
         CheckError: the workflow has problems, or a target is no node of it.
     """
     checked.raise_problems()
-    wanted = _targets(checked, targets)
+    wanted = wanted_nodes(checked, targets)
     steps: dict[str, Step] = {}
     keys: dict[str, str] = {}
     digests: dict[str, str] = {}
@@ -71,17 +71,21 @@ def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None
     return Plan(checked.workflow, steps, wanted, digests)
 
 
-def _targets(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:
+def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:
+    """The ids of the wanted nodes. Raises CheckError where a target is no node of the workflow, or bypassed."""
     nodes = checked.nodes
     if targets is not None:
-        unknown = [name for name in targets if name not in nodes]
-        if unknown:
-            raise CheckError(
-                [Problem(f"there is no node {name!r} to run to.{did_you_mean(name, nodes)}") for name in unknown]
-            )
+        if problems := [_no_target(name, checked) for name in targets if name not in nodes]:
+            raise CheckError(problems)
         return tuple(dict.fromkeys(targets))
     used = {link.node for bound in nodes.values() for links in bound.links.values() for link in links}
     return tuple(name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none")
+
+
+def _no_target(name: str, checked: Checked) -> Problem:
+    if name in checked.workflow.nodes:
+        return Problem("is bypassed; take it in again to run to it", node=name)
+    return Problem(f"there is no node {name!r} to run to.{did_you_mean(name, checked.nodes)}")
 
 
 def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:

@@ -49,12 +49,16 @@ class Link(_Document):
 
 
 class NodeSpec(_Document):
-    """One use of a node type: literals in `values`, references in `links` (a list where many fit)."""
+    """One use of a node type: literals in `values`, references in `links` (a list where many fit).
+
+    A bypassed node takes no part in a run: what is linked to it goes on to its readers.
+    """
 
     type: Name
     values: dict[Name, JsonValue] = {}
     links: dict[Name, Link | list[Link]] = {}
     title: Annotated[str, Field(max_length=200)] = ""
+    bypassed: bool = False
 
 
 class Position(_Document):

@@ -16,7 +16,7 @@ FLOORS = [
     {"events", "files", "schema", "fields", "scaffold"},
     {"context", "pictures"},
     {"node", "workflow"},
-    {"graph", "catalog"},
+    {"graph", "catalog", "bypass"},
     {"registry", "check", "home", "console"},
     {"plan", "cache", "diff", "call"},
     {"execute", "receipt", "explain"},

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import Field
 
 from nodegraph.errors import DocumentError
+from nodegraph.plan import wanted_nodes
 from nodegraph.serve.api_documents import read_import
 from nodegraph.serve.api_files import Size
 from nodegraph.serve.artifacts import StoredArtifact
@@ -47,7 +48,7 @@ async def submit_run(server: Server, body: SubmitRun) -> Run:
     """Queue a run; it is on disk when this is answered."""
     checked = await server.check(body.workflow, body.values)
     checked.raise_problems()
-    server.check_targets(checked, body.targets)
+    wanted_nodes(checked, body.targets)
     return await server.service.submit(checked.workflow, targets=body.targets, priority=body.priority)
 
 

@@ -22,7 +22,6 @@ from nodegraph import __version__
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
-from nodegraph.errors import CheckError, Problem, did_you_mean
 from nodegraph.home import Home
 from nodegraph.plan import Plan, plan
 from nodegraph.serve.documents import WorkflowStore
@@ -200,15 +199,6 @@ class Server:
     def _check(self, document: Any, values: Mapping[str, JsonValue], catalog: Catalog) -> Checked:
         workflow = Workflow.from_data(document)
         return check(workflow.with_values(values) if values else workflow, catalog, self.files)
-
-    @staticmethod
-    def check_targets(checked: Checked, targets: Sequence[str] | None) -> None:
-        """Raise CheckError where a wanted node is none of the workflow's."""
-        nodes = checked.workflow.nodes
-        unknown = [name for name in targets or () if name not in nodes]
-        if unknown:
-            hints = ((name, did_you_mean(name, nodes)) for name in unknown)
-            raise CheckError([Problem(f"there is no node {name!r} to run to.{hint}") for name, hint in hints])
 
     def _plan(self, checked: Checked, targets: Sequence[str] | None) -> PlannedWorkflow:
         device = next((worker.device for worker in self.service.workers() if worker.device), None) or "cpu"

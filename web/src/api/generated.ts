@@ -260,8 +260,11 @@ export interface NodeProgress {
 }
 /**
  * One use of a node type: literals in `values`, references in `links` (a list where many fit).
+ *
+ * A bypassed node takes no part in a run: what is linked to it goes on to its readers.
  */
 export interface NodeSpec {
+  bypassed: boolean;
   links: {
     [k: string]: Link | Link[];
   };

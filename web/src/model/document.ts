@@ -84,11 +84,12 @@ export function dumpWorkflow(workflow: Workflow, indent = 2): string {
 
 /** The document as JSON data with defaults left out. */
 export function compact(workflow: Workflow): { [key: string]: JsonValue } {
-  const nodes = mapEntries(workflow.nodes, ({ type, values, links, title }) => ({
+  const nodes = mapEntries(workflow.nodes, ({ type, values, links, title, bypassed }) => ({
     type,
     ...(isEmpty(values) ? {} : { values }),
     ...(isEmpty(links) ? {} : { links: mapEntries(links, plainLinks) }),
     ...(title ? { title } : {}),
+    ...(bypassed ? { bypassed } : {}),
   }));
   const layout = mapEntries(workflow.layout, ({ x, y, width, collapsed }) => ({
     x, y, ...(width === null ? {} : { width }), ...(collapsed ? { collapsed } : {}),
@@ -122,7 +123,7 @@ const plainFrame = ({ x, y, width, height, text: words, color }: Frame) => ({
 
 function readNode(data: unknown, place: string): NodeSpec {
   const node = object(data, place);
-  only(node, place, ["type", "values", "links", "title"]);
+  only(node, place, ["type", "values", "links", "title", "bypassed"]);
   if (typeof node["type"] !== "string" || !node["type"]) throw new DocumentError(`${place} > type: give a node type`);
   return {
     type: node["type"],
@@ -131,6 +132,7 @@ function readNode(data: unknown, place: string): NodeSpec {
       Array.isArray(value) ? value.map((entry, index) => readLink(entry, `${at} > ${index}`)) : readLink(value, at),
     ),
     title: text(node["title"], `${place} > title`),
+    bypassed: flag(node["bypassed"], `${place} > bypassed`),
   };
 }
 
@@ -146,12 +148,11 @@ function readLink(data: unknown, place: string): Link {
 function readPosition(data: unknown, place: string): Position {
   const position = object(data, place);
   only(position, place, ["x", "y", "width", "collapsed"]);
-  const collapsed = position["collapsed"] ?? false;
-  if (typeof collapsed !== "boolean") throw new DocumentError(`${place} > collapsed: give true or false`);
   const width = position["width"] ?? null;
   return {
     x: number(position["x"], `${place} > x`), y: number(position["y"], `${place} > y`),
-    width: width === null ? null : number(width, `${place} > width`), collapsed,
+    width: width === null ? null : number(width, `${place} > width`),
+    collapsed: flag(position["collapsed"], `${place} > collapsed`),
   };
 }
 
@@ -194,6 +195,11 @@ function list<T>(data: unknown, place: string, read: (value: unknown, place: str
 function text(data: unknown, place: string): string {
   if (data !== undefined && typeof data !== "string") throw new DocumentError(`${place}: text is expected`);
   return data ?? "";
+}
+
+function flag(data: unknown, place: string): boolean {
+  if (data !== undefined && typeof data !== "boolean") throw new DocumentError(`${place}: give true or false`);
+  return data ?? false;
 }
 
 function number(data: unknown, place: string): number {

@@ -15,7 +15,7 @@ const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
 
 export function addNode(workflow: Workflow, id: string, type: string, at: Point): Workflow {
   if (!isNodeId(id) || Object.hasOwn(workflow.nodes, id)) throw new Error(`'${id}' cannot name a new node`);
-  const spec: NodeSpec = { type, values: {}, links: {}, title: "" };
+  const spec: NodeSpec = { type, values: {}, links: {}, title: "", bypassed: false };
   return {
     ...workflow,
     nodes: { ...workflow.nodes, [id]: spec },
@@ -100,6 +100,15 @@ export function setValue(workflow: Workflow, to: Target, value: JsonValue | unde
 
 export function setTitle(workflow: Workflow, id: string, title: string): Workflow {
   return changeNode(workflow, id, (spec) => (spec.title === title ? spec : { ...spec, title: title.slice(0, 200) }));
+}
+
+/** Bypass nodes, so that a run passes them by, or take them in again. */
+export function setBypassed(workflow: Workflow, ids: Iterable<string>, bypassed: boolean): Workflow {
+  let next = workflow;
+  for (const id of ids) {
+    next = changeNode(next, id, (spec) => (spec.bypassed === bypassed ? spec : { ...spec, bypassed }));
+  }
+  return next;
 }
 
 /** Give a node another name, in its place in the order; links to it follow. */

@@ -1,5 +1,6 @@
 // Every problem of a workflow that can be told without the server, each with its node and input.
 import type { NodeType } from "../api/generated";
+import { withoutBypassed } from "./bypass";
 import { asList, own, type NodeSpec, type Workflow } from "./document";
 import { inputOf, Wires, type Types } from "./fit";
 import { flawOf } from "./value";
@@ -16,7 +17,8 @@ export const spoken = (message: string, node: string | null = null, input: strin
   node, input, key: "", slots: { message },
 });
 
-export function problemsOf(workflow: Workflow, types: Types): Problem[] {
+export function problemsOf(document: Workflow, types: Types): Problem[] {
+  const workflow = withoutBypassed(document, types);
   const problems: Problem[] = [];
   const wires = new Wires(workflow, types);
   for (const [id, spec] of Object.entries(workflow.nodes)) {

@@ -1,7 +1,8 @@
 // Where things lie: groups and notes, automatic layout, lining up, moving by keys.
 import { arrange } from "../model/arrange";
+import { throughInput } from "../model/bypass";
 import { own } from "../model/document";
-import { addFrame, moveNodes, setPlace, type Point } from "../model/edit";
+import { addFrame, dissolveNode, moveNodes, setBypassed, setPlace, type Point } from "../model/edit";
 import type { App } from "./app.svelte";
 
 const SIZE = { width: 232, height: 120 };
@@ -55,6 +56,24 @@ export function fold(app: App): void {
   const ids = [...app.tab.chosen.nodes];
   const collapsed = !ids.every((id) => own(app.tab.workflow.layout, id)?.collapsed);
   app.tab.edit(ids.reduce((next, id) => setPlace(next, id, { collapsed }), app.tab.workflow), "edit.collapse");
+}
+
+/** Bypass the chosen nodes, or take them in again where all of them are. */
+export function bypass(app: App): void {
+  const ids = [...app.tab.chosen.nodes];
+  const all = ids.every((id) => own(app.tab.workflow.nodes, id)?.bypassed);
+  app.tab.edit(setBypassed(app.tab.workflow, ids, !all), "edit.bypass");
+}
+
+/** Remove the chosen nodes and join what they passed on. */
+export function dissolve(app: App): void {
+  let next = app.tab.workflow;
+  for (const id of app.tab.chosen.nodes) {
+    const type = own(next.nodes, id)?.type ?? "";
+    next = dissolveNode(next, id, (output) => throughInput(app.types, type, output));
+  }
+  app.tab.edit(next, "edit.dissolve");
+  app.tab.choose({});
 }
 
 export function nudge(app: App, x: number, y: number): void {

@@ -1,9 +1,9 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
 import type { App } from "./app.svelte";
-import { align, fold, group, note, nudge, tidy } from "./arranging";
+import { align, bypass, dissolve, fold, group, note, nudge, tidy } from "./arranging";
 import { copy, cut, pasteFromClipboard } from "./clipboard";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
-import { isTyping, pressed } from "./keys";
+import { isTyping, pressed, shown } from "./keys";
 import { openConnect, openFind, openPalette, openSearch } from "./pickers";
 import { cancel, newSeeds, nextProblem, run } from "./running";
 
@@ -12,6 +12,8 @@ export interface Command {
   id: string;
   group: Group;
   keys?: string[];
+  /** Keys that the browser itself turns into copy, cut and paste: shown, but not listened for. */
+  native?: string;
   /** Held keys repeat it. */
   repeats?: boolean;
   /** Works while text is being typed. */
@@ -45,15 +47,17 @@ export const COMMANDS: Command[] = [
   { id: "close", group: "file", keys: ["Alt+W"], run: (app) => closeTab(app, app.tab) },
   { id: "undo", group: "edit", keys: ["Mod+Z"], repeats: true, can: (app) => app.tab.history.past.length > 0, run: (app) => app.tab.undo() },
   { id: "redo", group: "edit", keys: ["Mod+Shift+Z", "Mod+Y"], repeats: true, can: (app) => app.tab.history.future.length > 0, run: (app) => app.tab.redo() },
-  { id: "cut", group: "edit", can: copyable, run: (app) => cut(app) },
-  { id: "copy", group: "edit", can: copyable, run: (app) => copy(app) },
-  { id: "paste", group: "edit", run: (app) => pasteFromClipboard(app) },
+  { id: "cut", group: "edit", native: "Mod+X", can: copyable, run: (app) => cut(app) },
+  { id: "copy", group: "edit", native: "Mod+C", can: copyable, run: (app) => copy(app) },
+  { id: "paste", group: "edit", native: "Mod+V", run: (app) => pasteFromClipboard(app) },
   { id: "duplicate", group: "edit", keys: ["Mod+D"], can: copyable, run: (app) => app.tab.duplicate() },
   { id: "delete", group: "edit", keys: ["Delete", "Backspace"], can: anything, run: (app) => app.tab.deleteChosen() },
   { id: "select_all", group: "edit", keys: ["Mod+A"], run: (app) => app.tab.chooseAll() },
   { id: "select_none", group: "edit", keys: ["Escape"], can: anything, run: (app) => app.tab.choose({}) },
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
+  { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
+  { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
   { id: "group", group: "node", keys: ["Mod+G"], can: some, run: (app) => group(app) },
   { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },
@@ -89,6 +93,12 @@ export function keysOf(command: Command, own: { [command: string]: string }): st
   const mine = own[command.id];
   return mine === undefined ? (command.keys ?? []) : mine ? [mine] : [];
 }
+
+/** The keys of a command as they are shown; empty where it has none. */
+export const keyLabel = (id: string, app: App): string => {
+  const command = byId.get(id)!;
+  return shown(command.native ?? keysOf(command, app.settings.keys)[0] ?? "");
+};
 
 /** Run the command that the pressed keys stand for, if there is one and it can run now. */
 export function onkeydown(app: App, event: KeyboardEvent): void {

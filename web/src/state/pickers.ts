@@ -1,12 +1,12 @@
 // The lists that open over the canvas: nodes to add, ports to link, nodes to find, commands to run.
+import type { NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import { own, type Link } from "../model/document";
 import type { Point, Target } from "../model/edit";
-import { inputOf, matching } from "../model/fit";
+import { inputOf, isVariable, matching } from "../model/fit";
 import { words } from "../model/names";
 import type { App, Choice } from "./app.svelte";
-import { COMMANDS, keysOf } from "./commands";
-import { shown } from "./keys";
+import { COMMANDS, keyLabel } from "./commands";
 import { Linking, type End } from "./linking.svelte";
 
 const GAP = 60;
@@ -18,7 +18,9 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
   const spec = end && own(app.tab.workflow.nodes, end.node);
   const needs = end?.side === "input" && spec ? inputOf(app.types[spec.type]!, end.name)?.types : undefined;
   const fitting = wire ? matching(app.types, { gives: wire }) : needs ? matching(app.types, { needs }) : null;
-  const types = Object.values(app.types).filter((type) => !fitting || fitting.has(type.name));
+  const generic = (type: NodeType) => fitting !== null && type.inputs.some((input) => input.name === fitting.get(type.name) && input.types.some(isVariable));
+  const types = Object.values(app.types).filter((type) => !fitting || fitting.has(type.name))
+    .toSorted((one, other) => Number(generic(one)) - Number(generic(other)));
   app.picking = {
     title: end ? t("search.fitting", { type: wire?.type ?? needs?.join(" / ") ?? "" }) : t("search.title"),
     placeholder: t("search.placeholder"),
@@ -72,17 +74,18 @@ export function openConnect(app: App): void {
     choices.push({ id: key, label: `${from.node}.${from.output} → ${to.node}.${to.input}`, hint });
   };
   const judge = new Linking();
-  for (const output of type.outputs) {
-    judge.begin({ side: "output", node: id, name: output.name }, wires);
-    for (const end of judge.fitting()) {
-      if (isFree(end.node, end.name)) offer({ node: id, output: output.name }, { node: end.node, input: end.name }, output.type);
-    }
-  }
-  for (const input of type.inputs) {
+  // What the node cannot do without comes first.
+  for (const input of type.inputs.toSorted((one, other) => Number(other.required) - Number(one.required))) {
     if (!isFree(id, input.name)) continue;
     judge.begin({ side: "input", node: id, name: input.name }, wires);
     for (const end of judge.fitting()) {
       offer({ node: end.node, output: end.name }, { node: id, input: input.name }, input.types.join(" / "));
+    }
+  }
+  for (const output of type.outputs) {
+    judge.begin({ side: "output", node: id, name: output.name }, wires);
+    for (const end of judge.fitting()) {
+      if (isFree(end.node, end.name)) offer({ node: id, output: output.name }, { node: end.node, input: end.name }, output.type);
     }
   }
   const place = own(tab.workflow.layout, id) ?? { x: 0, y: 0 };
@@ -114,7 +117,7 @@ export function openPalette(app: App): void {
   app.picking = {
     title: t("palette.title"), placeholder: t("palette.placeholder"), at: null, wide: true,
     choices: can.map((command) => ({
-      id: command.id, label: t(`command.${command.id}`), hint: keysOf(command, app.settings.keys).map(shown)[0] ?? "",
+      id: command.id, label: t(`command.${command.id}`), hint: keyLabel(command.id, app),
       detail: t(`group.${command.group}`),
     })),
     pick: (id) => can.find((command) => command.id === id)!.run(app),

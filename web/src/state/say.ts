@@ -7,9 +7,9 @@ export const say = (problem: Problem): string => (problem.key ? t(problem.key, p
 
 export const reason = ({ key, needs = "", gives = "" }: Misfit): string => t(key, { needs, gives });
 
-/** A time such as 0.04 s, 2.5 s or 1 min 20 s. */
+/** A time such as 4 ms, 2.5 s or 1 min 20 s. */
 export function seconds(value: number): string {
   if (value >= 60) return t("time.minutes", { minutes: Math.floor(value / 60), seconds: Math.round(value % 60) });
-  const digits = value < 0.1 ? 3 : value < 10 ? 2 : 1;
-  return t("time.seconds", { seconds: value.toLocaleString(locale(), { maximumFractionDigits: digits }) });
+  if (value < 0.0995) return t("time.milliseconds", { milliseconds: value < 0.001 ? "<1" : Math.round(value * 1000) });
+  return t("time.seconds", { seconds: value.toLocaleString(locale(), { maximumFractionDigits: value < 10 ? 2 : 1 }) });
 }

@@ -33,6 +33,8 @@ export const editor = {
   "node.collapse": "Collapse {node}",
   "node.title": "Title of the node",
   "node.unknown": "The type {type} is not installed. Its values and links are kept.",
+  "node.bypassed": "Bypassed: a run passes it by, and what is linked to it goes on",
+  "node.bypassed_short": "bypassed",
   "node.wrong": "Something is wrong here",
   "node.took": "Time to compute",
   "node.cached": "The result is there already; it will not be computed again",
@@ -112,6 +114,7 @@ export const editor = {
   "edit.align": "line up",
   "edit.seed": "draw seeds",
   "edit.describe": "describe",
+  "edit.dissolve": "remove and join",
   "edit.bypass": "bypass",
 
   "group.file": "File",
@@ -140,6 +143,7 @@ export const editor = {
   "command.add": "Add a node…",
   "command.connect": "Link…",
   "command.bypass": "Bypass",
+  "command.dissolve": "Remove and join",
   "command.fold": "Collapse or expand",
   "command.group": "Group",
   "command.note": "Add a note",
@@ -190,6 +194,7 @@ export const editor = {
   "run.cancelled": "Cancelled",
   "run.retrying": "The worker stopped; trying again",
   "time.seconds": "{seconds} s",
+  "time.milliseconds": "{milliseconds} ms",
   "time.minutes": "{minutes} min {seconds} s",
 
   "open.title": "Open a workflow",
