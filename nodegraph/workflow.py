@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from nodegraph import strict_json
 from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
 
 FORMAT = "nodegraph"
@@ -106,9 +107,7 @@ class Workflow(_Document):
         if len(text) > MAX_BYTES:
             raise DocumentError(f"the document is {len(text):,} bytes long; {MAX_BYTES:,} is the limit")
         try:
-            data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-        except RecursionError:
-            raise DocumentError("the JSON is nested too deeply to be a workflow") from None
+            data = strict_json.loads(text)
         except ValueError as error:
             raise DocumentError(f"not JSON: {error}") from None
         return cls.from_data(data)
@@ -207,19 +206,6 @@ def png_text(content: bytes, chunk: str = PNG_CHUNK) -> str:
     if not isinstance(text, str):
         raise DocumentError("this PNG carries no workflow; only pictures saved by nodegraph do")
     return text
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r} is given twice in one object")
-    return data
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _migrate(data: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from conftest import Shell
 from PIL import Image, PngImagePlugin
 from real_server import JSON, PICTURE, Running, running, workflow
+
+from nodegraph.serve.refuse import Refused
+from nodegraph.serve.security import Access, refuse_open_door
 
 TOKEN = "a token of more than sixteen"
 LONG_AGO = 1
@@ -224,6 +228,10 @@ def test_the_session_cookie(guarded: Running) -> None:
     for forged in (f"{expires}.{'0' * 64}", f"{int(expires) + 1}.{signature}", f"{LONG_AGO}.{signature}", "", ".",
                    signature, f"9{expires}.{signature}", f"-1.{signature}", f"{'9' * 400}.{signature}"):  # fmt: skip
         assert guarded.ask("GET", "/api/queue", headers={"Cookie": f"{name}={forged}"}).status == 401
+    signed = Access(TOKEN)._sign
+    for until, status in ((int(time.time()) + 60, 200), (int(time.time()) - 1, 401)):
+        sent = {"Cookie": f"{name}={until}.{signed(until)}"}
+        assert guarded.ask("GET", "/api/queue", headers=sent).status == status, "a session ends when it says"
 
 
 def test_the_printed_address_opens_one_session(guarded: Running) -> None:
@@ -259,12 +267,18 @@ def test_tokens_are_compared_in_constant_time() -> None:
     assert not re.search(r"token\s*[!=]=\s*[a-z]", inspect.getsource(security)), "a secret is compared with =="
 
 
-def test_a_server_that_others_can_reach_needs_a_token(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    for host in ("0.0.0.0", "::", "192.0.2.1", "studio.example"):
-        refused = shell("serve", "--host", host, "--port", "0", timeout=20)
-        assert refused.returncode == 2
-        assert "--token" in refused.stderr
-    assert shell("serve", "--token", "short", "--port", "0", timeout=20).returncode == 2
+def test_a_server_that_others_can_reach_needs_a_token(shell: Shell) -> None:
+    refused = shell("serve", "--host", "0.0.0.0", "--port", "0")
+    assert refused.returncode == 2
+    assert "--token" in refused.stderr
+    for host in ("0.0.0.0", "::", "", "192.0.2.1", "studio.example", "localhost.evil.example"):
+        with pytest.raises(Refused, match="--token"):
+            refuse_open_door(host, None)
+        refuse_open_door(host, TOKEN)
+    for host in ("127.0.0.1", "localhost", "::1", "LOCALHOST"):
+        refuse_open_door(host, None)
+    with pytest.raises(ValueError, match="16 characters"):
+        Access("short")
 
 
 def test_the_log_knows_no_secrets_and_cannot_be_forged(guarded: Running) -> None:
@@ -452,19 +466,24 @@ def test_a_page_put_into_the_input_folder_by_hand_is_not_shown(server: Running) 
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few kilobytes that says it is enormous."""
+    """A PNG of a few kilobytes that is enormous: complete where it is square, else it only says so."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 10_000_000)) + chunk(b"IEND", b"")  # fmt: skip
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes((width // 8 + 2) * height if width == height else 1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [(50_000, 50_000), (2**31 - 1, 1), (8193, 8193), (0, 10), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("size", [(8193, 8193), (15_000, 15_000), (2**31 - 1, 1), (0, 10), (2**31 - 1, 2**31 - 2)])
 def test_a_picture_that_grows_is_refused(server: Running, size: tuple[int, int]) -> None:
-    answer = put(server, bomb(*size))
+    data = bomb(*size)
+    assert len(data) < 100_000
+    answer = put(server, data)
     assert answer.status == 422
+    if size[0] == size[1]:
+        assert re.search("limit|bomb", answer.json["message"])
     assert server.get("/health").json["status"] != "degraded"
 
 
@@ -494,14 +513,34 @@ def test_bodies_are_bounded(server: Running) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"[" * 100_000, b'{"workflow":' * 50_000, b'{"workflow":{"a":NaN}}', b'{"workflow":{"a":1e999}}',
-     b'{"workflow":{},"workflow":{}}', b'{"workflow":"\\ud800"}', b"\xff\xfe{}", b"", b"null", b"[]",
-     b'{"workflow":{"a":' + b"1" * 5000 + b"}}", b'{"workflow":{}, "extra":1}', b"{" * 10, b'{"workflow":{}}\0'],
-    ids=lambda content: repr(content[:20]),
+     b'{"workflow":{},"workflow":{}}', b'{"workflow":{"a":"\\ud800"}}', b"\xff\xfe{}", b"", b"{" * 10,
+     b'{"workflow":{"a":' + b"1" * 5000 + b"}}", b'{"workflow":{}}\0'],
+    ids=lambda content: repr(content[:24]),
 )  # fmt: skip
 def test_json_that_is_made_to_hurt(server: Running, content: bytes) -> None:
-    for path in ("/api/runs", "/api/plan"):
-        assert server.ask("POST", path, headers=JSON, content=content).status in (400, 422)
-    assert server.ask("POST", "/api/import", headers=JSON, content=content).status in (400, 422)
+    for path in ("/api/runs", "/api/plan", "/api/check", "/api/session"):
+        if path != "/api/session" or len(content) <= 4096:
+            assert server.ask("POST", path, headers=JSON, content=content).status == 400
+    assert server.ask("POST", "/api/import", headers=JSON, content=content).status == 422
+
+
+@pytest.mark.parametrize(
+    "value", ["1e999", "-1e999", "NaN", '"\\ud800"', "[" * 2000 + "]" * 2000, "1" * 5000, '{"a":1,"a":2}']
+)
+def test_a_document_with_values_that_are_made_to_hurt(server: Running, value: str) -> None:
+    text = '{"format":"nodegraph","version":1,"nodes":{"n":{"type":"Say","values":{"text":' + value + "}}}}"
+    assert server.ask("POST", "/api/import", headers=JSON, content=text.encode()).status == 422
+    body = f'{{"workflow":{text}}}'.encode()
+    for path in ("/api/runs", "/api/plan", "/api/check"):
+        answer = server.ask("POST", path, headers=JSON, content=body)
+        assert answer.status in (400, 422) or answer.json["problems"], value
+    assert server.ask("PUT", "/api/workflows/hurt", headers=JSON, content=body).status in (400, 422)
+
+
+@pytest.mark.parametrize("body", [None, [], {"workflow": {}, "extra": 1}, {"workflow": []}, {"workflow": "x"}, 3])
+def test_json_of_another_shape(server: Running, body: object) -> None:
+    for path in ("/api/runs", "/api/plan", "/api/check"):
+        assert server.ask("POST", path, headers=JSON, content=json.dumps(body).encode()).status == 422
 
 
 def test_a_compressed_body_is_not_unpacked(server: Running) -> None:

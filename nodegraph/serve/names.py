@@ -29,7 +29,7 @@ def safe_name(name: str) -> str:
 def inside(folder: Path, name: str) -> Path:
     """The path of a safe name in a folder. A link there that leads elsewhere is refused."""
     path = folder / name
-    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+    if not path.resolve().is_relative_to(folder.resolve()):
         raise Refused("not_found", f"{name!r} is no file of this server")
     return path
 

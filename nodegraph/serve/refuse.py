@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from typing import Any, get_args
 from aiohttp import web
 from pydantic import ValidationError
 
+from nodegraph import strict_json
 from nodegraph.errors import CheckError, FileRefused, NodegraphError, Problem, WorkflowError
 from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
 from nodegraph.serve.models import ApiError, ApiProblem, ErrorCode
@@ -115,21 +115,11 @@ def of_validation(error: ValidationError, where: str) -> Refused:
 
 
 def parse_json(content: bytes) -> Any:
-    """JSON data from bytes: a key given twice, NaN, infinities and half of a surrogate pair are refused."""
+    """JSON data from the bytes of a body. Raises Refused."""
     try:
-        data = json.loads(
-            content.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-        if b"\\u" in content:  # an escape may have made text that no file and no database can hold
-            json.dumps(data, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise Refused("bad_request", "the JSON is nested too deeply") from None
+        return strict_json.loads(content)
     except ValueError as error:
         raise Refused("bad_request", f"the body is not JSON: {error}") from None
-    return data
 
 
 def _of_http(error: web.HTTPException) -> Refused:
@@ -138,23 +128,3 @@ def _of_http(error: web.HTTPException) -> Refused:
     message = words.get(error.status) or error.text or HTTPStatus(error.status).phrase
     headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
     return Refused(code, message, headers=headers)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is given twice in one object")
-    return data
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return number
