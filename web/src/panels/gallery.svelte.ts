@@ -1,0 +1,78 @@
+// The pictures that runs made, newest first: fetched page by page, kept up to date by events.
+import type { Client, ServerEvent } from "../api/client";
+import type { Artifact, ImportedWorkflow } from "../api/generated";
+
+const PAGE = 60;
+
+export class GalleryFeed {
+  items = $state.raw<readonly Artifact[]>([]);
+  loaded = $state(false);
+  problem = $state("");
+  /** Where the next page begins; null where this is all. */
+  next = $state<string | null>(null);
+  private loading = false;
+  private readonly receipts = new Map<string, Promise<ImportedWorkflow>>();
+
+  constructor(private readonly client: Client) {}
+
+  /** Fetch the newest page; what is shown of it already stays. */
+  async refresh(): Promise<void> {
+    await this.ask(async () => {
+      const { artifacts, next } = await this.client.gallery({ limit: PAGE });
+      this.items = artifacts;
+      this.next = next;
+      this.loaded = true;
+    });
+  }
+
+  async more(): Promise<void> {
+    if (this.next === null || this.loading) return;
+    this.loading = true;
+    await this.ask(async () => {
+      const { artifacts, next } = await this.client.gallery({ limit: PAGE, before: this.next });
+      this.add(artifacts, false);
+      this.next = next;
+    });
+    this.loading = false;
+  }
+
+  take(event: ServerEvent): void {
+    if (event.event === "finished" && event.artifacts?.length) this.add(event.artifacts.toReversed(), true);
+    if (event.event === "artifact" && event.deleted) this.items = this.items.filter((one) => one.id !== event.artifact);
+  }
+
+  private add(artifacts: readonly Artifact[], first: boolean): void {
+    const known = new Set(this.items.map((one) => one.id));
+    const fresh = artifacts.filter((one) => !known.has(one.id));
+    this.items = first ? [...fresh, ...this.items] : [...this.items, ...fresh];
+  }
+
+  /** Delete a picture. Returns whether it is gone. */
+  async remove(artifact: Artifact): Promise<boolean> {
+    return this.ask(async () => {
+      await this.client.deleteArtifact(artifact.id);
+      this.items = this.items.filter((one) => one.id !== artifact.id);
+    });
+  }
+
+  /** What made a picture, and its receipt; asked for once. */
+  origin(artifact: Artifact): Promise<ImportedWorkflow> {
+    const known = this.receipts.get(artifact.id);
+    if (known) return known;
+    const asked = this.client.artifactWorkflow(artifact.id);
+    asked.catch(() => this.receipts.delete(artifact.id));
+    this.receipts.set(artifact.id, asked);
+    return asked;
+  }
+
+  private async ask(request: () => Promise<void>): Promise<boolean> {
+    try {
+      await request();
+      this.problem = "";
+      return true;
+    } catch (error) {
+      this.problem = error instanceof Error ? error.message : String(error);
+      return false;
+    }
+  }
+}
