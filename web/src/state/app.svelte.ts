@@ -8,6 +8,7 @@ import { asList, own, type Link, type Workflow } from "../model/document";
 import { addNode, link, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
 import { freshId, snakeCase } from "../model/names";
+import { Panels } from "../panels/panels.svelte";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
 import { Runs } from "./runs.svelte";
@@ -88,6 +89,7 @@ export class App {
   readonly linking = new Linking();
   readonly problems = new Problems(this);
   readonly runs: Runs;
+  readonly panels: Panels;
   shown = $derived.by(() => this.runs.get(this.tab.run));
 
   private systemDark = $state(matchMedia("(prefers-color-scheme: dark)").matches);
@@ -97,6 +99,7 @@ export class App {
 
   constructor(readonly client: Client) {
     this.runs = new Runs(client);
+    this.panels = new Panels(client);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => (this.systemDark = event.matches));
   }
 

@@ -1,4 +1,5 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
+import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
 import { align, bypass, dissolve, fold, group, note, nudge, tidy } from "./arranging";
 import { copy, cut, pasteFromClipboard } from "./clipboard";
@@ -36,6 +37,12 @@ const move = (name: string, x: number, y: number): Command[] => {
 
 const several = (app: App) => app.tab.chosen.nodes.size > 1;
 
+/** Where the chosen node takes a mask. */
+const toPaint = (app: App) => {
+  const [node, ...others] = app.tab.chosen.nodes;
+  return node === undefined || others.length ? null : paintable(app, node);
+};
+
 export const COMMANDS: Command[] = [
   { id: "new", group: "file", keys: ["Alt+N"], run: (app) => newTab(app) },
   { id: "open", group: "file", keys: ["Mod+O"], always: true, run: (app) => (app.dialog = "open") },
@@ -58,6 +65,7 @@ export const COMMANDS: Command[] = [
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
   { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },
+  { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
   { id: "group", group: "node", keys: ["Mod+G"], can: some, run: (app) => group(app) },
   { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },

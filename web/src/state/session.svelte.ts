@@ -20,6 +20,7 @@ export async function begin(app: App): Promise<number> {
     app.active = Math.max(0, app.tabs.findIndex((tab) => tab.id === session!.active));
   } else await openTemplate(app, FIRST);
   app.loaded = true;
+  app.panels.refresh();
   for (const tab of app.tabs) {
     if (tab.run !== null) void app.runs.follow(tab.run, true).catch(() => (tab.run = null));
   }
@@ -89,10 +90,14 @@ export function listen(app: App, client: Client): EventStream {
   return client.events({
     open: () => (app.connected = true),
     closed: () => (app.connected = false),
-    reset: () => void app.runs.resync(),
+    reset: () => {
+      void app.runs.resync();
+      app.panels.refresh();
+    },
     preview: (run, node, picture) => app.runs.takePreview(run, node, picture),
     event: (event) => {
       app.runs.take(event);
+      app.panels.take(event);
       if (event.event === "nodes") void refreshNodes(app).catch(report(app));
     },
   });

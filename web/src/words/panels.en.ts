@@ -96,6 +96,10 @@ export const panels = {
   "mask.discard": "Throw it away",
   "mask.stay": "Go on painting",
   "mask.no_picture": "The picture could not be loaded.",
+  "mask.paint": "Paint a mask…",
+  "mask.needs_picture": "There is no picture to paint on yet: let {node} read one from a file, or save what it gets and run once.",
+  "edit.mask": "paint a mask",
+  "command.paint_mask": "Paint a mask…",
   "mask.not_saved": "Not saved: {message}",
 
   "templates.title": "Templates",
@@ -103,6 +107,7 @@ export const panels = {
   "templates.search": "Search templates…",
   "templates.none": "No template fits.",
 
+  "plot.open": "Show what {node} told as plots",
   "plot.at": "step {step}: {value}",
   "plot.label": "{name}: {count} values from {low} to {high}",
 } as const;

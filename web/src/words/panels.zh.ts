@@ -96,6 +96,10 @@ export const panels = {
   "mask.discard": "放弃",
   "mask.stay": "继续绘制",
   "mask.no_picture": "无法加载图片。",
+  "mask.paint": "绘制蒙版…",
+  "mask.needs_picture": "还没有可以绘制的图片：让 {node} 读取一个图片文件，或保存它得到的图片并运行一次。",
+  "edit.mask": "绘制蒙版",
+  "command.paint_mask": "绘制蒙版…",
   "mask.not_saved": "未保存：{message}",
 
   "templates.title": "模板",
@@ -103,6 +107,7 @@ export const panels = {
   "templates.search": "搜索模板…",
   "templates.none": "没有符合的模板。",
 
+  "plot.open": "用图表显示 {node} 的数据",
   "plot.at": "第 {step} 步：{value}",
   "plot.label": "{name}：{count} 个值，从 {low} 到 {high}",
 } as const;
