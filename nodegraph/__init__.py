@@ -13,9 +13,11 @@ from nodegraph.engine import Engine, run
 from nodegraph.errors import NodegraphError
 from nodegraph.graph import Graph
 from nodegraph.node import Lazy, node
+from nodegraph.wire import Codec
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
 __all__ = [
+    "Codec",
     "Context",
     "Engine",
     "Graph",

@@ -25,6 +25,7 @@ from nodegraph.options import (
     REFUSED,
     CacheFolder,
     Device,
+    Dtype,
     Models,
     Output,
     Plugins,
@@ -52,6 +53,7 @@ def run(
     ] = None,
     as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
     device: Device = None,
+    dtype: Dtype = None,
     plugins: Plugins = None,
     cache_folder: CacheFolder = None,
     cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
@@ -71,6 +73,7 @@ def run(
         cache=ResultCache(disk=disk),
         files=opened.files,
         device=device,
+        dtype=dtype,
     )
     with listener(as_events) as listen, _stopping() as stop:
         try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.errors import DocumentError
 from nodegraph.home import Home
-from nodegraph.options import FAILED, CacheFolder, Device, Plugins, Sets, WorkflowFile, open_workflow
+from nodegraph.options import FAILED, CacheFolder, Device, Dtype, Plugins, Sets, WorkflowFile, open_workflow
 from nodegraph.workflow import Workflow
 
 app = typer.Typer()
@@ -18,9 +20,10 @@ cache_app = typer.Typer(no_args_is_help=True, help="The results that are kept on
 
 @app.command()
 def verify(
-    picture: Annotated[Path, typer.Argument(help="A PNG made by nodegraph.")],
+    picture: Annotated[Path, typer.Argument(help="A picture made by nodegraph.")],
     plugins: Plugins = None,
     device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Make a picture again and compare its pixels; exit status 1 where they differ."""
     from nodegraph.engine import Engine
@@ -34,12 +37,19 @@ def verify(
         cache=ResultCache(),
         files=opened.files,
         device=device,
+        dtype=dtype,
     )
     verdict = verify_picture(picture, engine)
     if verdict.changed_nodes:
         print(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
     for line in verdict.changed_versions:
         print(f"changed: {line}")
+    if verdict.altered:
+        print("the file was altered after it was written")
+    if verdict.first_different is not None:
+        print(f"the first node that gave something else: {verdict.first_different}")
+    elif not verdict.same and verdict.compared:
+        print(f"the {verdict.compared} nodes whose results are known gave the same")
     print("the pixels are identical" if verdict.same else "the pixels differ")
     if not verdict.same:
         raise typer.Exit(FAILED)
@@ -47,7 +57,7 @@ def verify(
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="A workflow, or a PNG that carries one.")],
+    a: Annotated[Path, typer.Argument(help="A workflow, or a picture that carries one.")],
     b: Annotated[Path, typer.Argument(help="Another.")],
 ) -> None:
     """Say what changed between two workflows or pictures; exit status 1 where anything did."""
@@ -56,10 +66,12 @@ def diff(
     from nodegraph.receipt import read
 
     lines = diff_workflows(Workflow.load(a), Workflow.load(b))
-    if a.suffix == b.suffix == ".png":
-        first, second = read(a)[1], read(b)[1]
+    with suppress(DocumentError):  # one of them is no picture
+        first, second = read(a).receipt, read(b).receipt
         lines += diff_entries("file", first.files, second.files)
         lines += diff_entries("version", first.versions, second.versions)
+        places = ({"device": one.device, "dtype": one.dtype} for one in (first, second))
+        lines += diff_entries("run on", *places)
     print("\n".join(lines) if lines else "no difference")
     if lines:
         raise typer.Exit(FAILED)
@@ -85,7 +97,12 @@ def selftest(
 
 @app.command("explain-cache")
 def explain_cache(
-    workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, folder: CacheFolder = None
+    workflow: WorkflowFile,
+    values: Sets = None,
+    plugins: Plugins = None,
+    folder: CacheFolder = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Say for each node whether its result is cached, and if not, what changed since the last run."""
     from nodegraph.engine import Engine
@@ -94,7 +111,9 @@ def explain_cache(
     opened = open_workflow(workflow, values, plugins)
     disk = DiskTier(folder or opened.home.cache)
     cache = ResultCache(disk=disk)
-    engine = Engine(home=opened.home, catalog=opened.catalog, cache=cache, files=opened.files)
+    engine = Engine(
+        home=opened.home, catalog=opened.catalog, cache=cache, files=opened.files, device=device, dtype=dtype
+    )
     for node, cached, why in explain(engine.plan(opened.workflow), disk):
         print(f"{node}: cached" if cached else f"{node}: not cached: {why}")
 

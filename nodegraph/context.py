@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nodegraph import events
+from nodegraph.carried import RECEIPT_TEXT, beside, beside_content
 from nodegraph.errors import Cancelled, DeclarationError
 from nodegraph.files import Files
 
@@ -162,11 +163,14 @@ class Context:
             self._listen(events.Preview(self.node, thumbnail(image.tensor)))
 
     def save(self, name: str, suffix: str, content: bytes, kind: str | None = None) -> Path:
-        """Write a file under a fresh name and announce it with the node's end.
+        """Write a file under a fresh name; it is announced with the node's end.
 
-        It goes to the output folder, or among the files of a kind, such as `checkpoints`.
+        It goes to the output folder, with its receipt beside it, or among the files of a kind, such as
+        `checkpoints`.
         """
         path = self.files.write(name, suffix, content, kind)
+        if kind is None and RECEIPT_TEXT in self.metadata:
+            self.files.write_beside(beside(path), beside_content(self.metadata, content))
         self.written.append(path)
         return path
 

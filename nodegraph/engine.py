@@ -18,7 +18,7 @@ from nodegraph.context import default_models
 from nodegraph.execute import Result, execute
 from nodegraph.files import Files
 from nodegraph.home import Home
-from nodegraph.plan import Plan, plan
+from nodegraph.plan import Plan, default_dtype, placement, plan
 from nodegraph.receipt import metadata as receipt_metadata
 from nodegraph.registry import Registry
 from nodegraph.workflow import Workflow
@@ -59,6 +59,7 @@ class Engine:
         self._registry = registry
         self._catalog = catalog
         self._plugins = (self.home.plugins, *plugins)
+        self.cache.know(lambda _: self.registry.wire_types)
 
     @property
     def registry(self) -> Registry:
@@ -82,7 +83,7 @@ class Engine:
             self.check(workflow),
             self.files,
             targets=targets,
-            device=f"{self.device.partition(':')[0]}/{self.dtype}",
+            device=placement(self.device, self.dtype),
         )
 
     def run(
@@ -152,13 +153,12 @@ class Engine:
             models=default_models,
             listen=listen,
             stop=stop,
-            metadata=self.metadata,
+            metadata=self._metadata,
             previews=previews,
         )
 
-    def metadata(self, planned: Plan, node: str) -> dict[str, str]:
-        """The text that files written by a node of a plan carry."""
-        return receipt_metadata(planned, node, self.device)
+    def _metadata(self, planned: Plan, node: str, results: Mapping[str, str]) -> dict[str, str]:
+        return receipt_metadata(planned, node, self.device, self.dtype, results)
 
 
 def run(
@@ -200,16 +200,6 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda:0"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def default_dtype(device: str) -> str:
-    """What weights are held in on a device: half the bits where it computes well with them."""
-    kind = device.partition(":")[0]
-    if kind == "cuda":
-        import torch
-
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return "float16" if kind == "mps" else "float32"
 
 
 _engine: Engine | None = None

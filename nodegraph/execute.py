@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nodegraph import events
-from nodegraph.cache import ResultCache
+from nodegraph.cache import ResultCache, digest_of
 from nodegraph.call import Outputs, call, message
 from nodegraph.context import Context, Models, default_models
 from nodegraph.errors import Cancelled, NodeError, RunError
@@ -29,7 +29,8 @@ from nodegraph.registry import Registry
 from nodegraph.schema import ValueRefused
 from nodegraph.workflow import Link
 
-Metadata = Callable[[Plan, str], Mapping[str, str]]
+# The texts that the files of a node carry, from the plan, the node, and the digests of results so far.
+Metadata = Callable[[Plan, str, Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass
@@ -113,6 +114,10 @@ class _Run:
         self.done: set[str] = set()
         self.stale: set[str] = set()  # results that the cache promised and could not give
         self.fresh: set[str] = set()  # keys that this run computed
+        self.digests: dict[str, str] = {}  # of what this run computed, by key
+        # Nodes whose results are told in the receipt of a file.
+        files = [name for name, step in self.steps.items() if step.shape.type.effect == "files"]
+        self.traced = self.plan.ancestors(*files) if self.metadata is not None else set()
         self.released: set[str] = set()  # nodes that no longer count as readers of their inputs
         self.readers = Counter(
             link.node for step in self.steps.values() for links in step.links.values() for link in links
@@ -230,7 +235,7 @@ class _Run:
             models=self.models,
             listen=self.listen,
             stop=self.stop,
-            metadata=self.metadata(self.plan, step.id) if self.metadata and node.type.effect != "none" else None,
+            metadata=self._texts(step) if node.type.effect != "none" else None,
             previews=self.previews,
             key=step.key,
         )
@@ -271,7 +276,8 @@ class _Run:
         self.result.files.extend(written)
         if effect == "none":
             # What was made sparingly differs in its last bits: other processes shall not be given it.
-            self.cache.put(step.key, outputs, 0.0 if context.short_of_memory else seconds)
+            kept = 0.0 if context.short_of_memory else seconds
+            self.cache.put(step.key, outputs, kept, self._digest(step, outputs))
         elif effect == "files":
             self.cache.wrote(step.key, self.files.output, tuple(written))
         if self.readers[step.id]:
@@ -279,6 +285,26 @@ class _Run:
         if self.listen is not None:
             self.listen(events.Finished(step.id, seconds, tuple(map(str, written))))
         self._release(step)
+
+    def _digest(self, step: Step, outputs: Outputs) -> str | None:
+        if step.id not in self.traced:
+            return None
+        digest = digest_of(outputs)
+        if digest is not None:
+            self.digests[step.key] = digest
+        return digest
+
+    def _texts(self, step: Step) -> Mapping[str, str] | None:
+        """The texts that the files of an effect carry."""
+        if self.metadata is None:
+            return None
+        needed = self.plan.ancestors(step.id)
+        results = {}
+        for name, other in self.steps.items():
+            digest = (self.digests.get(other.key) or self.cache.digest(other.key)) if name in needed else None
+            if digest is not None:
+                results[name] = digest
+        return self.metadata(self.plan, step.id, results)
 
     def _release(self, step: Step) -> None:
         """Drop the values that only this node still needed."""

@@ -20,16 +20,16 @@ class Explanation(NamedTuple):
 
 def explain(plan: Plan, disk: DiskTier) -> list[Explanation]:
     """For each node of a plan whether its result is on disk, and what changed since the last run if it is not."""
-    return [_explain(step, disk) for step in plan.steps.values()]
+    causes = disk.remembered({step.id: step.shape.type.name for step in plan.steps.values()})
+    return [_explain(step, disk, causes.get(step.id)) for step in plan.steps.values()]
 
 
-def _explain(step: Step, disk: DiskTier) -> Explanation:
+def _explain(step: Step, disk: DiskTier, before: str | None) -> Explanation:
     if step.key in disk:
         return Explanation(step.id, True, "")
     effect = step.shape.type.effect
     if effect == "always":
         return Explanation(step.id, False, "its effect happens on every run")
-    before = disk.remembered(step.id, step.shape.type.name)
     if before is None:
         return Explanation(step.id, False, "it has not run here under this name")
     changes = _changes(json.loads(before), json.loads(step.cause), step)

@@ -145,6 +145,13 @@ class Files:
         except OSError as error:
             raise FileRefused(f"cannot write {name}{suffix} to {folder}: {error.strerror or error}") from error
 
+    def write_beside(self, path: Path, content: bytes) -> None:
+        """Write what belongs to an output file, whole or not at all. Raises FileRefused where the disk refuses."""
+        try:
+            _replace(path, content)
+        except OSError as error:
+            raise FileRefused(f"cannot write {path}: {error.strerror or error}") from error
+
 
 def _is_one(path: Path, root: Path) -> bool:
     """Whether a path is a name to choose: a file, or a diffusers folder as a whole and not the files in it."""
@@ -152,6 +159,17 @@ def _is_one(path: Path, root: Path) -> bool:
         return (path / MODEL_INDEX).is_file()
     inside = path.relative_to(root).parents
     return path.is_file() and not any((root / folder / MODEL_INDEX).is_file() for folder in inside[:-1])
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def refuse_unsafe(name: str) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ from nodegraph.workflow import Workflow
 
 FAILED, REFUSED, CANCELLED = 1, 2, 130
 
-WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a PNG that carries one.")]
+WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a picture that carries one.")]
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
 ]
@@ -33,6 +33,10 @@ Models = Annotated[
 CacheFolder = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the cached results.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that files are written to.")]
 Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"] | None,
+    typer.Option("--dtype", help="What weights are held in; by default what suits the device."),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),

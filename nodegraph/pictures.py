@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, PngImagePlugin
 
+from nodegraph.carried import PIXELS_TEXT, exif
 from nodegraph.errors import FileRefused
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64 * 2**20
 THUMBNAIL = 256
-PIXELS_CHUNK = "nodegraph-pixels"
 
 
 def to_bytes(tensor: Any) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def encode_png(tensor: Any, metadata: Mapping[str, str] | None = None) -> bytes:
     for key, value in (metadata or {}).items():
         text.add_itxt(key, value, zip=len(value) > 4096)
     if metadata:
-        text.add_itxt(PIXELS_CHUNK, pixel_digest(data))
+        text.add_itxt(PIXELS_TEXT, pixel_digest(data))
     buffer = io.BytesIO()
     _picture(tensor).save(buffer, "PNG", pnginfo=text, compress_level=4)
     return buffer.getvalue()
@@ -49,14 +49,25 @@ def pixel_digest(data: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(shape + np.ascontiguousarray(data).tobytes(), digest_size=20).hexdigest()
 
 
-def encode(tensor: Any, format: str, quality: int = 92) -> bytes:
-    """One picture (C, H, W) in [0, 1] as JPEG or WEBP; JPEG drops transparency onto white."""
+def pixels_of(content: bytes, max_pixels: int = MAX_PIXELS) -> str:
+    """The digest of the pixels of a picture file, as it decodes here. Raises FileRefused as `decode` does."""
+    return pixel_digest(to_bytes(decode(content, max_pixels)))
+
+
+def encode(tensor: Any, format: str, quality: int = 92, metadata: Mapping[str, str] | None = None) -> bytes:
+    """One picture (C, H, W) in [0, 1] as JPEG or WEBP that carries `metadata`; JPEG drops transparency onto white.
+
+    With metadata it also carries the digest of its pixels before they were compressed.
+    """
+    texts = dict(metadata or {})
+    if texts:
+        texts[PIXELS_TEXT] = pixel_digest(to_bytes(tensor))
     picture = _picture(tensor)
     if format == "JPEG" and picture.mode == "RGBA":
         backdrop = Pillow.new("RGBA", picture.size, "white")
         picture = Pillow.alpha_composite(backdrop, picture).convert("RGB")
     buffer = io.BytesIO()
-    picture.save(buffer, format, quality=quality)
+    picture.save(buffer, format, quality=quality, exif=exif(texts, format))
     return buffer.getvalue()
 
 

@@ -42,8 +42,21 @@ class Plan:
     targets: tuple[str, ...]
     digests: dict[str, str]  # of the files that were named, by `kind/name`
 
+    def ancestors(self, *nodes: str) -> set[str]:
+        """The nodes that any of these depend on, directly or not."""
+        found: set[str] = set()
+        pending = list(nodes)
+        while pending:
+            for links in self.steps[pending.pop()].links.values():
+                new = {link.node for link in links} - found
+                found |= new
+                pending.extend(new)
+        return found
 
-def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu") -> Plan:
+
+def plan(
+    checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu/float32"
+) -> Plan:
     """Plan a checked workflow.
 
     Args:
@@ -51,8 +64,8 @@ def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None
         files: finds and digests the files that the workflow names.
         targets: ids of the nodes that are wanted; by default every effect and every node whose outputs
             nobody uses.
-        device: the kind of device and dtype, such as `cpu` or `cuda/bfloat16`; enters the keys of nodes
-            whose result depends on them.
+        device: the kind of device and dtype, as `placement` gives them; enters the keys of nodes whose result
+            depends on them.
 
     Raises:
         CheckError: the workflow has problems, or a target is no node of it.
@@ -69,6 +82,16 @@ def plan(checked: Checked, files: Files, *, targets: Sequence[str] | None = None
             key = keys[name] = hashlib.blake2b(cause.encode(), digest_size=DIGEST_SIZE).hexdigest()
             steps[name] = Step(name, key, cause, bound.shape, bound.values, bound.links)
     return Plan(checked.workflow, steps, wanted, digests)
+
+
+def default_dtype(device: str) -> str:
+    """What weights are held in on a device: half the bits where it computes well with them."""
+    return {"cuda": "bfloat16", "mps": "float16"}.get(device.partition(":")[0], "float32")
+
+
+def placement(device: str, dtype: str | None = None) -> str:
+    """What of a device and a dtype enters keys: `cuda:1` with its default dtype is `cuda/bfloat16`."""
+    return f"{device.partition(':')[0]}/{dtype or default_dtype(device)}"
 
 
 def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:

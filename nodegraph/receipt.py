@@ -1,64 +1,118 @@
-"""Receipts: what made a picture, in the picture."""
+"""Receipts: what made a picture, in the picture and beside it."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nodegraph.carried import (
+    BESIDE,
+    BESIDE_FORMAT,
+    MAX_PICTURE_BYTES,
+    RECEIPT_TEXT,
+    WORKFLOW_TEXT,
+    beside,
+    carried,
+    file_digest,
+    is_picture,
+)
 from nodegraph.errors import DocumentError
-from nodegraph.pictures import PIXELS_CHUNK
 from nodegraph.plan import Plan
-from nodegraph.workflow import MAX_PICTURE_BYTES, PNG_CHUNK, Workflow, png_text
-
-RECEIPT_CHUNK = "nodegraph-receipt"
+from nodegraph.workflow import Workflow
 
 
 class Receipt(BaseModel):
     """What a run knew when it wrote a file.
 
-    `keys` are those of every planned node, `files` the digests of the files that the workflow names, `node` the
-    effect that wrote the file.
+    `keys` are those of every planned node, `results` the digests of what they gave, where that is known, `files`
+    the digests of the files that the workflow names, `node` the effect that wrote the file.
     """
 
     model_config = ConfigDict(frozen=True)
 
     node: str
     keys: dict[str, str]
+    results: dict[str, str] = {}
     files: dict[str, str]
     device: str
+    dtype: str = "float32"
     versions: dict[str, str]
 
 
-def metadata(plan: Plan, node: str, device: str) -> dict[str, str]:
-    """The text that a file written by `node` carries: its workflow and its receipt."""
+class Made(NamedTuple):
+    """A file, and what is known about how it was made.
+
+    `altered` is whether its content is another than when it was written; None where only the file beside it,
+    which is gone, could tell.
+    """
+
+    workflow: Workflow
+    receipt: Receipt
+    altered: bool | None
+
+
+def metadata(plan: Plan, node: str, device: str, dtype: str, results: Mapping[str, str]) -> dict[str, str]:
+    """The texts that a file written by `node` carries: its workflow and its receipt."""
     receipt = Receipt(
         node=node,
         keys={name: step.key for name, step in plan.steps.items()},
+        results=dict(results),
         files=plan.digests,
         device=device,
+        dtype=dtype,
         versions=versions(),
     )
-    return {PNG_CHUNK: plan.workflow.dump(), RECEIPT_CHUNK: receipt.model_dump_json()}
+    return {WORKFLOW_TEXT: plan.workflow.dump(), RECEIPT_TEXT: receipt.model_dump_json()}
 
 
 def versions() -> dict[str, str]:
     """The versions that a picture may depend on."""
     found = {"python": platform.python_version()}
-    for package in ("nodegraph", "torch"):
+    for package in ("nodegraph", "torch", "pillow"):
         found[package] = importlib.metadata.version(package)
     return found
 
 
-def read(path: Path) -> tuple[Workflow, Receipt, str]:
-    """The workflow, the receipt and the digest of the pixels that a picture carries. Raises DocumentError."""
+def read(path: Path) -> Made:
+    """What a picture carries, or the file beside it says. Raises DocumentError."""
     workflow = Workflow.load(path)
-    with path.open("rb") as file:
-        content = file.read(MAX_PICTURE_BYTES + 1)
+    content = _bytes(path)
+    written = _beside(beside(path))
+    altered = None if written is None else written.get("digest") != file_digest(content)
+    text = carried(content).get(RECEIPT_TEXT) if is_picture(content) else None
+    if text is None and written is not None:
+        text = json.dumps(written.get("receipt"))
     try:
-        receipt = Receipt.model_validate_json(png_text(content, RECEIPT_CHUNK))
-        return workflow, receipt, png_text(content, PIXELS_CHUNK)
-    except (DocumentError, ValidationError):
+        return Made(workflow, Receipt.model_validate_json(text or ""), altered)
+    except ValidationError:
         raise DocumentError(f"{path} carries a workflow but no receipt to verify it by") from None
+
+
+def receipt_of(path: Path) -> dict[str, Any] | None:
+    """The receipt beside a file that was written, as JSON data; None where there is none."""
+    written = _beside(beside(path))
+    receipt = written.get("receipt") if written is not None else None
+    return receipt if isinstance(receipt, dict) else None
+
+
+def _beside(path: Path) -> dict[str, Any] | None:
+    assert path.name.endswith(BESIDE)
+    try:
+        data = json.loads(_bytes(path))
+    except (DocumentError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT else None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_PICTURE_BYTES + 1)
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror or error}") from None

@@ -23,6 +23,7 @@ from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.errors import NodegraphError
 from nodegraph.files import DIGEST_SIZE
 from nodegraph.node import NodeType, declaration_of
+from nodegraph.wire import Codec, WireTypes, wire_types_of
 
 ENTRY_POINTS = "nodegraph.nodes"
 PACKAGE = Path(__file__).parent
@@ -46,6 +47,8 @@ class Registry:
         self._problems: dict[str, list[ImportProblem]] = {}
         self._plugins: dict[Path, str] = {}
         self._folders: tuple[Path, ...] = ()
+        self._codecs: dict[type[Any], tuple[str, Codec]] = {}
+        self._wire_types: WireTypes | None = None
 
     @classmethod
     def load(cls, plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
@@ -73,6 +76,14 @@ class Registry:
             nodes={name: entry.type for name, entry in sorted(self.nodes.items())}, problems=self.problems
         )
 
+    @property
+    def wire_types(self) -> WireTypes:
+        """The types that the nodes' inputs and outputs are of, and how those are stored that need a codec."""
+        if self._wire_types is None:
+            types = {kind for entry in self.nodes.values() for kind in wire_types_of(entry.function)}
+            self._wire_types = WireTypes(types, (codec for _, codec in self._codecs.values()))
+        return self._wire_types
+
     def refresh(self) -> None:
         """Import plugins from the folders that are new or whose sources changed; forget those that went."""
         present = {path: source_digest(path) for path in plugin_paths(self._folders)}
@@ -89,7 +100,10 @@ class Registry:
         """Register the nodes that a module defines at its top level, and those of its submodules."""
         origin = origin or module.__name__
         code: dict[str, str] = {}
+        self._wire_types = None
         for value in list(vars(module).values()):
+            if isinstance(value, Codec):
+                self._codecs[value.type] = (origin, value)
             declaration = declaration_of(value)
             if declaration is None or not _inside(value.__module__, module.__name__):
                 continue
@@ -125,6 +139,8 @@ class Registry:
         module = _plugin_module(Path(origin))
         self._problems.pop(origin, None)
         self.nodes = {name: entry for name, entry in self.nodes.items() if not _inside(entry.type.module, module)}
+        self._codecs = {kind: entry for kind, entry in self._codecs.items() if entry[0] != origin}
+        self._wire_types = None
         for name in [name for name in sys.modules if _inside(name, module)]:
             del sys.modules[name]
 

@@ -1,4 +1,4 @@
-"""Whether a picture can be made again, bit for bit."""
+"""Whether a picture can be made again, bit for bit, and where it went another way if not."""
 
 from __future__ import annotations
 
@@ -9,41 +9,58 @@ from pathlib import Path
 
 from nodegraph.cache import ResultCache
 from nodegraph.engine import Engine
-from nodegraph.pictures import PIXELS_CHUNK
-from nodegraph.receipt import read, versions
-from nodegraph.workflow import png_text
+from nodegraph.errors import DocumentError
+from nodegraph.pictures import pixels_of
+from nodegraph.receipt import Receipt, read, versions
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a picture came out the same, and what is no longer what it was."""
+    """Whether a picture came out the same, and what is no longer what it was.
+
+    Args:
+        same: the pixels are identical.
+        altered: the file is not as it was written; None where nobody knows.
+        changed_nodes: those whose type, code, values, files or inputs are no longer what they were, in order.
+        changed_versions: versions and the device, with what they were and are.
+        first_different: the first node that gave something else than then; None where none is known to.
+        compared: how many nodes' results were compared.
+    """
 
     same: bool
+    altered: bool | None
     changed_nodes: tuple[str, ...]
     changed_versions: tuple[str, ...]
+    first_different: str | None
+    compared: int
 
 
 def verify(path: Path, engine: Engine) -> Verdict:
-    """Make a picture again, from nothing, and compare its pixels.
+    """Make a picture again, from nothing, and compare its pixels; of a JPEG or WebP those that it decodes to.
 
     Raises:
-        DocumentError: the picture carries no receipt.
+        DocumentError: the file is no picture or carries no receipt.
         CheckError: its workflow has problems here, such as a missing file or node.
         NodeError: a node failed.
     """
-    workflow, receipt, pixels = read(path)
-    planned = engine.plan(workflow, [receipt.node])
-    changed = tuple(name for name, step in planned.steps.items() if receipt.keys.get(name) != step.key)
-    here: Mapping[str, str] = {**versions(), "device": engine.device}
-    then: Mapping[str, str] = {**receipt.versions, "device": receipt.device}
-    different = tuple(
-        f"{name} {then.get(name)} -> {here.get(name)}" for name in here if then.get(name) != here[name]
-    )
+    workflow, then, altered = read(path)
+    pixels = pixels_of(path.read_bytes())
+    planned = engine.plan(workflow, [then.node])
+    changed = tuple(name for name, step in planned.steps.items() if then.keys.get(name) != step.key)
     with tempfile.TemporaryDirectory() as folder:
         engine.files.output = Path(folder)
         engine.cache = ResultCache()
-        result = engine.run(workflow, targets=[receipt.node])
-        same = any(
-            png_text(made.read_bytes(), PIXELS_CHUNK) == pixels for made in result.files if made.suffix == ".png"
-        )
-    return Verdict(same, changed, different)
+        made = [file for file in engine.run(workflow, targets=[then.node]).files if file.suffix == path.suffix]
+        if not made:
+            raise DocumentError(f"{then.node} wrote no {path.suffix} file; is {path} what it wrote?")
+        same = any(pixels_of(file.read_bytes()) == pixels for file in made)
+        now = read(made[0]).receipt
+    both = [name for name in planned.steps if name in then.results and name in now.results]
+    different = next((name for name in both if then.results[name] != now.results[name]), None)
+    return Verdict(same, altered, changed, _differences(then, now), different, len(both))
+
+
+def _differences(then: Receipt, now: Receipt) -> tuple[str, ...]:
+    before: Mapping[str, str] = {**then.versions, "device": then.device, "dtype": then.dtype}
+    here: Mapping[str, str] = {**versions(), "device": now.device, "dtype": now.dtype}
+    return tuple(f"{name} {before.get(name)} -> {here[name]}" for name in here if before.get(name) != here[name])

@@ -6,7 +6,6 @@ guessed at. Literals (`values`) and references (`links`) sit in two maps, so nei
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tempfile
@@ -17,14 +16,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from nodegraph import strict_json
+from nodegraph.carried import (
+    BESIDE_FORMAT,
+    MAX_PICTURE_BYTES,
+    WORKFLOW_TEXT,
+    beside,
+    carried,
+    carried_text,
+    is_picture,
+)
 from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
 
 FORMAT = "nodegraph"
 VERSION = 1
 MAX_BYTES = 32 * 2**20
-MAX_PICTURE_BYTES = 256 * 2**20
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_CHUNK = "nodegraph"
 
 # One small pure function for each version that was, from its number to a document of the next.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -114,7 +119,9 @@ class Workflow(_Document):
 
     @classmethod
     def from_data(cls, data: object) -> Self:
-        """A workflow from JSON data, of this version or an older one. Raises DocumentError."""
+        """A workflow from JSON data, of this version or an older one, or from a receipt. Raises DocumentError."""
+        if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT:
+            data = data.get("workflow")
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
         try:
@@ -126,10 +133,12 @@ class Workflow(_Document):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The workflow in a JSON file, or the one that a PNG made by nodegraph carries.
+        """The workflow in a JSON file or a receipt, or the one that a picture made by nodegraph carries.
+
+        A picture that has lost what it carried is asked for by the receipt beside it.
 
         Raises:
-            DocumentError: the file is missing, too large, or neither of the two.
+            DocumentError: the file is missing, too large, or none of the three.
         """
         path = Path(path)
         try:
@@ -138,7 +147,12 @@ class Workflow(_Document):
         except OSError as error:
             raise DocumentError(f"cannot read {path}: {error.strerror or error}") from None
         try:
-            return cls.parse(png_text(content) if content.startswith(PNG_SIGNATURE) else content)
+            if not is_picture(content):
+                return cls.parse(content)
+            text = carried(content).get(WORKFLOW_TEXT)
+            if text is None and beside(path).is_file():
+                return cls.load(beside(path))
+            return cls.parse(text if text is not None else carried_text(content))
         except DocumentError as error:
             raise DocumentError(f"{path}: {error}") from None
 
@@ -187,25 +201,6 @@ class Workflow(_Document):
 def document_schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
     return Workflow.model_json_schema()
-
-
-def png_text(content: bytes, chunk: str = PNG_CHUNK) -> str:
-    """The text that a PNG carries under a keyword. Raises DocumentError where it is damaged or has none."""
-    from PIL import Image
-
-    if len(content) > MAX_PICTURE_BYTES:
-        raise DocumentError(f"the picture is larger than {MAX_PICTURE_BYTES:,} bytes")
-    try:
-        # verify() checks the sum of every chunk without decoding a pixel, and spends the object.
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            picture.verify()
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            text = picture.info.get(chunk)
-    except Exception as error:  # Pillow raises SyntaxError, OSError, ValueError and struct.error here
-        raise DocumentError(f"the PNG is damaged or cut short: {error}") from None
-    if not isinstance(text, str):
-        raise DocumentError("this PNG carries no workflow; only pictures saved by nodegraph do")
-    return text
 
 
 def _migrate(data: dict[str, Any]) -> dict[str, Any]:

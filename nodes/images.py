@@ -41,7 +41,7 @@ def SaveImage(
     image: Image,
     name: FileName = "image",
     format: Annotated[
-        Literal["PNG", "JPEG", "WEBP"], Field(description="PNG keeps every bit and carries the workflow.")
+        Literal["PNG", "JPEG", "WEBP"], Field(description="PNG keeps every bit; each carries the workflow.")
     ] = "PNG",
     quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WEBP; 100 is best.")] = 92,
 ) -> None:
@@ -50,7 +50,8 @@ def SaveImage(
         if format == "PNG":
             context.save(name, ".png", pictures.encode_png(picture, context.metadata))
         else:
-            context.save(name, f".{format.lower()}", pictures.encode(picture, format, quality))
+            encoded = pictures.encode(picture, format, quality, context.metadata)
+            context.save(name, f".{format.lower()}", encoded)
 
 
 @node(category="image", effect="always")

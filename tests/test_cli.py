@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from nodegraph.carried import WORKFLOW_TEXT
 from nodegraph.pictures import decode, encode_png
-from nodegraph.workflow import PNG_CHUNK, Workflow
+from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -93,7 +94,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "out of range": (document(a={"type": "Seed", "values": {"value": -1}}), ["a.value", "at least 0"]),
     "brackets": ("[" * 3_000_000, ["nested too deeply"]),
     "duplicate ids": ('{"format": "nodegraph", "version": 1, "nodes": {"a": {"type": "Number"}, "a": {"type": "Number"}}}', ["given twice"]),
-    "truncated png": (encode_png(torch.rand(3, 64, 64), {PNG_CHUNK: "{}"})[:700], ["damaged"]),
+    "truncated png": (encode_png(torch.rand(3, 64, 64), {WORKFLOW_TEXT: "{}"})[:700], ["damaged"]),
     "no such picture": (document(a={"type": "LoadImage", "values": {"image": "gone.png"}}), ["a.image", "gone.png"]),
 }  # fmt: skip
 

@@ -88,3 +88,29 @@ def test_what_was_too_quick_to_store_is_said(engine: Engine, tmp_path: Path) -> 
     (tmp_path / "a.png").write_bytes(b"one")
     engine.run(graph())
     assert "too quick to be worth storing" in reasons(engine, graph())["n"]
+
+
+def test_each_workflow_is_compared_with_its_own_last_run(engine: Engine, tmp_path: Path) -> None:
+    """Two workflows may use one name for their nodes."""
+    (tmp_path / "a.png").write_bytes(b"one")
+    slowly(engine.registry)
+    engine.run(graph())
+    small = Workflow.from_data(
+        {"format": "nodegraph", "version": 1, "nodes": {"n": {"type": "Number", "values": {"value": 50}}}}
+    )
+    engine.run(small)
+    assert reasons(engine, graph(n={"type": "Number", "values": {"value": 6}}))["n"] == "value was 5, is 6"
+    assert reasons(engine, small.with_values({"n.value": 51})) == {"n": "value was 50, is 51"}
+    # A node more is still the same workflow to its author.
+    grown = graph(n={"type": "Number", "values": {"value": 7}}, extra={"type": "Number", "values": {"value": 8}})
+    assert reasons(engine, grown)["n"] == "value was 5, is 7"
+    assert reasons(engine, grown)["extra"] == "it has not run here under this name"
+
+
+def test_a_dtype_is_a_reason(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    slowly(engine.registry)
+    engine.run(graph())
+    engine.dtype = "bfloat16"
+    assert reasons(engine, graph())["w"] == "the device was cpu/float32, is cpu/bfloat16"
+    assert reasons(engine, graph())["n"] == "cached"

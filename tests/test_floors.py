@@ -13,7 +13,7 @@ import nodegraph
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
     {"errors", "bundle"},
-    {"strict_json", "events", "files", "schema", "fields", "scaffold"},
+    {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire"},
     {"context", "pictures"},
     {"node", "workflow"},
     {"graph", "catalog", "bypass"},

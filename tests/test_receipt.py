@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.carried import RECEIPT_TEXT, WORKFLOW_TEXT, carried, carried_text
 from nodegraph.diff import diff
+from nodegraph.diffusion.values import Sigmas
 from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
+from nodegraph.files import Files
+from nodegraph.home import Home
 from nodegraph.pictures import encode_png
-from nodegraph.receipt import RECEIPT_CHUNK, read
+from nodegraph.receipt import read, receipt_of
+from nodegraph.registry import Registry
 from nodegraph.verify import verify
-from nodegraph.workflow import PNG_CHUNK, Workflow, png_text
+from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -36,39 +45,108 @@ WORKFLOW = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": NOD
 
 def test_a_picture_carries_its_receipt(engine: Engine) -> None:
     (path,) = engine.run(WORKFLOW).files
-    workflow, receipt, pixels = read(path)
+    workflow, receipt, altered = read(path)
     assert workflow == WORKFLOW
     assert receipt.node == "save"
     assert receipt.keys == {name: step.key for name, step in engine.plan(WORKFLOW).steps.items()}
     assert receipt.device == "cpu"
-    assert set(receipt.versions) == {"python", "nodegraph", "torch"}
-    assert len(pixels) == 40
+    assert (receipt.device, receipt.dtype) == ("cpu", "float32")
+    assert set(receipt.versions) == {"python", "nodegraph", "torch", "pillow"}
+    assert set(receipt.results) == set(NODES) - {"save"}
+    assert altered is False
+    assert receipt_of(path) == receipt.model_dump()
 
 
 def test_it_is_made_again_bit_for_bit(engine: Engine) -> None:
     (path,) = engine.run(WORKFLOW).files
     verdict = verify(path, engine)
     assert (verdict.same, verdict.changed_nodes, verdict.changed_versions) == (True, (), ())
+    assert (verdict.altered, verdict.first_different, verdict.compared) == (False, None, len(NODES) - 1)
 
 
-def test_a_forged_picture_does_not_verify(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_lossy_pictures_are_made_again_too(engine: Engine, format: str) -> None:
+    workflow = WORKFLOW.with_values({"save.format": format, "save.quality": 70})
+    (path,) = engine.run(workflow).files
+    assert path.suffix == f".{format.lower()}"
+    assert read(path).workflow == workflow
+    assert verify(path, engine).same
+
+
+def test_a_picture_that_lost_what_it_carried_is_known_by_the_file_beside_it(engine: Engine) -> None:
+    (path,) = engine.run(WORKFLOW).files
+    with Image.open(path) as picture:
+        picture.save(path)  # drops every text
+    workflow, receipt, altered = read(path)
+    assert (workflow, receipt.node, altered) == (WORKFLOW, "save", True)
+    verdict = verify(path, engine)
+    assert (verdict.same, verdict.altered) == (True, True)  # the pixels are what they were
+
+
+@pytest.mark.parametrize("keep_texts", [True, False])
+def test_a_forged_picture_does_not_verify(engine: Engine, keep_texts: bool) -> None:
     (path,) = engine.run(WORKFLOW).files
     content = path.read_bytes()
-    forged = tmp_path / "forged.png"
-    texts = {name: png_text(content, name) for name in (PNG_CHUNK, RECEIPT_CHUNK)}
-    forged.write_bytes(encode_png(torch.zeros(3, 16, 16), texts))
-    assert not verify(forged, engine).same
+    if keep_texts:  # even where the digest of the true pixels is kept
+        info = PngInfo()
+        for name, text in carried(content).items():
+            info.add_itxt(name, text)
+        with Image.open(path) as picture:
+            picture.putpixel((3, 3), (1, 2, 3))
+            picture.save(path, pnginfo=info)
+    else:
+        texts = {name: carried_text(content, name) for name in (WORKFLOW_TEXT, RECEIPT_TEXT)}
+        path.write_bytes(encode_png(torch.zeros(3, 16, 16), texts))
+    verdict = verify(path, engine)
+    assert (verdict.same, verdict.altered, verdict.first_different) == (False, True, None)
+    assert verdict.compared == len(NODES) - 1
+
+
+def test_the_first_node_that_gives_something_else_is_named(engine: Engine) -> None:
+    entry = engine.registry.nodes["Schedule"]
+    (path,) = engine.run(WORKFLOW).files
+    receipt = read(path).receipt
+
+    def drifted(**inputs: Any) -> Sigmas:
+        """The same node of the same code on a machine that computes otherwise."""
+        sigmas = entry.function(**inputs).tensor.clone()
+        sigmas[0] *= 1.001
+        return Sigmas(sigmas)
+
+    other = Registry()
+    other.nodes = {**engine.registry.nodes, "Schedule": dataclasses.replace(entry, function=drifted)}
+    elsewhere = Engine(home=engine.home, registry=other, cache=ResultCache(), files=engine.files, device="cpu")
+    assert receipt.keys == {name: step.key for name, step in elsewhere.plan(WORKFLOW).steps.items()}
+    verdict = verify(path, elsewhere)
+    assert not verdict.same
+    assert verdict.changed_nodes == ()
+    assert verdict.first_different == "schedule"
+    assert verdict.altered is False
+
+
+def test_results_are_told_by_a_later_process_too(home: Home, files: Files, registry: Registry) -> None:
+    def fresh() -> Engine:
+        cache = ResultCache(disk=DiskTier(home.cache))
+        return Engine(home=home, registry=registry, cache=cache, files=files, device="cpu")
+
+    workflow = WORKFLOW.with_values({"model.checkpoint": "analytic://field?size=128", "schedule.steps": 40})
+    (first,) = fresh().run(workflow).files
+    stored = fresh().run(workflow.with_values({"save.name": "other"}))
+    assert "sampler" not in stored.ran
+    then, now = read(first).receipt, read(stored.files[0]).receipt
+    assert now.results["decode"] == then.results["decode"]
+    assert all(then.results[name] == digest for name, digest in now.results.items())
 
 
 def test_what_changed_is_named(engine: Engine, tmp_path: Path) -> None:
     (path,) = engine.run(WORKFLOW).files
     content = path.read_bytes()
-    receipt = json.loads(png_text(content, RECEIPT_CHUNK))
+    receipt = json.loads(carried_text(content, RECEIPT_TEXT))
     receipt["keys"]["sampler"] = "0" * 40
     receipt["versions"]["torch"] = "1.0"
     old = tmp_path / "old.png"
     old.write_bytes(
-        encode_png(torch.zeros(3, 16, 16), {PNG_CHUNK: WORKFLOW.dump(), RECEIPT_CHUNK: json.dumps(receipt)})
+        encode_png(torch.zeros(3, 16, 16), {WORKFLOW_TEXT: WORKFLOW.dump(), RECEIPT_TEXT: json.dumps(receipt)})
     )
     verdict = verify(old, engine)
     assert not verdict.same
@@ -78,7 +156,7 @@ def test_what_changed_is_named(engine: Engine, tmp_path: Path) -> None:
 
 def test_a_picture_without_receipt_is_refused(engine: Engine, tmp_path: Path) -> None:
     bare = tmp_path / "bare.png"
-    bare.write_bytes(encode_png(torch.zeros(3, 4, 4), {PNG_CHUNK: WORKFLOW.dump()}))
+    bare.write_bytes(encode_png(torch.zeros(3, 4, 4), {WORKFLOW_TEXT: WORKFLOW.dump()}))
     with pytest.raises(DocumentError, match="no receipt"):
         verify(bare, engine)
 

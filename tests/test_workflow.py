@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodegraph import workflow as module
+from nodegraph.carried import WORKFLOW_TEXT
 from nodegraph.errors import CheckError, DocumentError
 from nodegraph.pictures import encode_png
-from nodegraph.workflow import PNG_CHUNK, Link, NodeSpec, Position, Workflow, document_schema
+from nodegraph.workflow import Link, NodeSpec, Position, Workflow, document_schema
 
 SMALL: dict[str, Any] = {
     "format": "nodegraph",
@@ -134,12 +135,12 @@ def test_values_are_replaced_by_address_and_break_links() -> None:
 def test_a_picture_carries_its_workflow(tmp_path: Path) -> None:
     document = Workflow.from_data({**SMALL, "title": "ein Apfel, 苹果"})
     path = tmp_path / "picture.png"
-    path.write_bytes(encode_png(torch.rand(3, 9, 7), {PNG_CHUNK: document.dump()}))
+    path.write_bytes(encode_png(torch.rand(3, 9, 7), {WORKFLOW_TEXT: document.dump()}))
     assert Workflow.load(path) == document
 
 
 def test_every_cut_of_a_picture_is_refused(tmp_path: Path) -> None:
-    whole = encode_png(torch.rand(3, 16, 16), {PNG_CHUNK: Workflow.from_data(SMALL).dump()})
+    whole = encode_png(torch.rand(3, 16, 16), {WORKFLOW_TEXT: Workflow.from_data(SMALL).dump()})
     path = tmp_path / "cut.png"
     for length in [8, 20, 33, 40, 100, len(whole) // 2, len(whole) - 20, len(whole) - 13, len(whole) - 5]:
         path.write_bytes(whole[:length])

@@ -1,48 +1,36 @@
 """The disk tier: results that outlive the process, shared by every process on one folder.
 
 An index in SQLite names, for each key, a blob by the digest of its content. A blob is written whole under a
-temporary name, then renamed, then indexed, so a process that dies at any moment leaves at worst a file that the
-next sweep removes. What is missing, short or altered is a miss. Trouble with the folder is told once and then the
-tier is silent: a cache must never fail a run.
+temporary name; then, while no other process writes to the index, it is renamed and indexed. So a process that
+dies at any moment leaves at worst a file that a later sweep removes, and nobody removes what another has just
+indexed. What is missing, short or altered is a miss. Trouble with the folder is told once and then the tier is
+silent: a cache must never fail a run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import sqlite3
-import tempfile
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodegraph.cache.codec import UnknownType, decode, encode
+from nodegraph.cache.blobs import Blobs, digest_of_bytes
+from nodegraph.cache.codec import Source, UnknownType, builtin_types, decode, encode
+from nodegraph.cache.index import Index
 from nodegraph.cache.memory import Outputs
 
-VERSION = 1
 DEFAULT_BYTES = 10 * 2**30
 # Reading costs about a millisecond and a nanosecond a byte; what computes quicker than that is not kept.
 READ_SECONDS, READ_SECONDS_PER_BYTE = 1e-3, 1e-9
-ORPHAN_SECONDS = 3600
-_TEMPORARY = ".tmp-"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS results (
-    key TEXT PRIMARY KEY, blob TEXT NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL, used REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS results_by_blob ON results (blob);
-CREATE TABLE IF NOT EXISTS causes (
-    node TEXT NOT NULL, type TEXT NOT NULL, cause TEXT NOT NULL, PRIMARY KEY (node, type)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS written (
-    key TEXT NOT NULL, folder TEXT NOT NULL, files TEXT NOT NULL, PRIMARY KEY (key, folder)
-) WITHOUT ROWID;
-"""
+# A full cache is emptied a little further, so that not every write has to choose what goes.
+LOW_WATER = 0.95
+RUNS_REMEMBERED = 100
 log = logging.getLogger("nodegraph.cache")
 
 
@@ -59,6 +47,8 @@ class Usage:
 class DiskTier:
     """Results by key in a folder. Safe for threads and for processes.
 
+    `sources` give the types that may be made from what is stored.
+
     Args:
         folder: made when first written to.
         budget: bytes of blobs that are kept; what is cheap to compute for its size goes first.
@@ -67,16 +57,18 @@ class DiskTier:
     def __init__(self, folder: Path, budget: int = DEFAULT_BYTES) -> None:
         self.folder = folder
         self.budget = budget
-        self._lock = threading.Lock()
-        self._index: sqlite3.Connection | None = None
+        self.sources: Sequence[Source] = (builtin_types,)
+        self._blobs = Blobs(folder / "blobs")
+        self._index: Index | None = None
         self._keys: set[str] = set()
         self._readable = self._writable = True
         with self._guarded("open"):
             try:
-                self._open()
-                self._sweep()
+                self._index = Index(folder)
+                self._blobs.sweep({row[0] for row in self._index.query("SELECT digest FROM blobs")})
             except (OSError, sqlite3.Error) as error:
                 self._open_read_only(error)
+            self.refresh()
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -84,50 +76,58 @@ class DiskTier:
     def refresh(self) -> None:
         """See what other processes have stored since."""
         with self._guarded("read"):
-            self._keys = {row[0] for row in self._query("SELECT key FROM results")}
+            if self._index is not None and self._index.changed():
+                self._keys = {row[0] for row in self._index.query("SELECT key FROM results")}
 
     def get(self, key: str) -> Outputs | None:
         """The result under a key, or None; a blob that is not what the index says is removed."""
         if key not in self._keys:
             return None
         with self._guarded("read"):
-            for blob, size in self._query("SELECT blob, bytes FROM results WHERE key = ?", key):
-                try:
-                    content = self._blob(blob).read_bytes()
-                    if len(content) != size or _digest(content) != blob:
-                        raise ValueError("its content is not what the index says")
-                    outputs: Outputs = decode(content)
-                except UnknownType:
-                    return None
-                except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            found = self._row(key)
+            if found is None:  # another process made room
+                self._keys.discard(key)
+                return None
+            blob, size = found
+            try:
+                outputs: Outputs = decode(self._blobs.read(blob, size), self.sources)
+            except UnknownType:
+                self._keys.discard(key)  # so that what is computed now takes its place
+                return None
+            except Exception as error:  # a type of a plugin may raise anything when it is made of nonsense
+                self._keys.discard(key)
+                if self._row(key) == found:  # else another process has just made room
                     log.warning("a cached result is damaged and is computed again (%s: %s)", blob[:12], error)
-                    self._drop(blob)
-                    return None
-                if self._writable:
-                    with self._guarded("write"):
-                        self._query("UPDATE results SET used = ? WHERE key = ?", time.time(), key)
-                return outputs
-        self._keys.discard(key)
+                with self._guarded("write"):
+                    self._drop([blob])
+                return None
+            if self._writable:
+                with self._guarded("write"):
+                    self._query("UPDATE results SET used = ? WHERE key = ?", time.time(), key)
+            return outputs
         return None
 
-    def put(self, key: str, outputs: Outputs, seconds: float) -> None:
-        """Keep a result that cost `seconds`, where reading it again is worth it."""
+    def put(self, key: str, outputs: Outputs, seconds: float, digest: str | None = None) -> None:
+        """Keep a result that cost `seconds`, where reading it again is worth it; `digest` is told by `digest`."""
         if not self._writable or key in self._keys or seconds < READ_SECONDS:
             return
         try:
-            content = encode(outputs)
+            content = encode(outputs, self.sources)
         except Exception as error:  # whatever a plugin's value does, the run goes on
             log.debug("a result is not stored: %s", error)
             return
         if seconds < READ_SECONDS + len(content) * READ_SECONDS_PER_BYTE or len(content) > self.budget:
             return
         with self._guarded("write"):
-            blob = _digest(content)
-            self._write(blob, content)
-            row = (key, blob, len(content), seconds, time.time())
-            self._query("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", *row)
-            self._keys.add(key)
-            self._evict()
+            self._store(key, content, seconds, digest)
+            self._evict(self.budget)
+
+    def digest(self, key: str) -> str | None:
+        """The digest that `put` was given for a key."""
+        with self._guarded("read"):
+            for (digest,) in self._query("SELECT digest FROM results WHERE key = ?", key):
+                return None if digest is None else str(digest)
+        return None
 
     def written(self, key: str, folder: Path) -> list[list[Any]] | None:
         """What `wrote` stored for a key and an output folder."""
@@ -145,102 +145,115 @@ class DiskTier:
                 self._query("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", *row)
 
     def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
-        """Remember what determined each node's result in the last run: (node, type, cause)."""
-        if self._writable and self._index is not None:
-            with self._guarded("write"), self._lock, self._index:
-                self._index.execute("BEGIN")
-                self._index.executemany("INSERT OR REPLACE INTO causes VALUES (?, ?, ?)", causes)
+        """Remember what determined the results of a run: (node, type, cause) of each node.
 
-    def remembered(self, node: str, type: str) -> str | None:
-        """What determined a node's result in the last run that had it."""
+        Of runs with the same nodes the last one is remembered.
+        """
+        if self._writable:
+            with self._guarded("write"):
+                found = {node: [type, cause] for node, type, cause in causes}
+                shape = digest_of_bytes(
+                    json.dumps(sorted((node, type) for node, (type, _) in found.items())).encode()
+                )
+                packed = zlib.compress(json.dumps(found).encode(), 1)
+                self._query("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", shape, time.time(), packed)
+                self._query(
+                    "DELETE FROM runs WHERE shape NOT IN (SELECT shape FROM runs ORDER BY used DESC LIMIT ?)",
+                    RUNS_REMEMBERED,
+                )
+
+    def remembered(self, types: Mapping[str, str]) -> dict[str, str]:
+        """What determined each node's result in the remembered run that is most like a workflow.
+
+        Args:
+            types: the type of each of its nodes. Most alike is the run that shares most nodes, of these the one
+            with
+                the fewest others, of these the last.
+        """
+        best: dict[str, str] = {}
+        likeness = (0, 0)
         with self._guarded("read"):
-            for (cause,) in self._query("SELECT cause FROM causes WHERE node = ? AND type = ?", node, type):
-                return str(cause)
-        return None
+            for (packed,) in self._query("SELECT causes FROM runs ORDER BY used DESC"):
+                run = json.loads(zlib.decompress(packed))
+                shared = {node: cause for node, (type, cause) in run.items() if types.get(node) == type}
+                if (len(shared), -len(run)) > likeness and shared:
+                    best, likeness = shared, (len(shared), -len(run))
+        return best
 
     def usage(self) -> Usage:
         """How much is held."""
         with self._guarded("read"):
             for (count,) in self._query("SELECT COUNT(*) FROM results"):
-                return Usage(self.folder, count, self._used(), self.budget)
+                return Usage(self.folder, count, self._held(), self.budget)
         return Usage(self.folder, 0, 0, self.budget)
 
     def prune(self, budget: int) -> None:
         """Evict until at most `budget` bytes are held."""
         with self._guarded("write"):
-            self._evict(budget)
+            self._evict(budget, low_water=1)
 
     def clear(self) -> None:
         """Remove every result."""
         with self._guarded("write"):
             self._query("DELETE FROM written")
-            self._query("DELETE FROM causes")
-            self._evict(-1)
+            self._query("DELETE FROM runs")
+            self._drop([blob for (blob,) in self._query("SELECT digest FROM blobs")])
 
     def close(self) -> None:
         """Let go of the index; the tier is empty from then on."""
-        with self._lock:
-            if self._index is not None:
-                self._index.close()
-            self._index = None
+        if self._index is not None:
+            self._index.close()
+        self._index = None
+        self._writable = False
         self._keys = set()
-
-    def _open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._index = sqlite3.connect(self.folder / "index.sqlite", timeout=30, check_same_thread=False,
-                                      isolation_level=None)  # fmt: skip
-        (version,) = self._index.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise OSError(f"its index has version {version}, made by a newer nodegraph; this one reads {VERSION}")
-        self._index.execute("PRAGMA journal_mode = WAL")
-        self._index.execute("PRAGMA synchronous = NORMAL")
-        self._index.executescript(_SCHEMA)
-        self._index.execute(f"PRAGMA user_version = {VERSION}")
-        self._keys = {row[0] for row in self._query("SELECT key FROM results")}
 
     def _open_read_only(self, error: Exception) -> None:
         """Read a cache that cannot be written, as on a read-only or a full disk. Raises where that fails too."""
-        index = self.folder / "index.sqlite"
-        if not index.is_file():
+        if not (self.folder / "index.sqlite").is_file():
             raise error
-        found = sqlite3.connect(f"{index.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False,
-                                isolation_level=None)  # fmt: skip
-        if found.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-            raise error
-        self._index = found
-        self._keys = {row[0] for row in self._query("SELECT key FROM results")}
+        try:
+            self._index = Index(self.folder, read_only=True)
+        except (OSError, sqlite3.Error):
+            raise error from None
         self._writable = False
         log.warning("cannot write to the cache in %s; new results stay in memory: %s", self.folder, error)
 
     def _query(self, statement: str, *values: Any) -> list[Any]:
-        with self._lock:
-            return [] if self._index is None else self._index.execute(statement, values).fetchall()
+        return [] if self._index is None else self._index.query(statement, *values)
 
-    def _blob(self, digest: str) -> Path:
-        return self.folder / "blobs" / digest[:2] / f"{digest}.blob"
+    def _row(self, key: str) -> tuple[str, int] | None:
+        statement = "SELECT blob, bytes FROM results JOIN blobs ON blobs.digest = blob WHERE key = ?"
+        return next(((str(blob), int(size)) for blob, size in self._query(statement, key)), None)
 
-    def _write(self, digest: str, content: bytes) -> None:
-        path = self._blob(digest)
-        if path.is_file() and path.stat().st_size == len(content):
+    def _store(self, key: str, content: bytes, seconds: float, digest: str | None) -> None:
+        index = self._index
+        if index is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{os.getpid()}-")
+        blob, size = digest_of_bytes(content), len(content)
+        staged = None if self._blobs.has(blob, size) else self._blobs.stage(blob, content)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            with index.transaction():
+                before = self._row(key)
+                # Another process may have written the same blob since, or removed it.
+                if not self._blobs.has(blob, size):
+                    staged = staged or self._blobs.stage(blob, content)
+                    staged.replace(self._blobs.path(blob))
+                index.query("INSERT OR IGNORE INTO blobs VALUES (?, ?)", blob, size)
+                row = (key, blob, seconds, time.time(), digest)
+                index.query("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", *row)
+        finally:
+            if staged is not None:
+                staged.unlink(missing_ok=True)
+        self._keys.add(key)
+        if before is not None and before[0] != blob:
+            self._drop([before[0]], unless_named=True)
 
-    def _used(self) -> int:
-        rows = self._query("SELECT COALESCE(SUM(bytes), 0) FROM (SELECT DISTINCT blob, bytes FROM results)")
-        return sum(size for (size,) in rows)
+    def _held(self) -> int:
+        return sum(size for (size,) in self._query("SELECT bytes FROM held"))
 
-    def _evict(self, budget: int | None = None) -> None:
-        budget = self.budget if budget is None else budget
-        excess = self._used() - budget
-        if excess <= 0:
+    def _evict(self, budget: int, low_water: float = LOW_WATER) -> None:
+        held = self._held()
+        if held <= budget:
             return
         now = time.time()
 
@@ -249,31 +262,40 @@ class DiskTier:
             _, size, seconds, used = row
             return float(seconds / max(size, 1) * 0.5 ** ((now - used) / 86400))
 
-        blobs = self._query("SELECT blob, MAX(bytes), MAX(seconds), MAX(used) FROM results GROUP BY blob")
-        for blob, size, *_ in sorted(blobs, key=worth):
-            if excess <= 0:
+        going = []
+        for blob, size, *_ in sorted(
+            self._query(
+                "SELECT blob, bytes, MAX(seconds), MAX(used) FROM blobs JOIN results ON blob = blobs.digest "
+                "GROUP BY blob"
+            ),
+            key=worth,
+        ):
+            if held <= budget * low_water:
                 break
-            self._drop(blob)
-            excess -= size
+            going.append(blob)
+            held -= size
+        self._drop(going)
 
-    def _drop(self, blob: str) -> None:
-        gone = self._query("DELETE FROM results WHERE blob = ? RETURNING key", blob)
-        self._keys.difference_update(row[0] for row in gone)
-        with suppress(OSError):
-            self._blob(blob).unlink(missing_ok=True)
+    def _drop(self, blobs: Sequence[str], unless_named: bool = False) -> None:
+        """Forget blobs and the results in them, then remove their files.
 
-    def _sweep(self) -> None:
-        """Remove what processes that died left: their temporary files, and old blobs that no row names."""
-        named = {row[0] for row in self._query("SELECT DISTINCT blob FROM results")}
-        now = time.time()
-        for path in (self.folder / "blobs").glob("*/*"):
-            with suppress(OSError):
-                if path.name.startswith(_TEMPORARY):
-                    writer = path.name.removeprefix(_TEMPORARY).partition("-")[0]
-                    if not _is_running(writer):
-                        path.unlink()
-                elif path.stem not in named and now - path.stat().st_mtime > ORPHAN_SECONDS:
-                    path.unlink()
+        First the rows, for good; then the files, where nobody has indexed them again meanwhile. A process that
+        dies between the two leaves files without rows, never rows without files.
+        """
+        index = self._index
+        if index is None or not self._writable:
+            return
+        with index.transaction():
+            for blob in blobs:
+                if unless_named and index.query("SELECT 1 FROM results WHERE blob = ? LIMIT 1", blob):
+                    continue
+                gone = index.query("DELETE FROM results WHERE blob = ? RETURNING key", blob)
+                self._keys.difference_update(row[0] for row in gone)
+                index.query("DELETE FROM blobs WHERE digest = ?", blob)
+        with index.transaction():
+            for blob in blobs:
+                if not index.query("SELECT 1 FROM blobs WHERE digest = ?", blob):
+                    self._blobs.remove(blob)
 
     @contextmanager
     def _guarded(self, what: str) -> Iterator[None]:
@@ -293,17 +315,3 @@ class DiskTier:
                 self._readable = self._writable = False
                 self._keys = set()
                 self._index = None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=20).hexdigest()
-
-
-def _is_running(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -18,6 +18,7 @@ class _Entry(NamedTuple):
     outputs: Outputs
     storages: dict[int, int]  # memory address of each tensor storage -> its bytes
     other: int
+    digest: str | None
 
 
 class MemoryTier:
@@ -54,14 +55,19 @@ class MemoryTier:
             self._entries.move_to_end(key)
             return entry.outputs
 
-    def put(self, key: str, outputs: Outputs) -> None:
+    def digest(self, key: str) -> str | None:
+        """The digest that `put` was given for a key."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.digest
+
+    def put(self, key: str, outputs: Outputs, digest: str | None = None) -> None:
         """Keep a result; the least recently used make room for it."""
         storages, other = footprint(outputs)
         with self._lock:
             self._remove(key)
             if sum(storages.values()) + other > self.budget:
                 return
-            self._entries[key] = _Entry(outputs, storages, other)
+            self._entries[key] = _Entry(outputs, storages, other, digest)
             self._used += other
             for address, size in storages.items():
                 if not self._owners[address]:

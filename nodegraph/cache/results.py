@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nodegraph.cache.codec import Source, builtin_types
 from nodegraph.cache.disk import DiskTier
 from nodegraph.cache.memory import MemoryTier, Outputs
 
@@ -37,14 +38,24 @@ class ResultCache:
         if outputs is None and self.disk is not None:
             outputs = self.disk.get(key)
             if outputs is not None:
-                self.memory.put(key, outputs)
+                self.memory.put(key, outputs, self.disk.digest(key))
         return outputs
 
-    def put(self, key: str, outputs: Outputs, seconds: float) -> None:
-        """Keep the outputs, which cost `seconds` to compute."""
-        self.memory.put(key, outputs)
+    def put(self, key: str, outputs: Outputs, seconds: float, digest: str | None = None) -> None:
+        """Keep the outputs, which cost `seconds` to compute; `digest` is what they are told apart by."""
+        self.memory.put(key, outputs, digest)
         if self.disk is not None:
-            self.disk.put(key, outputs, seconds)
+            self.disk.put(key, outputs, seconds, digest)
+
+    def digest(self, key: str) -> str | None:
+        """The digest of the outputs under a key, where it is known."""
+        found = self.memory.digest(key)
+        return self.disk.digest(key) if found is None and self.disk is not None else found
+
+    def know(self, source: Source) -> None:
+        """Where to find the types that stored results may hold, besides the built-in ones."""
+        if self.disk is not None:
+            self.disk.sources = (builtin_types, source)
 
     def written(self, key: str, folder: Path) -> tuple[Path, ...] | None:
         """The files that an effect wrote to a folder under this key, where all still stand unaltered."""
@@ -65,7 +76,7 @@ class ResultCache:
             self.disk.wrote(key, folder, stamps)
 
     def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
-        """Remember what determined each node's result: (node, type, cause)."""
+        """Remember what determined the results of a run: (node, type, cause) of each node."""
         if self.disk is not None:
             self.disk.remember(causes)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from aiohttp import web
 from pydantic import Field
 
+from nodegraph.carried import RECEIPT_TEXT, carried_text, is_picture
 from nodegraph.errors import CheckError, DocumentError, Problem
-from nodegraph.receipt import RECEIPT_CHUNK
 from nodegraph.serve.media import FOREVER
 from nodegraph.serve.models import (
     CheckWorkflow,
@@ -31,7 +31,7 @@ from nodegraph.serve.models import (
 )
 from nodegraph.serve.refuse import Refused, api_problems, parse_json
 from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes, beside_loop
-from nodegraph.workflow import PNG_SIGNATURE, Workflow, png_text
+from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
     from nodegraph.serve.server import Server
@@ -139,13 +139,11 @@ async def plan_workflow(server: Server, body: PlanWorkflow) -> PlannedWorkflow:
 
 def read_import(data: bytes) -> ImportedWorkflow:
     """The workflow, and the receipt if there is one, in the bytes of a file. Raises DocumentError."""
-    if not data.startswith(PNG_SIGNATURE):
-        if data[:3] == b"\xff\xd8\xff" or data[:4] == b"RIFF":
-            raise DocumentError("this picture carries no workflow; only PNGs saved by nodegraph do")
+    if not is_picture(data):
         return ImportedWorkflow(workflow=json.loads(Workflow.parse(data).dump()))
-    workflow = Workflow.parse(png_text(data))
+    workflow = Workflow.parse(carried_text(data))
     try:
-        receipt = parse_json(png_text(data, RECEIPT_CHUNK).encode())
+        receipt = parse_json(carried_text(data, RECEIPT_TEXT).encode())
     except (DocumentError, Refused):
         receipt = None
     return ImportedWorkflow(

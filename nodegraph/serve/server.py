@@ -23,7 +23,7 @@ from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
 from nodegraph.home import Home
-from nodegraph.plan import Plan, plan
+from nodegraph.plan import Plan, placement, plan
 from nodegraph.serve.documents import WorkflowStore
 from nodegraph.serve.editor import Editor
 from nodegraph.serve.media import Thumbnails
@@ -202,7 +202,7 @@ class Server:
 
     def _plan(self, checked: Checked, targets: Sequence[str] | None) -> PlannedWorkflow:
         device = next((worker.device for worker in self.service.workers() if worker.device), None) or "cpu"
-        planned: Plan = plan(checked, self.files, targets=targets, device=device.partition(":")[0])
+        planned: Plan = plan(checked, self.files, targets=targets, device=placement(device))
         cache = ResultCache(disk=self.cache())
         return PlannedWorkflow(
             nodes=[

@@ -33,7 +33,7 @@ from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled, CheckError, NodeError
 from nodegraph.home import Home
 from nodegraph.plan import Plan
-from nodegraph.receipt import RECEIPT_CHUNK
+from nodegraph.receipt import receipt_of
 from nodegraph.registry import Registry
 from nodegraph.serve.artifacts import describe
 from nodegraph.serve.nursery import die_with_parent
@@ -244,7 +244,7 @@ class _Listener:
     def described(self, path: Path, node: str | None) -> dict[str, Any]:
         """What the server is told about a file; only the node that wrote it knows its receipt."""
         if path not in self._described:
-            receipt = self._engine.metadata(self._planned, node)[RECEIPT_CHUNK] if node is not None else None
+            receipt = json.dumps(receipt_of(path)) if node is not None else None
             self._described[path] = {"path": str(path), "receipt": receipt, **describe(path)}
         return self._described[path]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodegraph.cache.codec import NotStorable, decode, encode
+from nodegraph.cache.codec import NotStorable, Source, UnknownType, builtin_types, decode, encode
 from nodegraph.diffusion.values import (
     VAE,
     Checkpoint,
@@ -26,6 +27,8 @@ from nodegraph.diffusion.values import (
     Sigmas,
     TextEncoder,
 )
+from nodegraph.registry import Registry
+from nodegraph.wire import Codec, WireTypes, wire_types_of
 
 CHECKPOINT = Checkpoint("emoji", "abc", "emoji")
 WIRE: list[Any] = [
@@ -78,25 +81,109 @@ def test_a_view_is_stored_without_its_storage() -> None:
 
 
 @dataclass(frozen=True)
-class Local:
-    """A type of a plugin."""
+class Inner:
+    """Part of a type of a plugin."""
 
     number: int
 
 
-def test_a_type_of_an_imported_module_survives_and_others_are_refused() -> None:
-    content = encode(Local(3))
-    assert decode(content) == Local(3)
+@dataclass(frozen=True)
+class Local:
+    """A type of a plugin."""
+
+    inner: tuple[Inner, ...]
+
+
+@dataclass(frozen=True)
+class Larger(Local):
+    """Fits wherever a Local does."""
+
+    extra: int = 0
+
+
+@dataclass(frozen=True)
+class Private:
+    """A dataclass that travels on no wire."""
+
+    number: int
+
+
+class Opaque:
+    """No dataclass at all."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and other.number == self.number
+
+
+def takes(a: Annotated[Local | None, "help"], many: list[Larger]) -> NamedTuple("Two", [("o", Opaque)]):  # type: ignore[valid-type]
+    """A signature that reaches Local, Larger and Inner."""
+
+
+TYPES = WireTypes(
+    wire_types_of(takes), [Codec(Opaque, store=lambda o: {"n": o.number}, restore=lambda d: Opaque(d["n"]))]
+)
+SOURCES: tuple[Source, ...] = (builtin_types, lambda _: TYPES)
+
+
+def test_the_types_that_nodes_declare_survive() -> None:
+    for value in (Local((Inner(3),)), Larger((Inner(1), Inner(2)), 5), Opaque(7), [Opaque(1), Local(())]):
+        assert decode(encode(value, SOURCES), SOURCES) == value
+
+
+def test_every_other_type_is_refused_both_ways() -> None:
+    with pytest.raises(NotStorable, match="Private has no stored form"):
+        encode(Private(3), SOURCES)
+    with pytest.raises(NotStorable):
+        encode(Local((Inner(3),)))
     for module, name in (
+        (__name__, "Private"),
+        (__name__, "pytest"),
         ("no.such.module", "Local"),
         ("os", "system"),
-        (__name__, "pytest"),
         ("antigravity", "x"),
+        ("nodegraph.cache.disk", "Usage"),
+        ("nodegraph.diffusion.values", "Tensor"),
     ):
-        forged = json.dumps(["dataclass", module, name, {"number": ["value", 3]}]).encode()
-        with pytest.raises(ValueError, match="no dataclass"):
-            decode(forged)
+        for kind in ("dataclass", "coded"):
+            forged = json.dumps([kind, module, name, {"number": ["value", 3]}]).encode()
+            with pytest.raises(UnknownType, match="no node declares"):
+                decode(forged, SOURCES)
     assert "antigravity" not in sys.modules
+
+
+def test_a_type_with_a_codec_is_made_by_it_alone() -> None:
+    forged = json.dumps(["dataclass", __name__, "Opaque", {"number": ["value", 3]}]).encode()
+    with pytest.raises(ValueError, match="not a stored value"):
+        decode(forged, SOURCES)
+    forged = json.dumps(["coded", __name__, "Local", ["dict", {}]]).encode()
+    with pytest.raises(ValueError, match="not a stored value"):
+        decode(forged, SOURCES)
+
+
+def test_the_registry_knows_what_its_nodes_declare(registry: Registry, tmp_path: Path) -> None:
+    for kind in (Image, Latent, Conditioning, Condition, Checkpoint, Parametrization):
+        assert kind in registry.wire_types
+    assert registry.wire_types.find("nodegraph.cache.disk", "Usage") is None
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from nodegraph import Codec, node\n"
+        "class Field:\n    def __init__(self, rows): self.rows = rows\n"
+        "FIELD = Codec(Field, store=lambda field: field.rows, restore=Field)\n"
+        "@node(category='x')\ndef MakeField(rows: int = 2) -> Field:\n"
+        "    'Make one.'\n    return Field([1.5] * rows)\n"
+    )
+    own = Registry.load([tmp_path], entry_points=False)
+    assert not own.problems
+    made = own.nodes["MakeField"].function(3)
+    sources: tuple[Source, ...] = (lambda _: own.wire_types,)
+    assert decode(encode({"field": made}, sources), sources)["field"].rows == [1.5, 1.5, 1.5]
+    plugin.unlink()
+    own.refresh()
+    with pytest.raises(NotStorable):
+        encode(made, sources)
 
 
 def test_what_has_no_stored_form_is_said() -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from nodegraph.cache import DiskTier, MemoryTier, ResultCache
-from nodegraph.cache.disk import VERSION
+from nodegraph.cache.index import VERSION
 from nodegraph.diffusion.values import Image
 
 
@@ -282,15 +282,151 @@ WRITER = """
 import sys
 from pathlib import Path
 from nodegraph.cache import DiskTier
-tier = DiskTier(Path(sys.argv[1]), 3_000_000)
+tier = DiskTier(Path(sys.argv[1]), int(sys.argv[4]))
 print("ready", flush=True)
 for i in range(int(sys.argv[2]), int(sys.argv[3])):
     tier.put(f"k{i}", {"text": f"{i} " * 20_000}, 1.0)
 """
 
 
-def writer(folder: Path, start: int, end: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, str(folder), str(start), str(end)]
+def test_a_sweep_leaves_what_a_living_writer_holds_and_knows_a_used_number_for_dead(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", STAGER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    staged = Path(child.stdout.readline().strip())
+    machine, pid, start, rest = staged.name.removeprefix(".tmp-").split("-", 3)
+    used_up = staged.with_name(f".tmp-{machine}-{os.getpid()}-1-{rest}")  # this process started at another tick
+    elsewhere = staged.with_name(f".tmp-0123456789ab-{2**22 + 1}-{start}-{rest}")
+    ancient = staged.with_name(f".tmp-0123456789ab-{pid}-{start}-ancient")
+    for path in (used_up, elsewhere, ancient):
+        path.write_bytes(b"x")
+    os.utime(ancient, (time.time() - 7200,) * 2)
+    DiskTier(tmp_path)
+    assert staged.exists()
+    assert elsewhere.exists()  # another machine's: only age can tell
+    assert not ancient.exists()
+    assert used_up.exists() == (sys.platform != "linux")
+    child.stdin.close()
+    child.wait()
+    child.stdout.close()
+    DiskTier(tmp_path)
+    assert not staged.exists()
+
+
+STAGER = """
+import sys
+from pathlib import Path
+from nodegraph.cache.blobs import Blobs
+print(Blobs(Path(sys.argv[1]) / "blobs").stage("ab" * 20, b"half"), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becoming another user needs root")
+def test_an_unreadable_blob_is_a_miss(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path)
+    tier.put("k", {"text": "x" * 1000}, 1.0)
+    tier.put("other", {"n": 2}, 1.0)
+    (blob,) = (path for path in blobs(tmp_path) if path.stat().st_size > 900)
+    blob.chmod(0)
+    tier.close()
+    # As a user whom file modes stop.
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "None None {'n': 2}\n"
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "damaged" in done.stderr
+    assert "Permission denied" in done.stderr
+    after = DiskTier(tmp_path)
+    assert "k" not in after
+    after.put("k", {"text": "y" * 1000}, 1.0)
+    assert after.get("k") == {"text": "y" * 1000}
+
+
+READER = """
+import logging, os, sys
+from pathlib import Path
+from nodegraph.cache import DiskTier
+folder = Path(sys.argv[1])
+for path in (folder, *folder.rglob("*")):
+    os.chown(path, 65534, 65534)
+for path in folder.parents:
+    if path.stat().st_uid == 0 and path.stat().st_mode & 0o005 != 0o005:
+        path.chmod(0o755)
+os.setgid(65534)
+os.setuid(65534)
+tier = DiskTier(folder)
+print(tier.get("k"), tier.get("k"), tier.get("other"))
+"""
+
+
+def test_an_older_index_is_emptied_and_used(tmp_path: Path) -> None:
+    index = sqlite3.connect(tmp_path / "index.sqlite")
+    index.execute("CREATE TABLE results (key TEXT PRIMARY KEY, blob TEXT, bytes INTEGER, seconds REAL, used REAL)")
+    index.execute("CREATE TABLE causes (node TEXT, type TEXT, cause TEXT)")
+    index.execute("INSERT INTO results VALUES ('k', 'b', 1, 1, 1)")
+    index.execute("PRAGMA user_version = 1")
+    index.commit()
+    index.close()
+    tier = DiskTier(tmp_path)
+    assert "k" not in tier
+    tier.put("k", {"n": 1}, 1.0)
+    assert DiskTier(tmp_path).get("k") == {"n": 1}
+
+
+def test_what_is_held_is_counted_right_whatever_happens(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 300_000)
+    rng = random.Random(1)
+    for number in range(60):
+        tier.put(f"k{number}", result(rng.randrange(8), rng.choice([16, 32, 64])), rng.choice([0.1, 1.0, 10.0]))
+        if rng.random() < 0.2:
+            tier.get(f"k{rng.randrange(number + 1)}")
+        if rng.random() < 0.1:
+            rng.choice(blobs(tmp_path)).write_bytes(b"damaged")
+        on_disk = sum(path.stat().st_size for path in blobs(tmp_path) if path.read_bytes() != b"damaged")
+        assert on_disk <= tier.usage().bytes <= 300_000
+    for key in list(tier._keys):
+        tier.get(key)
+    assert tier.usage().bytes == sum(path.stat().st_size for path in blobs(tmp_path))
+    tier.clear()
+    assert tier.usage().bytes == 0
+
+
+def test_a_result_of_a_type_that_is_not_known_here_is_replaced(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path)
+    tier.put("k", result(), 1.0)
+    other = DiskTier(tmp_path)
+    other.sources = ()
+    assert other.get("k") is None
+    other.put("k", {"n": 1}, 1.0)
+    assert other.get("k") == {"n": 1}
+    assert len(blobs(tmp_path)) == 1
+
+
+def test_one_process_evicts_while_others_read_and_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    children = [writer(tmp_path, 0, 60, budget=700_000) for _ in range(3)]
+    with caplog.at_level(logging.WARNING):
+        tier = DiskTier(tmp_path, 700_000)
+        while any(child.poll() is None for child in children):
+            tier.refresh()
+            for key in list(tier._keys)[:20]:
+                found = tier.get(key)
+                assert found is None or found["text"].startswith(key[1:])
+        tier.refresh()
+        assert tier.usage().bytes <= 700_000
+        assert all(tier.get(key) is not None for key in list(tier._keys))
+    assert not caplog.records
+    for child in children:
+        assert child.wait() == 0
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def writer(folder: Path, start: int, end: int, budget: int = 3_000_000) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(folder), str(start), str(end), str(budget)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

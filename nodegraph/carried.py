@@ -1,0 +1,121 @@
+"""The texts that a picture carries, in it and in a file beside it: its workflow, and the receipt of its run.
+
+PNG carries them as text chunks; JPEG and WebP in the comment of their EXIF data, as JSON, compressed where it is
+long. A picture whose format has no room for them still has the file beside it, `NAME.receipt.json`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nodegraph.errors import DocumentError
+
+WORKFLOW_TEXT, RECEIPT_TEXT, PIXELS_TEXT = "nodegraph", "nodegraph-receipt", "nodegraph-pixels"
+BESIDE = ".receipt.json"
+BESIDE_FORMAT = "nodegraph-receipt"
+MAX_PICTURE_BYTES = 256 * 2**20
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_MAX_TEXT_BYTES = 64 * 2**20
+_EXIF, _COMMENT = 0x8769, 0x9286
+_ASCII, _PACKED = b"ASCII\0\0\0", b"zlib:"
+_JPEG_ROOM = 65_000  # a segment of a JPEG, less its headings
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether bytes begin as a PNG, a JPEG or a WebP does."""
+    return content.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
+        content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+    )
+
+
+def carried(content: bytes) -> dict[str, str]:
+    """The texts that a picture carries, by name; empty where it carries none.
+
+    Raises:
+        DocumentError: damaged, cut short, too large, or no PNG, JPEG or WebP.
+    """
+    from PIL import Image
+
+    if len(content) > MAX_PICTURE_BYTES:
+        raise DocumentError(f"the picture is larger than {MAX_PICTURE_BYTES:,} bytes")
+    try:
+        # verify() checks the sum of every chunk of a PNG without decoding a pixel, and spends the object.
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            picture.verify()
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            if picture.format == "PNG":
+                return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
+            comment = picture.getexif().get_ifd(_EXIF).get(_COMMENT, b"")
+    except Exception as error:  # Pillow raises SyntaxError, OSError, ValueError and struct.error here
+        raise DocumentError(f"the picture is damaged or cut short: {error}") from None
+    return _from_comment(comment)
+
+
+def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
+    """One of the texts that a picture carries. Raises DocumentError where it is damaged or has no such text."""
+    text = carried(content).get(name)
+    if text is None:
+        what = {WORKFLOW_TEXT: "workflow", RECEIPT_TEXT: "receipt"}.get(name, name)
+        raise DocumentError(f"this picture carries no {what}; only pictures saved by nodegraph do")
+    return text
+
+
+def exif(texts: Mapping[str, str], format: str) -> bytes:
+    """EXIF data with texts in its comment; nothing where there are none, or a JPEG has no room for them."""
+    from PIL import Image
+
+    if not texts:
+        return b""
+    comment = json.dumps(dict(texts)).encode("ascii")
+    if len(comment) > _JPEG_ROOM:
+        comment = _PACKED + base64.b64encode(zlib.compress(comment, 9))
+    if format == "JPEG" and len(comment) > _JPEG_ROOM:
+        return b""
+    data = Image.Exif()
+    data.get_ifd(_EXIF)[_COMMENT] = _ASCII + comment
+    return data.tobytes()
+
+
+def beside(path: Path) -> Path:
+    """Where the receipt beside a file is."""
+    return path.with_name(path.name + BESIDE)
+
+
+def beside_content(texts: Mapping[str, str], content: bytes) -> bytes:
+    """What is written beside a file: the same texts, and the digest of the file."""
+    data: dict[str, Any] = {
+        "format": BESIDE_FORMAT,
+        "version": 1,
+        "digest": file_digest(content),
+        "workflow": json.loads(texts[WORKFLOW_TEXT]),
+        "receipt": json.loads(texts[RECEIPT_TEXT]),
+    }
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def file_digest(content: bytes) -> str:
+    """blake2b-160 of a whole file."""
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
+def _from_comment(comment: object) -> dict[str, str]:
+    if not isinstance(comment, bytes) or not comment.startswith(_ASCII):
+        return {}
+    comment = comment.removeprefix(_ASCII)
+    try:
+        if comment.startswith(_PACKED):
+            unpacking = zlib.decompressobj()
+            comment = unpacking.decompress(base64.b64decode(comment.removeprefix(_PACKED)), _MAX_TEXT_BYTES)
+            if unpacking.unconsumed_tail:
+                raise DocumentError(f"what the picture carries is larger than {_MAX_TEXT_BYTES:,} bytes")
+        texts = json.loads(comment)
+    except (ValueError, zlib.error, RecursionError):
+        return {}  # some other program's comment
+    return {name: text for name, text in texts.items() if isinstance(text, str)} if isinstance(texts, dict) else {}
