@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from typing import Any
 from conftest import ROOT
 
 PICTURE = (ROOT / "workflows" / "images" / "sketch.png").read_bytes()
+CATALOGS = Path(tempfile.mkdtemp(prefix="catalogs-"))
+atexit.register(shutil.rmtree, CATALOGS, ignore_errors=True)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -84,7 +89,13 @@ class Running:
 
 @contextmanager
 def running(home: Path, *arguments: str, **environment: str) -> Iterator[Running]:
-    """`nodegraph serve` on a free port, with a home of its own, until the block ends."""
+    """`nodegraph serve` on a free port, with a home of its own, until the block ends.
+
+    Catalogs, which are named by the digest of their sources, are handed on from home to home.
+    """
+    (home / "cache").mkdir(parents=True, exist_ok=True)
+    for known in CATALOGS.glob("catalog-*.json"):
+        shutil.copy(known, home / "cache")
     process = subprocess.Popen(
         [sys.executable, "-m", "nodegraph", "serve", "--port", "0", "--home", str(home), *arguments],
         stdout=subprocess.PIPE,
@@ -106,6 +117,8 @@ def running(home: Path, *arguments: str, **environment: str) -> Iterator[Running
             process.kill()
             process.wait()
         process.stdout.close()
+        for made in (home / "cache").glob("catalog-*.json"):
+            shutil.copy(made, CATALOGS)
 
 
 def workflow(name: str = "text_to_image") -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Service:
         self._dispatch.closing = True
         self._dispatch.announce()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace)
+            _, late = await asyncio.wait(self._tasks, timeout=grace if self._dispatch.running else min(grace, 0.3))
             for supervisor in self._supervisors:
                 supervisor.kill()
             if late:
