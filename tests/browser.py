@@ -1,0 +1,48 @@
+"""A real browser on a real server: Chromium, found on this machine, and an editor that is built from these sources."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from nodegraph import bundle
+
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; the test is skipped where there is none, or no Node.js to build the editor with."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium on PATH; on Debian: apt-get install chromium")
+    try:
+        bundle.build()
+    except bundle.BuildFailed as error:
+        pytest.skip(f"the editor cannot be built here: {error}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def violations(page: Any, within: str = "body") -> list[str]:
+    """Serious violations of accessibility rules in a part of what a page shows, by axe-core."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not there; make web installs it")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate(
+        "(part) => axe.run(part, {resultTypes: ['violations']}).then((result) => result.violations)", within
+    )
+    return [
+        f"{one['id']} ({one['impact']}): {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
