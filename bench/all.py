@@ -117,6 +117,11 @@ def main() -> None:
     print("\n".join(processes()))
     print("\n## Disk cache\n")
     print("\n".join(disk()))
+    # Imported last, as torch is above.
+    import sampler
+
+    print("\n## Sampling loop\n")
+    print(sampler.table(sampler.measurements()))
 
 
 if __name__ == "__main__":

@@ -65,11 +65,11 @@ def denoised(prediction: Prediction, output: Tensor, x: Tensor, sigma: float) ->
     """
     match prediction:
         case "eps":
-            return x - sigma * output
+            return torch.sub(x, output, alpha=sigma)
         case "v":
-            return x / (1 + sigma**2) - sigma / math.sqrt(1 + sigma**2) * output
+            return torch.sub(x / (1 + sigma**2), output, alpha=sigma / math.sqrt(1 + sigma**2))
         case "flow":
-            return (x - sigma * output) / (1 + sigma)
+            return torch.sub(x, output, alpha=sigma) / (1 + sigma)
         case "x0":
             return output
 

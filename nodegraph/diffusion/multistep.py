@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
@@ -21,7 +22,7 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise)
         h = log_ratio(sigma, sigma_next)
         if previous is not None and sigma_next > 0:
             ratio = h_last / h
-            estimate = (1 + 1 / (2 * ratio)) * denoised - (1 / (2 * ratio)) * previous
+            estimate = torch.lerp(previous, denoised, 1 + 1 / (2 * ratio))
         x = toward(x, estimate, sigma, sigma_next)
         previous, h_last = denoised, h
         yield Step(index, x, denoised, sigma, sigma_next)

@@ -29,6 +29,7 @@ ScheduleName = Literal[
 TIMESTEPS = 1000
 LIMIT = 1e6  # stands for the infinite sigma of pure noise: flow time 1, or an alpha of 0
 Array = NDArray[np.float64]
+_PLACES = np.arange(TIMESTEPS)
 
 
 def betas(law: Law) -> Array:
@@ -70,6 +71,12 @@ def _table(law: Law, sigma_min: float, sigma_max: float, shift: float, zero_snr:
         return np.minimum(np.sqrt((1 - a) / a), LIMIT)
 
 
+@cache
+def _log_table(law: Law, sigma_min: float, sigma_max: float, shift: float, zero_snr: bool) -> Array:
+    # Asked for at every evaluation of a network.
+    return np.log(_table(law, sigma_min, sigma_max, shift, zero_snr))
+
+
 def sigma_table(parametrization: Parametrization) -> Array:
     """The sigma of each of a model's 1,000 timesteps, increasing, float64."""
     p = parametrization
@@ -78,14 +85,14 @@ def sigma_table(parametrization: Parametrization) -> Array:
 
 def sigma_to_timestep(parametrization: Parametrization, sigma: float) -> float:
     """The fractional timestep in [0, 999] of a sigma, linear in its logarithm between the table's entries."""
-    logs = np.log(sigma_table(parametrization))
-    return float(np.interp(math.log(max(sigma, 1e-300)), logs, np.arange(TIMESTEPS)))
+    p = parametrization
+    logs = _log_table(p.law, p.sigma_min, p.sigma_max, p.shift, p.zero_snr)
+    return float(np.interp(math.log(max(sigma, 1e-300)), logs, _PLACES))
 
 
 def timestep_to_sigma(parametrization: Parametrization, timestep: Array) -> Array:
     """The sigmas of fractional timesteps; the inverse of `sigma_to_timestep`."""
-    logs = np.log(sigma_table(parametrization))
-    return np.exp(np.interp(timestep, np.arange(TIMESTEPS), logs))
+    return np.exp(np.interp(timestep, _PLACES, np.log(sigma_table(parametrization))))
 
 
 def with_zero_terminal_snr(parametrization: Parametrization) -> Parametrization:

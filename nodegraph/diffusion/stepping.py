@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 Denoise = Callable[[Tensor, float], Tensor]  # D(x; sigma): the clean sample that x most likely came from
@@ -50,7 +51,7 @@ def ancestral_split(sigma: float, sigma_next: float, eta: float) -> tuple[float,
 
 def toward(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:
     """Keep the noise's direction and shrink it from sigma to sigma_next: Euler's step, and DDIM's."""
-    return denoised + (sigma_next / sigma) * (x - denoised)
+    return torch.lerp(denoised, x, sigma_next / sigma)
 
 
 def log_ratio(sigma: float, sigma_next: float) -> float:
