@@ -32,6 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev]"
+	$(BIN)/pip install --quiet --no-deps k-diffusion==0.1.1.post1 # samplers are tested against it; its dependencies are a training suite
 	touch $(STAMP)
 
 clean:

@@ -169,3 +169,37 @@ def test_aligned_sigmas_are_those_of_whole_timesteps() -> None:
         assert abs(sigma_to_timestep(STABLE, aligned) - place) <= 0.5 + 1e-9
     with pytest.raises(ValueError, match="use fewer"):
         schedule("karras", STABLE, 400, align=True)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 10, 25, 40])
+@pytest.mark.parametrize("parametrization", [STABLE, FLOW], ids=lambda p: p.law)
+def test_schedules_against_the_formulas_that_other_engines_use(
+    parametrization: Parametrization, steps: int
+) -> None:
+    """ComfyUI's definitions, written from their formulas: entries of the table, arctangents, a cubic's half."""
+    from scipy import stats
+
+    table = sigma_table(parametrization)
+    high, low = parametrization.sigma_max, parametrization.sigma_min
+
+    def near(kind: str, expected: list[float], align: bool = False) -> None:
+        found = schedule(kind, parametrization, steps, align=align).numpy()
+        assert found == pytest.approx([*expected, 0.0], rel=1e-5), kind
+
+    near("simple", [float(table[-(1 + int(k * (1000 / steps)))]) for k in range(steps)])
+    near("ddim_uniform", [float(sigma) for sigma in table[1 :: 1000 // steps][::-1]])
+    quantiles = stats.beta.ppf(1 - np.linspace(0, 1, steps, endpoint=False), 0.6, 0.6)
+    near("beta", [float(table[round(float(q) * 999)]) for q in quantiles], align=True)
+    shares = np.arange(steps) / (steps - 1)
+    near("kl_optimal", np.tan(shares * np.arctan(low) + (1 - shares) * np.arctan(high)).tolist())
+    half, rest = steps // 2, steps - steps // 2
+    bend = (half - 0.025 * steps) / (half * rest**2)
+    quadratic = [bend * (k - half) ** 2 + 0.025 / half * k for k in range(half, steps)]
+    noise = [0.025 * k / half for k in range(half)] + quadratic
+    near("linear_quadratic", [high * (1 - share) for share in noise])
+
+
+def test_ddim_uniform_takes_as_many_steps_as_asked_for() -> None:
+    """Where the steps do not divide 1,000 others round the distance down and take more steps than they were asked."""
+    for steps in (37, 28, 150):
+        assert len(schedule("ddim_uniform", STABLE, steps)) == steps + 1

@@ -122,7 +122,7 @@ class Encoder:
     pooled: bool = False
     learned: Mapping[str, Tensor] | None = None
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what guides may take part in a gradient
     def encode(self, text: str) -> tuple[Tensor, Tensor | None]:
         """Embedding (1, 77 k, width) of a prompt in k windows, and the summary (1, P) where there is one."""
         counts = {name: len(vectors) for name, vectors in (self.learned or {}).items()}

@@ -44,7 +44,6 @@ class UNet:
         """The same network, understood differently."""
         return replace(self, parametrization=parametrization)
 
-    @torch.inference_mode()
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """Denoised estimates of latents (N, 4, h, w); conditions under the same control share one batch."""
         self._check(x)
