@@ -43,7 +43,8 @@ class UNet(nn.Module):
         coarse = functional.silu(self.down(fine) + signal)
         coarse = coarse + functional.silu(self.middle(coarse))
         large = functional.interpolate(coarse, scale_factor=2, mode="nearest")
-        return x + self.outward(functional.silu(self.up(torch.cat([fine, large], 1))))
+        noise: Tensor = x + self.outward(functional.silu(self.up(torch.cat([fine, large], 1))))
+        return noise
 
 
 def network(width: int = 32) -> UNet:

@@ -87,7 +87,7 @@ def diffusers_loop(name: str, net: UNet, start: Tensor) -> Loop:
     def run() -> Tensor:
         with torch.inference_mode():
             scheduler.set_timesteps(STEPS)
-            x = start * scheduler.init_noise_sigma
+            x: Tensor = start * scheduler.init_noise_sigma
             for timestep in scheduler.timesteps:
                 output = net(scheduler.scale_model_input(x, timestep), timestep.expand(len(x)))
                 x = scheduler.step(output, timestep, x).prev_sample
