@@ -71,6 +71,16 @@ def encode(tensor: Any, format: str, quality: int = 92, metadata: Mapping[str, s
     return buffer.getvalue()
 
 
+def encode_animation(batch: Any, format: str, frames_per_second: float, quality: int = 90) -> bytes:
+    """Pictures (N, C, H, W) in [0, 1] as one animated WEBP or GIF that repeats for ever."""
+    first, *rest = (_picture(tensor).convert("RGB") for tensor in batch)
+    buffer = io.BytesIO()
+    options = {"quality": quality, "method": 4} if format == "WEBP" else {}
+    milliseconds = round(1000 / frames_per_second)
+    first.save(buffer, format, save_all=True, append_images=rest, duration=milliseconds, loop=0, **options)
+    return buffer.getvalue()
+
+
 def thumbnail(batch: Any, size: int = THUMBNAIL) -> bytes:
     """A small JPEG of the first picture of a batch (N, C, H, W) in [0, 1]; small pictures are enlarged."""
     picture = _picture(batch[0])

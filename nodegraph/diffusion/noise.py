@@ -40,6 +40,15 @@ def unit_noise(like: Tensor, seed: int, kind: NoiseKind = "gaussian") -> Tensor:
     return NoiseSource(seed, len(like))(like, kind)
 
 
+def between(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """Unit noise on the way from one to another, 0 at the first and 1 at the second.
+
+    a cos(t) + b sin(t) has variance 1 all the way, where a + share (b - a) would fall to 1/2 in the middle.
+    """
+    angle = share * math.pi / 2
+    return a * math.cos(angle) + b * math.sin(angle)
+
+
 def _gaussian(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator)
 

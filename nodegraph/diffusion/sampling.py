@@ -35,6 +35,7 @@ def sample(
     eta: float | None = None,
     churn: float = 0.0,
     s_noise: float = 1.0,
+    start: Tensor | None = None,
     device: str = "cpu",
 ) -> Iterator[Step]:
     """Start from latent + sigma_0 * noise and walk down the sigmas.
@@ -50,6 +51,7 @@ def sample(
         eta: share of fresh noise, for samplers that take it; None is the sampler's own default.
         churn: noise that is added and taken out again, over all steps, for samplers that take it.
         s_noise: standard deviation of the fresh noise of a stochastic sampler; 1 is what theory asks for.
+        start: unit noise of the latent's shape to start from; None draws it from the seed.
         device: where the steps are computed.
 
     Yields:
@@ -71,6 +73,8 @@ def sample(
     clean = latent.tensor.to(device)
     source = NoiseSource(seed, len(clean))
     noise = source(clean)
+    if start is not None:
+        noise = start.to(noise)
     fresh: Noise = source if s_noise == 1 else lambda like: s_noise * source(like)
     predict: Predict = model.predict
     mask = None if latent.mask is None else latent.mask.to(clean)
