@@ -32,12 +32,16 @@ class ImportProblem(BaseModel):
 
 
 class Catalog(BaseModel):
-    """What nodes there are: their types by name, and what could not be imported."""
+    """What nodes there are: their types by name, and what could not be imported.
+
+    `plugins_left_out` says that some plugin takes a process that imports it down, so that none was imported.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     nodes: dict[str, NodeType] = {}
     problems: tuple[ImportProblem, ...] = ()
+    plugins_left_out: bool = False
 
 
 def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
@@ -80,7 +84,7 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
         raise RuntimeError(f"the nodes cannot be imported: {error}")
     catalog = Catalog.model_validate_json(fallback.read_bytes())
     problems = tuple(ImportProblem(origin=str(plugin), message=error) for plugin in loose)
-    return catalog.model_copy(update={"problems": catalog.problems + problems})
+    return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
 
 
 def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:

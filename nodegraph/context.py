@@ -41,7 +41,7 @@ class Context:
         listen: receives the node's events, or None where nobody listens.
         stop: set from another thread to cancel the run.
         metadata: text that output files carry, such as the workflow that made them.
-        previews: whether the listener wants pictures.
+        previews: whether the listener wants pictures; an event where that may change.
         key: the digest of all that determines the node's result.
     """
 
@@ -56,7 +56,7 @@ class Context:
         listen: events.Listener | None = None,
         stop: threading.Event | None = None,
         metadata: Mapping[str, str] | None = None,
-        previews: bool = False,
+        previews: bool | threading.Event = False,
         key: str = "",
     ) -> None:
         self.node = node
@@ -132,7 +132,11 @@ class Context:
     @property
     def wants_preview(self) -> bool:
         """Whether a preview is worth making now: somebody looks, and the last one is not too fresh."""
-        return self._previews and time.monotonic() - self._previewed > PREVIEW_SECONDS
+        return self._watched and time.monotonic() - self._previewed > PREVIEW_SECONDS
+
+    @property
+    def _watched(self) -> bool:
+        return self._previews if isinstance(self._previews, bool) else self._previews.is_set()
 
     def check_cancelled(self) -> None:
         """Raise Cancelled where the run was cancelled. `track` does so at every step."""
@@ -156,7 +160,7 @@ class Context:
 
     def preview(self, image: Image) -> None:
         """Show the first picture of a batch; costs nothing where nobody looks."""
-        if self._previews and self._listen is not None:
+        if self._watched and self._listen is not None:
             self._previewed = time.monotonic()
             from nodegraph.pictures import thumbnail
 

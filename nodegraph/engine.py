@@ -140,9 +140,9 @@ class Engine:
         *,
         listen: events.Listener | None = None,
         stop: threading.Event | None = None,
-        previews: bool = False,
+        previews: bool | threading.Event = False,
     ) -> Result:
-        """Run what `prepare` gave. Raises as `run` does."""
+        """Run what `prepare` gave; `previews` may be an event, set while somebody looks. Raises as `run` does."""
         return execute(
             planned,
             lambda: self.registry,

@@ -62,7 +62,7 @@ def execute(
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
     metadata: Metadata | None = None,
-    previews: bool = False,
+    previews: bool | threading.Event = False,
 ) -> Result:
     """Run a plan in this thread.
 
@@ -77,7 +77,7 @@ def execute(
         listen: receives every event, in order, from this thread.
         stop: set from another thread to cancel.
         metadata: gives the text that the files of a node carry.
-        previews: whether the listener wants pictures while nodes run.
+        previews: whether the listener wants pictures while nodes run; an event where that may change.
 
     Raises:
         NodeError: a node failed; its results so far stay cached.
@@ -104,7 +104,7 @@ class _Run:
     listen: events.Listener | None
     stop: threading.Event
     metadata: Metadata | None
-    previews: bool
+    previews: bool | threading.Event
 
     def __post_init__(self) -> None:
         self.steps = self.plan.steps

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from nodegraph.serve import models
 from nodegraph.serve.artifacts import Artifacts
 from nodegraph.serve.database import RETRY_SECONDS, Database
 from nodegraph.serve.events import Events
+from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.running import Running
 from nodegraph.serve.store import Claim, Store, StoreFull
 
@@ -26,7 +26,7 @@ class Dispatcher:
         store: the queue.
         artifacts: the gallery.
         events: what clients are told.
-        plugins: gives the plugin folders that may be imported.
+        types: knows which plugin folders may be imported.
     """
 
     def __init__(
@@ -35,17 +35,27 @@ class Dispatcher:
         store: Store,
         artifacts: Artifacts,
         events: Events,
-        plugins: Callable[[], Coroutine[Any, Any, list[str]]],
+        types: NodeTypes,
     ) -> None:
         self._database = database
         self._store = store
         self._artifacts = artifacts
         self._events = events
-        self.plugins = plugins
+        self._types = types
         self.closing = False
         self.running: dict[str, Running] = {}
         self.cancelled: set[str] = set()  # runs that were cancelled while they were being claimed
         self._news = asyncio.Event()
+
+    @property
+    def importable(self) -> list[str]:
+        """The plugin folders that a worker may import, as far as is known."""
+        return self._types.importable
+
+    async def plugins(self) -> list[str]:
+        """The plugin folders that a worker may import, after a look at their sources."""
+        await self._types.refresh()
+        return self.importable
 
     @property
     def news(self) -> asyncio.Event:

@@ -58,6 +58,7 @@ class Events:
         self._gone = 0  # texts at the front that were let go
         self._bytes = 0
         self._subscriptions: set[Subscription] = set()
+        self.watched_changed: Callable[[bool], None] = lambda _: None
         self._waking: asyncio.TimerHandle | None = None
         self._joined: tuple[int, int, str] = (0, 0, "[]")
 
@@ -109,7 +110,15 @@ class Events:
         """Everything that follows number `after`, else everything from now on; leave it with `close`."""
         subscription = Subscription(self, self._number if after is None else after, previews)
         self._subscriptions.add(subscription)
+        if previews:
+            self.watched_changed(True)
         return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """What `close` of a subscription does here."""
+        self._subscriptions.discard(subscription)
+        if subscription.wants_previews:
+            self.watched_changed(self.watched)
 
     def close(self) -> None:
         """End every subscription."""
@@ -159,7 +168,7 @@ class Subscription:
     def close(self) -> None:
         """Leave the stream."""
         self._closed = True
-        self._events._subscriptions.discard(self)
+        self._events.leave(self)
         self.news.set()
 
     def __aiter__(self) -> Subscription:

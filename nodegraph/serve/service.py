@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from nodegraph.cache.disk import DEFAULT_BYTES
-from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.catalog import Catalog
 from nodegraph.errors import NodegraphError
 from nodegraph.home import Home
 from nodegraph.serve import models
@@ -28,6 +28,7 @@ from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueue
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
+from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Store, StoreFull
 from nodegraph.serve.supervisor import Supervisor, WorkerSettings
@@ -69,10 +70,8 @@ class Service:
         reserve: int = RESERVE_BYTES,
     ) -> None:
         self.home = home
-        self.catalog = Catalog()
-        self.catalog_loaded = asyncio.Event()
         self.events: Events
-        self._plugins = (home.plugins, *plugins)
+        self._types = NodeTypes(home.cache, (home.plugins, *plugins), self._types_changed)
         self._max_queued = max_queued
         self._reserve_bytes = reserve
         accelerators = [] if device == "cpu" else _accelerators()
@@ -89,13 +88,21 @@ class Service:
         )
         self._supervisors: list[Supervisor] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._catalog_lock = asyncio.Lock()
-        self._catalog_problem: str | None = None
 
     @property
     def outputs(self) -> Path:
         """The folder that runs write to."""
         return self.home.folder / "outputs"
+
+    @property
+    def catalog(self) -> Catalog:
+        """What nodes there are; empty until `catalog_loaded` is set."""
+        return self._types.catalog
+
+    @property
+    def catalog_loaded(self) -> asyncio.Event:
+        """Set once the catalog is there."""
+        return self._types.loaded
 
     async def start(self) -> None:
         """Open the queue; returns at once, the workers come up behind it.
@@ -117,9 +124,7 @@ class Service:
         self._artifacts = Artifacts(self._store, self.outputs, self.home.folder / "trash" / "artifacts")
         self._listing = Listing(self._store, self._artifacts)
         self.events = Events(number, self._reserve)
-        self._dispatch = Dispatcher(
-            self._database, self._store, self._artifacts, self.events, self._importable_plugins
-        )
+        self._dispatch = Dispatcher(self._database, self._store, self._artifacts, self.events, self._types)
         # Read when torch is imported: threads that spin while they wait slow a busy machine down many times over.
         threads = max(1, (os.cpu_count() or 1) // self._count)
         defaults = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
@@ -128,9 +133,12 @@ class Service:
             Supervisor(n, self._settings, self._spawner, self._dispatch) for n in range(self._count)
         ]
         self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
+        self.events.watched_changed = self._watch
+        self._watching = asyncio.create_task(self._types.watch())
 
     async def close(self, grace: float = 5.0) -> None:
         """Stop: what runs has `grace` seconds to end, and otherwise goes back to its place in the queue."""
+        self._watching.cancel()
         self._dispatch.closing = True
         self._dispatch.announce()
         if self._tasks:
@@ -259,7 +267,7 @@ class Service:
     @property
     def problems(self) -> list[str]:
         """What is wrong at the moment, for the one who runs the server."""
-        return [problem for problem in (self._catalog_problem, self._database.problem) if problem is not None]
+        return [problem for problem in (self._types.problem, self._database.problem) if problem is not None]
 
     def workers(self) -> list[models.Worker]:
         """The workers as they are now."""
@@ -326,21 +334,13 @@ class Service:
                 f"not accepted: the disk of {self.home.folder} is full ({error}); make room and try again"
             ) from None
 
-    async def _importable_plugins(self) -> list[str]:
-        """Have the catalog made anew where the plugins changed; returns the folders that workers may import."""
-        async with self._catalog_lock:
-            try:
-                catalog = await asyncio.to_thread(load_catalog, self.home.cache, self._plugins)
-            except (RuntimeError, OSError, ValueError) as error:
-                log.error("there is no catalog of nodes: %s", error)
-                self._catalog_problem = f"there is no catalog of nodes: {error}"
-                return []
-            self._catalog_problem = None
-            if catalog != self.catalog:
-                self.catalog = catalog
-                self.events.publish({"event": "nodes"})
-            self.catalog_loaded.set()
-        return [str(folder) for folder in self._plugins]
+    def _watch(self, watched: bool) -> None:
+        for supervisor in self._supervisors:
+            supervisor.watch(watched)
+
+    def _types_changed(self) -> None:
+        self.events.publish({"event": "nodes"})
+        self._dispatch.announce()  # a worker without the plugins makes way for one with them, or the reverse
 
 
 def _accelerators() -> list[str]:

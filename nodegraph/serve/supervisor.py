@@ -55,8 +55,13 @@ class Dispatch(Protocol):
         """Set when there may be something to claim, or the server closes; a new one each time."""
         ...
 
+    @property
+    def importable(self) -> list[str]:
+        """The plugin folders that a worker may import, as far as is known."""
+        ...
+
     async def plugins(self) -> list[str]:
-        """The plugin folders that a worker may import."""
+        """The same, after a look at their sources."""
         ...
 
     async def claim(self, worker: int) -> Claim | None:
@@ -105,6 +110,7 @@ class Supervisor:
         self._dispatch = dispatch
         self._process: WorkerProcess | None = None
         self._running: Running | None = None
+        self._watched = False
         self._timers: list[asyncio.TimerHandle] = []
         self.state = models.Worker(id=number, state="starting", memory=None)
 
@@ -141,6 +147,12 @@ class Supervisor:
             ]
         return True
 
+    def watch(self, watched: bool) -> None:
+        """Whether anybody wants previews."""
+        self._watched = watched
+        if self._process is not None:
+            self._process.send({"do": "watch", "on": watched})
+
     def kill(self) -> None:
         """End the process now; its run is released where the server closes, else lost."""
         if self._process is not None:
@@ -150,11 +162,12 @@ class Supervisor:
         """A process from its start to its end: whether it ever was ready, and why it ended."""
         plugins = await self._dispatch.plugins()
         process = self._process = await WorkerProcess.start(self._spawner, self._number, self._settings, plugins)
+        process.send({"do": "watch", "on": self._watched})
         self.state = self.state.model_copy(update={"pid": process.pid})
         reading = asyncio.create_task(self._read(process))
         watching = asyncio.create_task(self._watch(process))
         try:
-            await self._serve(process, reading)
+            await self._serve(process, reading, plugins)
         finally:
             watching.cancel()
             process.kill()
@@ -162,11 +175,14 @@ class Supervisor:
             await reading
         return process.ready.is_set(), await process.reason()
 
-    async def _serve(self, process: WorkerProcess, reading: asyncio.Task[None]) -> None:
+    async def _serve(self, process: WorkerProcess, reading: asyncio.Task[None], plugins: list[str]) -> None:
         await _first(reading, process.ready.wait())
         while not reading.done() and not self._dispatch.closing:
             self._set("idle", run=None, message="", device=process.device)
             news = self._dispatch.news
+            if plugins != self._dispatch.importable:
+                process.end_for("other plugins than it knows can be imported now")
+                return
             claim = await self._dispatch.claim(self._number)
             if claim is None:
                 await _first(reading, news.wait())

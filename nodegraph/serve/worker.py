@@ -4,8 +4,8 @@ Commands come on standard input and reports go to what was standard output, both
 is followed by its bytes. What nodes print goes to the log of their run. A worker has nothing to lose: it may be
 killed at any moment, and it ends by itself when its server is gone.
 
-Commands: `begin` (first; the settings), `run`, `cancel`. Reports: `ready`, `beat`, `end`, and the events of
-`nodegraph.events` for the run that was begun last.
+Commands: `begin` (first; the settings), `run`, `cancel`, `watch` (whether previews are wanted). Reports: `ready`,
+`beat`, `end`, and the events of `nodegraph.events` for the run that was begun last.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ class Worker:
         self._settings = settings
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._newest: _Job | None = None
+        self._watched = threading.Event()
 
     def work(self) -> None:
         """Run what comes, for ever."""
@@ -167,7 +168,7 @@ class Worker:
             if job.stop.is_set():
                 raise Cancelled
             listener = _Listener(self._reports, engine, planned)
-            result = engine.run_plan(planned, listen=listener, stop=job.stop, previews=True)
+            result = engine.run_plan(planned, listen=listener, stop=job.stop, previews=self._watched)
             end["seconds"] = result.seconds
             end["artifacts"] = [listener.described(path, None) for path in result.files if path.is_file()]
             return end
@@ -196,6 +197,8 @@ class Worker:
                         command["run"], command["attempt"], command["workflow"], command["targets"]
                     )
                     self._jobs.put(self._newest)
+                case "watch":
+                    (self._watched.set if command["on"] else self._watched.clear)()
                 case "cancel" if self._newest is not None and self._newest.run == command["run"]:
                     self._newest.stop.set()
         # The server is gone. Nobody would hear of what this process does from now on.

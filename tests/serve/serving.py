@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,6 +75,27 @@ def WriteText(context: Context, text: str, name: str = "text") -> None:
     """Write a file."""
     context.save(name, ".txt", text.encode())
 
+@node(category="test")
+def Show(context: Context, path: str, steps: int = 400) -> int:
+    """Preview something all the time, where somebody looks."""
+    import torch
+    from nodegraph.diffusion.values import Image
+    shown = 0
+    for step in context.track(range(steps)):
+        if context.wants_preview:
+            context.preview(Image(torch.full((1, 3, 8, 8), 0.5)))
+            shown += 1
+        time.sleep(0.01)
+    note(path, f"shown {shown}")
+    return shown
+
+@node(category="test", effect="always")
+def Flood(megabytes: int) -> None:
+    """Print far too much, for a while."""
+    for _ in range(megabytes):
+        os.write(1, b"x" * 1_000_000)
+        time.sleep(0.1)
+
 @node(category="test", effect="always")
 def Say(text: str) -> None:
     """Print, from Python and from C."""
@@ -139,3 +161,27 @@ async def until(
 def run(scenario: Any) -> None:
     """Run a test's coroutine."""
     asyncio.run(scenario)
+
+
+class Live:
+    """A service that several tests share: a worker takes seconds to come up. Its event loop has a thread."""
+
+    def __init__(self, home: Home) -> None:
+        give_plugin(home)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="live service")
+        self._thread.start()
+        self.service = Service(home, device="cpu")
+        self.run(self.service.start())
+
+    def run(self, scenario: Coroutine[Any, Any, Any]) -> Any:
+        """Run a test's coroutine beside the service."""
+        return asyncio.run_coroutine_threadsafe(scenario, self._loop).result()
+
+    def close(self) -> None:
+        """End the service and its thread."""
+        self.run(self.service.close(grace=0))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()

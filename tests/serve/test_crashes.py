@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import ended, give_plugin, run, serving, until, workflow
+from serving import Live, ended, give_plugin, run, serving, until, workflow
 
 from nodegraph.home import Home
 from nodegraph.serve.errors import HomeTaken
@@ -46,115 +46,116 @@ async def pid_in(path: Path) -> int:
 
 
 def test_a_worker_killed_in_a_step_costs_one_attempt_and_finished_nodes_come_from_the_cache(
-    plugged: Home, tmp_path: Path
+    live: Live, tmp_path: Path
 ) -> None:
     notes, first = tmp_path / "notes", tmp_path / "first"
 
     async def scenario() -> None:
-        async with serving(plugged) as service:
-            stream = service.events.subscribe(service.events.number)
-            one = await service.submit(
-                workflow(
-                    once=("Once", {"path": str(first)}),
-                    steps=("Steps", {"path": str(notes), "steps": 30, "after": ("once", "value")}),
-                )
+        service = live.service
+        restarts = service.workers()[0].restarts
+        stream = service.events.subscribe(service.events.number)
+        one = await service.submit(
+            workflow(
+                once=("Once", {"path": str(first)}),
+                steps=("Steps", {"path": str(notes), "steps": 30, "after": ("once", "value")}),
             )
-            await until(service, one.id, lambda found: (found.nodes.get("steps") or NO).step in range(3, 20))
-            os.kill(await pid_in(notes), signal.SIGKILL)
-            died = time.monotonic()
-            answer = await service.queue()
-            assert time.monotonic() - died < 1  # the server goes on answering
-            assert answer.running == [one.id] or answer.queued == [one.id]
-            done = await ended(service, one.id)
-            assert (done.status, done.attempts) == ("succeeded", 2)
-            assert (done.nodes["once"].state, done.nodes["steps"].state) == ("cached", "finished")
-            assert lines(first) == ["once 0"]
-            assert service.workers()[0].restarts == 1
-            batch = await anext(stream)
-            retrying = [event for event in batch.text.split("{") if '"retrying"' in event]
-            assert len(retrying) == 1
-            assert "SIGKILL" in retrying[0]
-            assert "'steps'" in retrying[0]
+        )
+        await until(service, one.id, lambda found: (found.nodes.get("steps") or NO).step in range(3, 20))
+        os.kill(await pid_in(notes), signal.SIGKILL)
+        died = time.monotonic()
+        answer = await service.queue()
+        assert time.monotonic() - died < 1  # the server goes on answering
+        assert answer.running == [one.id] or answer.queued == [one.id]
+        done = await ended(service, one.id)
+        assert (done.status, done.attempts) == ("succeeded", 2)
+        assert (done.nodes["once"].state, done.nodes["steps"].state) == ("cached", "finished")
+        assert lines(first) == ["once 0"]
+        assert service.workers()[0].restarts == restarts + 1
+        batch = await anext(stream)
+        retrying = [event for event in batch.text.split("{") if '"retrying"' in event]
+        assert len(retrying) == 1
+        assert "SIGKILL" in retrying[0]
+        assert "'steps'" in retrying[0]
 
     class NO:
         step = None
 
-    run(scenario())
+    live.run(scenario())
 
 
 @pytest.mark.parametrize(("how", "reason"), [("segfault", "SIGSEGV"), ("exit 7", "exit status 7")])
 def test_a_node_that_takes_the_process_down_each_time_fails_after_three_attempts(
-    how: str, reason: str, plugged: Home, tmp_path: Path
+    how: str, reason: str, live: Live, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        async with serving(plugged) as service:
-            bad = await service.submit(
-                workflow(
-                    once=("Once", {"path": str(tmp_path / "first")}),
-                    die=("Die", {"how": how, "after": ("once", "value")}),
-                )
+        service = live.service
+        bad = await service.submit(
+            workflow(
+                once=("Once", {"path": str(tmp_path / "first")}),
+                die=("Die", {"how": how, "after": ("once", "value")}),
             )
-            good = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "notes"), "line": "next"})))
-            failed = await ended(service, bad.id)
-            assert (failed.status, failed.attempts) == ("failed", 3)
-            assert failed.error is not None
-            assert (failed.error.kind, failed.error.node) == ("worker", "die")
-            assert reason in failed.error.message
-            assert (failed.nodes["once"].state, failed.nodes["die"].state) == ("cached", "failed")
-            assert (await ended(service, good.id)).status == "succeeded"
-            log = await service.log_of(bad.id)
-            assert "--- attempt 3 ---" in log
-            if how == "segfault":
-                assert "Segmentation fault" in log  # and which line of the plugin it was
-                assert "fearsome.py" in log
+        )
+        good = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "notes"), "line": "next"})))
+        failed = await ended(service, bad.id)
+        assert (failed.status, failed.attempts) == ("failed", 3)
+        assert failed.error is not None
+        assert (failed.error.kind, failed.error.node) == ("worker", "die")
+        assert reason in failed.error.message
+        assert (failed.nodes["once"].state, failed.nodes["die"].state) == ("cached", "failed")
+        assert (await ended(service, good.id)).status == "succeeded"
+        log = await service.log_of(bad.id)
+        assert "--- attempt 3 ---" in log
+        if how == "segfault":
+            assert "Segmentation fault" in log  # and which line of the plugin it was
+            assert "fearsome.py" in log
         assert lines(tmp_path / "first") == ["once 0"]
 
-    run(scenario())
+    live.run(scenario())
 
 
-def test_cancelled_in_a_step_it_stops_within_one_and_keeps_its_worker(plugged: Home, tmp_path: Path) -> None:
+def test_cancelled_in_a_step_it_stops_within_one_and_keeps_its_worker(live: Live, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
 
     async def scenario() -> None:
-        async with serving(plugged) as service:
-            one = await service.submit(
-                workflow(steps=("Steps", {"path": str(notes), "steps": 200, "seconds": 0.2}))
-            )
-            two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
-            pid = await pid_in(notes)
-            await until(service, one.id, lambda found: (found.nodes["steps"].step or 0) >= 2)
-            before = len(lines(notes))
-            answer = await service.cancel(one.id)
-            assert answer.cancelling
-            done = await ended(service, one.id)
-            assert done.status == "cancelled"
-            assert done.nodes["steps"].state == "cancelled"
-            assert len(lines(notes)) - before <= 2  # the step that was running, and one that began meanwhile
-            assert (await ended(service, two.id)).status == "succeeded"
-            assert service.workers()[0].pid == pid
-            assert service.workers()[0].restarts == 0
+        service = live.service
+        restarts = service.workers()[0].restarts
+        one = await service.submit(workflow(steps=("Steps", {"path": str(notes), "steps": 200, "seconds": 0.2})))
+        two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
+        pid = await pid_in(notes)
+        await until(service, one.id, lambda found: (found.nodes["steps"].step or 0) >= 2)
+        before = len(lines(notes))
+        answer = await service.cancel(one.id)
+        assert answer.cancelling
+        done = await ended(service, one.id)
+        assert done.status == "cancelled"
+        assert done.nodes["steps"].state == "cancelled"
+        assert len(lines(notes)) - before <= 2  # the step that was running, and one that began meanwhile
+        assert (await ended(service, two.id)).status == "succeeded"
+        assert service.workers()[0].pid == pid
+        assert service.workers()[0].restarts == restarts
 
-    run(scenario())
+    live.run(scenario())
 
 
-def test_a_node_that_ignores_cancellation_is_gone_within_five_seconds(plugged: Home, tmp_path: Path) -> None:
+def test_a_node_that_ignores_cancellation_is_gone_within_five_seconds(live: Live, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
 
     async def scenario() -> None:
-        async with serving(plugged) as service:
-            one = await service.submit(workflow(deaf=("Deaf", {"path": str(notes)})))
-            two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
-            pid = await pid_in(notes)
-            began = time.monotonic()
-            await service.cancel(one.id)
-            assert (await ended(service, one.id)).status == "cancelled"
-            assert time.monotonic() - began < 5
-            assert not alive(pid)
-            assert "ignored" in lines(notes)  # SIGTERM came first
-            assert (await ended(service, two.id)).status == "succeeded"
-            assert service.workers()[0].restarts == 1
+        service = live.service
+        restarts = service.workers()[0].restarts
+        one = await service.submit(workflow(deaf=("Deaf", {"path": str(notes)})))
+        two = await service.submit(workflow(note=("Note", {"path": str(tmp_path / "next"), "line": "next"})))
+        pid = await pid_in(notes)
+        began = time.monotonic()
+        await service.cancel(one.id)
+        assert (await ended(service, one.id)).status == "cancelled"
+        assert time.monotonic() - began < 5
+        assert not alive(pid)
+        assert "ignored" in lines(notes)  # SIGTERM came first
+        assert (await ended(service, two.id)).status == "succeeded"
+        assert service.workers()[0].restarts == restarts + 1
 
-    run(scenario())
+    live.run(scenario())
 
 
 SERVER = """

@@ -57,7 +57,7 @@ def large(document: Workflow) -> Workflow:
     return document.model_copy(update={"notes": notes})
 
 
-@pytest.mark.parametrize("reserve", [0, 4 * 2**20])
+@pytest.mark.parametrize("reserve", [pytest.param(0, marks=pytest.mark.slow), 4 * 2**20])
 def test_nothing_accepted_is_forgotten_and_the_rest_is_refused(
     reserve: int, small_disk: Path, tmp_path: Path
 ) -> None:

@@ -2,42 +2,312 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from serving import ended, give_plugin, run, serving, workflow
+from serving import Live, ended, give_plugin, run, serving, until, workflow
 
 from nodegraph.home import Home
+from nodegraph.pictures import decode
+from nodegraph.serve import supervisor, worker
+from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
+from nodegraph.serve.models import QueueState
+from nodegraph.serve.service import Service
+from nodegraph.workflow import Workflow
+
+ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def plugged(home: Home) -> Home:
-    give_plugin(home)
-    return home
+def noting(path: Path, line: object) -> Workflow:
+    return workflow(str(line), note=("Note", {"path": str(path), "line": str(line)}))
 
 
-def test_runs_go_in_order_and_write_artifacts_and_logs(plugged: Home, tmp_path: Path) -> None:
+async def told(service: Service, after: int, run_id: str) -> list[dict[str, Any]]:
+    """The events of a run."""
+    found = await service.events.since(after, 100_000)
+    assert found is not None
+    return [event for event in found if event.get("run") == run_id]
+
+
+def test_runs_go_in_order_and_every_event_says_what_happened(live: Live, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
 
     async def scenario() -> None:
-        async with serving(plugged) as service:
-            runs = [
-                await service.submit(workflow(f"run {n}", note=("Note", {"path": str(notes), "line": str(n)})))
-                for n in range(5)
-            ]
-            assert [one.position for one in runs] == [0, 1, 2, 3, 4]
-            for one in runs:
-                assert (await ended(service, one.id)).status == "succeeded"
-            assert notes.read_text().split() == ["0", "1", "2", "3", "4"]
-            text = await service.submit(
-                workflow(write=("WriteText", {"text": "hello"}), say=("Say", {"text": "hi"}))
-            )
-            done = await ended(service, text.id)
-            assert [artifact.name for artifact in done.artifacts] == ["text-0001.txt"]
-            stored = await service.artifact(done.artifacts[0].id)
-            assert stored.path.read_text() == "hello"
-            log = await service.log_of(text.id)
+        service, after = live.service, live.service.events.number
+        await service.pause()
+        runs = [await service.submit(noting(notes, n)) for n in range(5)]
+        assert [one.position for one in runs] == [0, 1, 2, 3, 4]
+        assert await service.queue() == QueueState(paused=True, running=[], queued=[one.id for one in runs])
+        await service.resume()
+        for one in runs:
+            assert (await ended(service, one.id)).status == "succeeded"
+        assert notes.read_text().split() == ["0", "1", "2", "3", "4"]
+        kinds = [(event["event"], event.get("node")) for event in await told(service, after, runs[0].id)]
+        assert kinds == [
+            ("queued", None), ("started", None), ("started", "note"), ("finished", "note"), ("finished", None)
+        ]  # fmt: skip
+
+    live.run(scenario())
+
+
+def test_a_picture_run_gives_an_artifact_with_its_receipt_and_a_repeat_shows_the_same(live: Live) -> None:
+    document = Workflow.load(ROOT / "workflows" / "text_to_image.json")
+    quick = document.with_values({"schedule.steps": 3})
+
+    async def scenario() -> None:
+        service, after = live.service, live.service.events.number
+        done = await ended(service, (await service.submit(quick)).id)
+        assert done.status == "succeeded", done.error
+        (picture,) = done.artifacts
+        assert (picture.media_type, picture.node, picture.run) == ("image/png", "save", done.id)
+        stored = await service.artifact(picture.id)
+        _, height, width = decode(stored.path.read_bytes()).shape
+        assert (picture.width, picture.height) == (width, height)
+        assert json.loads(stored.receipt or "")["node"] == "save"
+        assert done.nodes["sampler"].step == done.nodes["sampler"].total == 3
+        assert done.total == len(done.nodes)
+        finished = [event for event in await told(service, after, done.id) if event.get("node") == "save"][-1]
+        assert finished["artifacts"] == [picture.model_dump(mode="json")]
+        again = await ended(service, (await service.submit(quick)).id)
+        assert {state.state for state in again.nodes.values()} == {"cached"}
+        assert again.artifacts == [picture]
+        assert (await service.gallery()).artifacts[0] == picture
+        await service.delete_artifact(picture.id)
+        assert not stored.path.exists()
+        with pytest.raises(NoSuchArtifact):
+            await service.artifact(picture.id)
+        once_more = await ended(service, (await service.submit(quick)).id)
+        assert once_more.nodes["save"].state == "finished"  # the file was gone, so it was written again
+        assert len(once_more.artifacts) == 1
+
+    live.run(scenario())
+
+
+def test_everything_that_is_printed_is_in_the_log_of_its_run(live: Live) -> None:
+    async def scenario() -> None:
+        service = live.service
+        ids = [(await service.submit(workflow(say=("Say", {"text": text})))).id for text in ("one", "two")]
+        for run_id, text, other in zip(ids, ("one", "two"), ("two", "one"), strict=True):
+            await ended(service, run_id)
+            log = await service.log_of(run_id)
             for who in ("python", "descriptor 1", "a child"):
-                assert f"{who} says hi" in log
+                assert f"{who} says {text}" in log
+            assert other not in log
+
+    live.run(scenario())
+
+
+def test_a_log_is_bounded(live: Live) -> None:
+    async def scenario() -> None:
+        one = await live.service.submit(workflow(flood=("Flood", {"megabytes": 40})))
+        assert (await ended(live.service, one.id)).status == "succeeded"
+        log = await live.service.log_of(one.id)
+        assert len(log) < worker.MAX_LOG_BYTES + 200
+        assert "the log ends here" in log[-200:]
+
+    live.run(scenario())
+
+
+def test_failures_say_who_and_why(live: Live) -> None:
+    async def scenario() -> None:
+        service = live.service
+        node = await ended(service, (await service.submit(workflow(die=("Die", {"how": "by words"})))).id)
+        assert node.error is not None
+        assert (node.status, node.error.kind, node.error.node, node.error.message) == (
+            "failed", "node", "die", "by words",
+        )  # fmt: skip
+        assert "fearsome.py" in await service.log_of(node.id)  # the traceback, for who writes plugins
+        leaving = await ended(service, (await service.submit(workflow(die=("Die", {"how": "system exit"})))).id)
+        assert leaving.error is not None
+        assert (leaving.status, leaving.attempts, leaving.error.message) == ("failed", 1, "SystemExit: 3")
+        unknown = await ended(service, (await service.submit(workflow(lost=("NoSuchNode", {})))).id)
+        assert unknown.error is not None
+        assert (unknown.error.kind, unknown.error.problems[0].node) == ("refused", "lost")
+        assert "NoSuchNode" in unknown.error.message
+        assert service.workers()[0].state in ("idle", "busy")
+
+    live.run(scenario())
+
+
+def test_the_waiting_can_be_reordered_and_cancelled(live: Live, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        service, after = live.service, live.service.events.number
+        await service.pause()
+        a, b, c, d = [(await service.submit(noting(notes, name))).id for name in "abcd"]
+        assert (await service.prioritise(d, 5)).position == 0
+        assert (await service.move(c, before=a)).position == 1
+        assert (await service.cancel(b)).status == "cancelled"
+        assert (await service.queue()).queued == [d, c, a]
+        with pytest.raises(NotQueued, match="cancelled"):
+            await service.move(b, before=None)
+        with pytest.raises(NoSuchRun):
+            await service.move(a, before="nosuchrun")
+        with pytest.raises(NoSuchRun):
+            await service.cancel("nosuchrun")
+        await service.cancel(b)  # twice is no error, and is told once
+        await service.resume()
+        await ended(service, a)
+        assert notes.read_text().split() == ["d", "c", "a"]
+        assert (await service.cancel(a)).status == "succeeded"
+        assert [event["event"] for event in await told(service, after, b)] == ["queued", "cancelled"]
+        await service.pause()
+        waiting = [(await service.submit(noting(notes, "never"))).id for _ in range(3)]
+        assert await service.clear() == 3
+        await service.resume()
+        assert {(await service.run(one)).status for one in waiting} == {"cancelled"}
+        assert "never" not in notes.read_text()
+
+    live.run(scenario())
+
+
+def test_pictures_are_made_only_while_somebody_looks(live: Live, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        service = live.service
+        unseen = await service.submit(workflow(show=("Show", {"path": str(notes), "steps": 40})))
+        await ended(service, unseen.id)
+        assert notes.read_text() == "shown 0\n"
+        seen = await service.submit(workflow(show=("Show", {"path": str(notes), "steps": 150})))
+        await until(service, seen.id, lambda found: "show" in found.nodes)
+        looking = service.events.subscribe(previews=True)
+        frames = []
+        while not frames:
+            frames += (await asyncio.wait_for(anext(looking), 20)).previews
+        looking.close()
+        assert frames[0][4:].startswith(seen.id.encode() + b"show" + b"\xff\xd8")  # JPEG
+        await ended(service, seen.id)
+        assert notes.read_text().splitlines()[-1] != "shown 0"
+
+    live.run(scenario())
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_replaced(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 3.0)
+
+    async def scenario() -> None:
+        service = live.service
+        one = await service.submit(
+            workflow(steps=("Steps", {"path": str(tmp_path / "n"), "steps": 10, "seconds": 0.05}))
+        )
+        await until(service, one.id, lambda found: "steps" in found.nodes)
+        pid = service.workers()[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        done = await ended(service, one.id)
+        assert (done.status, done.attempts) == ("succeeded", 2)
+        assert service.workers()[0].pid != pid
+
+    live.run(scenario())
+
+
+def test_a_full_queue_says_when_to_try_again(home: Home, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(home, max_queued=2) as service:
+            await service.pause()
+            for _ in range(2):
+                await service.submit(noting(tmp_path / "n", 1))
+            with pytest.raises(QueueFull, match="2 runs wait") as refusal:
+                await service.submit(noting(tmp_path / "n", 1))
+            assert refusal.value.retry_after > 0
 
     run(scenario())
+
+
+def test_closing_puts_the_running_back_and_numbers_never_go_back(home: Home, tmp_path: Path) -> None:
+    give_plugin(home)
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        async with serving(home) as service:
+            one = await service.submit(workflow(steps=("Steps", {"path": str(notes), "steps": 40})))
+            await until(service, one.id, lambda found: (found.nodes.get("steps") or Missing).step is not None)
+            number = service.events.number
+        async with serving(home) as service:
+            assert service.events.number > number
+            assert await service.events.since(number, 10) is None  # a client of the old one begins anew
+            done = await ended(service, one.id)
+            assert (done.status, done.attempts) == ("succeeded", 1)
+
+    class Missing:
+        step = None
+
+    run(scenario())
+
+
+@pytest.mark.slow
+def test_two_workers_run_two_at_once(home: Home, tmp_path: Path) -> None:
+    give_plugin(home)
+
+    async def scenario() -> None:
+        async with serving(home, workers=2) as service:
+            runs = [
+                await service.submit(workflow(steps=("Steps", {"path": str(tmp_path / str(n)), "steps": 60})))
+                for n in range(2)
+            ]
+            for one in runs:
+                await until(service, one.id, lambda found: found.status == "running")
+            assert len((await service.queue()).running) == 2
+            assert {worker.run for worker in service.workers()} == {one.id for one in runs}
+
+    run(scenario())
+
+
+@pytest.mark.slow
+def test_a_plugin_that_takes_its_process_down_at_import_costs_a_message(home: Home, tmp_path: Path) -> None:
+    give_plugin(home)
+    evil = home.plugins / "evil.py"
+    evil.write_text("import os\nos._exit(9)\n")
+
+    async def scenario() -> None:
+        async with serving(home) as service:
+            await asyncio.wait_for(service.catalog_loaded.wait(), 60)
+            assert "LoadModel" in service.catalog.nodes
+            assert "Note" not in service.catalog.nodes
+            assert any("evil.py" in problem.origin for problem in service.catalog.problems)
+            one = await service.submit(workflow(number=("Integer", {"value": 1})))
+            assert (await ended(service, one.id)).status == "succeeded"
+            stream = service.events.subscribe()
+            evil.unlink()
+            async with asyncio.timeout(60):
+                while '"nodes"' not in (await anext(stream)).text:
+                    pass
+            assert "Note" in service.catalog.nodes
+            two = await service.submit(noting(tmp_path / "notes", "there"))
+            assert (await ended(service, two.id)).status == "succeeded"
+
+    run(scenario())
+
+
+@pytest.mark.slow
+def test_the_server_process_imports_neither_torch_nor_nodes(home: Home, tmp_path: Path) -> None:
+    give_plugin(home)
+    script = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from serving import ended, serving, workflow
+from nodegraph.home import Home
+
+async def main():
+    async with serving(Home(Path(sys.argv[1]), Path(sys.argv[1]) / "cache")) as service:
+        one = await service.submit(workflow(note=("Note", {"path": sys.argv[3], "line": "x"})))
+        assert (await ended(service, one.id)).status == "succeeded"
+    found = {name for name in sys.modules if name.startswith(("torch", "nodegraph.nodes.", "nodegraph_plugins"))}
+    assert not found, found
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", script, str(home.folder), str(Path(__file__).parent), str(tmp_path / "notes")]
+    subprocess.run(command, check=True, timeout=120)
