@@ -45,8 +45,9 @@ class WorkerProcess:
         worker.send(
             {
                 "do": "begin",
-                "home": str(settings.home),
-                "cache": str(settings.cache),
+                "home": str(settings.home.folder),
+                "cache": str(settings.home.cache),
+                "models": [str(folder) for folder in settings.home.further],
                 "cache_bytes": settings.cache_bytes,
                 "output": str(settings.output),
                 "inputs": [str(folder) for folder in settings.inputs],

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
 
@@ -77,8 +78,7 @@ class Service:
         accelerators = [] if device == "cpu" else _accelerators()
         self._count = workers or max(1, len(accelerators))
         self._settings = WorkerSettings(
-            home=home.folder,
-            cache=cache or home.cache,
+            home=replace(home, cache=cache or home.cache),
             cache_bytes=cache_bytes,
             output=self.outputs,
             inputs=inputs,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nodegraph.home import Home
 from nodegraph.serve import models
 from nodegraph.serve.process import WorkerProcess
 from nodegraph.serve.running import Running
@@ -35,8 +36,7 @@ class WorkerSettings:
     `accelerators` are the devices that the workers share out, by number.
     """
 
-    home: Path
-    cache: Path
+    home: Home
     cache_bytes: int
     output: Path
     inputs: Sequence[Path]

@@ -150,7 +150,8 @@ class Worker:
 
     def _engine(self) -> Engine:
         settings = self._settings
-        home = Home(Path(settings["home"]), Path(settings["cache"]))
+        further = tuple(Path(folder) for folder in settings["models"])
+        home = Home(Path(settings["home"]), Path(settings["cache"]), further)
         return Engine(
             home=home,
             registry=Registry.load([Path(folder) for folder in settings["plugins"]]),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+import pytest
 
 from nodegraph.home import Home
 from nodegraph.serve import models
@@ -161,6 +163,15 @@ async def until(
 def run(scenario: Any) -> None:
     """Run a test's coroutine."""
     asyncio.run(scenario)
+
+
+@pytest.fixture(scope="module")
+def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A service with one worker for all tests of a module; each leaves it idle and unpaused."""
+    folder = tmp_path_factory.mktemp("home")
+    found = Live(Home(folder, folder / "cache"))
+    yield found
+    found.close()
 
 
 class Live:

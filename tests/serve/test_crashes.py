@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import Live, ended, give_plugin, run, serving, until, workflow
+from serving import Live, ended, give_plugin, live_service, run, serving, until, workflow
 
 from nodegraph.home import Home
 from nodegraph.serve.errors import HomeTaken
 from nodegraph.serve.service import Service
 
 HERE = Path(__file__).parent
+live = live_service
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Live, ended, give_plugin, run, serving, until, workflow
+from serving import Live, ended, give_plugin, live_service, run, serving, until, workflow
 
 from nodegraph.home import Home
 from nodegraph.pictures import decode
@@ -23,6 +23,7 @@ from nodegraph.serve.service import Service
 from nodegraph.workflow import Workflow
 
 ROOT = Path(__file__).parent.parent.parent
+live = live_service
 
 
 def noting(path: Path, line: object) -> Workflow:
