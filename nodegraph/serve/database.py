@@ -20,17 +20,12 @@ class Database:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self.waiting = 0
         self.problem: str | None = None
 
     async def __call__(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What the function returns, called in the thread; it is carried through even if nobody waits any more."""
         call = functools.partial(function, *args, **kwargs)
-        self.waiting += 1
-        try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
-        finally:
-            self.waiting -= 1
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
 
     async def durably(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The same, tried again until the disk has room: for what was promised already."""

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,10 +21,11 @@ from nodegraph.catalog import Catalog
 from nodegraph.errors import NodegraphError
 from nodegraph.home import Home
 from nodegraph.serve import models
+from nodegraph.serve.accept import Acceptor
 from nodegraph.serve.artifacts import Artifacts, StoredArtifact
 from nodegraph.serve.database import Database
 from nodegraph.serve.dispatch import Dispatcher
-from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
+from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
@@ -37,7 +37,6 @@ from nodegraph.workflow import Workflow
 
 log = logging.getLogger("nodegraph.serve")
 MAX_QUEUED = 10_000
-MAX_WAITING = 2_000  # calls that wait for the store's thread
 P = ParamSpec("P")
 RESERVE_BYTES = 8 * 2**20
 
@@ -123,6 +122,15 @@ class Service:
             raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
         self._artifacts = Artifacts(self._store, self.outputs, self.home.folder / "trash" / "artifacts")
         self._listing = Listing(self._store, self._artifacts)
+        self._acceptor = Acceptor(
+            self._database,
+            self._store,
+            self._listing,
+            self.home.folder,
+            self._max_queued,
+            self._reserve_bytes,
+            self._accepted,
+        )
         self.events = Events(number, self._reserve)
         self._dispatch = Dispatcher(self._database, self._store, self._artifacts, self.events, self._types)
         # Read when torch is imported: threads that spin while they wait slow a busy machine down many times over.
@@ -167,23 +175,7 @@ class Service:
             QueueFull: too many runs wait.
             DiskFull: there is no room.
         """
-        if self._database.waiting > MAX_WAITING:
-            raise QueueFull("too many requests wait for the queue; try again in a moment", 1.0)
-        text = workflow.dump()
-        free = shutil.disk_usage(self.home.folder).free
-        if free < self._reserve_bytes + 2 * len(text):
-            raise DiskFull(
-                f"the run was not accepted: the disk of {self.home.folder} has {free / 1e6:.1f} MB left; make room"
-            )
-        with self._refusals():
-            run = await self._database(
-                self._store.submit, text, workflow.title, targets, priority, self._max_queued
-            )
-        if run is None:
-            raise QueueFull(f"{self._max_queued:,} runs wait already; try again when some have ended", 10.0)
-        self.events.publish({"event": "queued", "run": run, "title": workflow.title, "priority": priority})
-        self._dispatch.announce()
-        return await self._run(run)
+        return await self._acceptor.submit(workflow, targets, priority)
 
     async def runs(
         self, status: models.RunStatus | None = None, limit: int = 100, before: str | None = None
@@ -333,6 +325,10 @@ class Service:
             raise DiskFull(
                 f"not accepted: the disk of {self.home.folder} is full ({error}); make room and try again"
             ) from None
+
+    def _accepted(self, run: models.Run) -> None:
+        self.events.publish({"event": "queued", "run": run.id, "title": run.title, "priority": run.priority})
+        self._dispatch.announce()
 
     def _watch(self, watched: bool) -> None:
         for supervisor in self._supervisors:

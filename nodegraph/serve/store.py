@@ -14,7 +14,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,16 @@ _QUEUED = "phase = 1 ORDER BY first, second"
 
 class StoreFull(Exception):
     """The disk has no room for what was to be stored; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run to be queued: its workflow as JSON text, and what is known about it without reading that."""
+
+    workflow: str
+    title: str
+    targets: list[str] | None
+    priority: int
 
 
 @dataclass(frozen=True)
@@ -109,25 +119,24 @@ class Store:
 
     # Into the queue and out of it
 
-    def submit(
-        self, workflow: str, title: str, targets: list[str] | None, priority: int, limit: int
-    ) -> str | None:
-        """Put a run at the end of its priority; it is durable when this returns its id.
+    def submit(self, submissions: Sequence[Submission], limit: int) -> list[str | None]:
+        """Put runs at the end of their priority, all in one write; they are durable when this returns their ids.
 
-        None, and nothing happens, where `limit` runs wait already.
+        None stands for a run that was not taken because `limit` runs wait already.
         """
-        if self.count(1) >= limit:
-            return None
-        run = secrets.token_hex(10)
+        room = max(0, limit - self.count(1))
+        ids: list[str | None] = [secrets.token_hex(10) for _ in submissions[:room]]
         with self.transaction() as database:
-            database.execute(
-                "INSERT INTO runs (id, title, priority, rank, created) "
-                "VALUES (?, ?, ?, (SELECT COALESCE(MAX(rank), 0) + 1 FROM runs WHERE phase < 2), ?)",
-                (run, title, priority, time.time()),
-            )
-            wanted = None if targets is None else json.dumps(targets)
-            database.execute("INSERT INTO documents VALUES (?, ?, ?)", (run, workflow, wanted))
-        return run
+            (rank,) = database.execute("SELECT COALESCE(MAX(rank), 0) FROM runs WHERE phase < 2").fetchone()
+            for run, one in zip(ids, submissions, strict=False):
+                rank += 1
+                database.execute(
+                    "INSERT INTO runs (id, title, priority, rank, created) VALUES (?, ?, ?, ?, ?)",
+                    (run, one.title, one.priority, rank, time.time()),
+                )
+                wanted = None if one.targets is None else json.dumps(one.targets)
+                database.execute("INSERT INTO documents VALUES (?, ?, ?)", (run, one.workflow, wanted))
+        return ids + [None] * (len(submissions) - len(ids))
 
     def claim(self, worker: str) -> Claim | None:
         """Take the run that goes next, or None where there is none or the queue is paused."""

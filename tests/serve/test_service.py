@@ -213,6 +213,23 @@ def test_a_worker_that_gives_no_sign_of_life_is_replaced(
     live.run(scenario())
 
 
+def test_a_run_whose_client_went_away_meanwhile_runs_all_the_same(live: Live, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        service, after = live.service, live.service.events.number
+        client = asyncio.create_task(service.submit(noting(tmp_path / "notes", "hung up")))
+        await asyncio.sleep(0)  # the write has begun
+        client.cancel()
+        async with asyncio.timeout(30):
+            while not (tmp_path / "notes").exists():
+                await asyncio.sleep(0.02)
+        (run,) = (await service.runs(limit=1)).runs
+        kinds = [event["event"] for event in await told(service, after, run.id)]
+        assert kinds[:2] == ["queued", "started"]
+        await ended(service, run.id)
+
+    live.run(scenario())
+
+
 def test_a_full_queue_says_when_to_try_again(home: Home, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(home, max_queued=2) as service:

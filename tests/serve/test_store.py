@@ -10,7 +10,7 @@ import pytest
 
 from nodegraph.serve.artifacts import Artifacts, describe
 from nodegraph.serve.listing import Listing
-from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store
+from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store, Submission
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def submit(store: Store, title: str = "", priority: int = 0) -> str:
-    run = store.submit("{}", title, None, priority, 1000)
+    (run,) = store.submit([Submission("{}", title, None, priority)], 1000)
     assert run is not None
     return run
 
@@ -166,9 +166,12 @@ def test_pages_hold_every_run_once_running_then_queued_then_ended(store: Store, 
 
 
 def test_a_full_queue_takes_nothing(store: Store) -> None:
-    assert store.submit("{}", "", None, 0, 1) is not None
-    assert store.submit("{}", "", None, 0, 1) is None
-    assert store.count(1) == 1
+    one = Submission("{}", "", None, 0)
+    taken = store.submit([one] * 5, 3)
+    assert [run is None for run in taken] == [False, False, False, True, True]
+    assert store.ids("queued") == taken[:3]
+    assert store.submit([one], 3) == [None]
+    assert store.count(1) == 3
 
 
 def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
