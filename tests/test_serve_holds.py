@@ -211,7 +211,12 @@ def test_clients_that_never_read_cost_little_and_delay_nobody(server: Running) -
             client.close()
 
 
-def test_two_hundred_clients_and_five_hundred_submits_at_once(server: Running) -> None:
+@pytest.mark.parametrize(
+    ("clients", "submits"), [(40, 60), pytest.param(200, 500, marks=pytest.mark.slow)], ids=["small", "large"]
+)
+def test_a_burst_of_submits_before_many_clients_loses_nothing(server: Running, clients: int, submits: int) -> None:
+    title = f"burst of {submits}"
+
     async def listen(client: aiohttp.ClientSession, ready: asyncio.Semaphore, done: asyncio.Event) -> Counter[str]:
         """How often each run was said to be queued and finished."""
         seen: Counter[str] = Counter()
@@ -221,27 +226,27 @@ def test_two_hundred_clients_and_five_hundred_submits_at_once(server: Running) -
             while not (done.is_set() and seen["ended"] >= seen["expected"] > 0):
                 for event in await connection.receive_json(timeout=120):
                     assert event["event"] != "reset"
-                    if event["event"] == "queued" and event["title"].startswith("burst"):
+                    if event["event"] == "queued" and event["title"] == title:
                         seen[event["run"]] += 1
                     if event["event"] in ("finished", "failed") and "node" not in event:
                         seen["ended"] += 1
-                    if event["event"] == "workflow" and event["name"].startswith("expect "):
-                        seen["expected"] = int(event["name"].split()[1])
+                    if event["event"] == "workflow" and event["name"].startswith(f"expect {submits} "):
+                        seen["expected"] = int(event["name"].split()[2])
         return seen
 
     async def scenario() -> None:
         async with session(server) as client:
             ready, done = asyncio.Semaphore(0), asyncio.Event()
-            listeners = [asyncio.create_task(listen(client, ready, done)) for _ in range(200)]
+            listeners = [asyncio.create_task(listen(client, ready, done)) for _ in range(clients)]
             for _ in listeners:
                 await asyncio.wait_for(ready.acquire(), 60)
             began = time.perf_counter()
             answers = await asyncio.gather(
-                *(submit(client, one("Nothing", f"burst {number}", number=number)) for number in range(500))
+                *(submit(client, one("Nothing", title, number=number)) for number in range(submits))
             )
             took = time.perf_counter() - began
             statuses = Counter(status for status, _, _ in answers)
-            print(f"500 submits in {took:.2f} s: {dict(statuses)}")
+            print(f"{submits} submits in {took:.2f} s: {dict(statuses)}")
             assert set(statuses) <= {201, 429}
             for status, answer, headers in answers:
                 if status == 429:
@@ -249,7 +254,7 @@ def test_two_hundred_clients_and_five_hundred_submits_at_once(server: Running) -
                     assert int(headers["Retry-After"]) >= 1
             accepted = {answer["id"] for status, answer, _ in answers if status == 201}
             done.set()
-            name = f"expect {len(accepted)}"
+            name = f"expect {submits} {len(accepted)}"
             async with client.put(f"/api/workflows/{name}", json={"workflow": one("Nothing")}) as response:
                 assert response.status == 201
             for seen in await asyncio.gather(*listeners):

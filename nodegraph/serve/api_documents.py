@@ -112,7 +112,7 @@ async def read_template(server: Server, name: TemplateName) -> OpenedTemplate:
     return await asyncio.to_thread(server.templates.read, name)
 
 
-@routes.get("/api/template-pictures/{name...}", refuses=(404,), produces="image/webp")
+@routes.get("/api/template-pictures/{name...}", refuses=(404,), produces=("image/webp",))
 async def template_picture(server: Server, name: TemplateName) -> web.FileResponse:
     """What a template makes."""
     path = await asyncio.to_thread(server.templates.picture, name)

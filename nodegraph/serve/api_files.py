@@ -38,7 +38,7 @@ async def upload(server: Server, content: Content, name: UploadName) -> Upload:
     )
 
 
-@routes.get("/api/uploads/{name...}", refuses=(404, 415), produces="image/png")
+@routes.get("/api/uploads/{name...}", refuses=(404, 415), produces=PICTURES)
 async def read_upload(server: Server, name: InputName, size: Size | None = None) -> web.StreamResponse:
     """An input picture by the name that a value says; with `size` a thumbnail, as WebP."""
     path = await asyncio.to_thread(server.uploads.find, name)

@@ -14,7 +14,7 @@ from nodegraph.plan import wanted_nodes
 from nodegraph.serve.api_documents import read_import
 from nodegraph.serve.api_files import Size
 from nodegraph.serve.artifacts import StoredArtifact
-from nodegraph.serve.media import FOREVER, file_response
+from nodegraph.serve.media import FOREVER, OCTETS, file_response
 from nodegraph.serve.models import (
     Artifact,
     ArtifactId,
@@ -33,13 +33,14 @@ from nodegraph.serve.models import (
     SubmitRun,
 )
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.routing import Reply, Routes
+from nodegraph.serve.routing import PICTURES, Reply, Routes
 
 if TYPE_CHECKING:
     from nodegraph.serve.server import Server
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 THUMBNAIL = 256
+SHOWN = (*PICTURES, "video/mp4", OCTETS)
 routes = Routes()
 
 
@@ -72,7 +73,7 @@ async def run_workflow(server: Server, id: RunId) -> RunWorkflow:
     return await server.service.workflow_of(id)
 
 
-@routes.get("/api/runs/{id}/log", refuses=(404,), produces="text/plain")
+@routes.get("/api/runs/{id}/log", refuses=(404,), produces=("text/plain",))
 async def run_log(server: Server, id: RunId) -> web.Response:
     """What a run and its nodes printed."""
     return web.Response(text=await server.service.log_of(id))
@@ -127,7 +128,7 @@ async def list_artifacts(server: Server, limit: Limit = 100, before: ArtifactId 
     return await server.service.gallery(limit, before)
 
 
-@routes.get("/api/artifacts/{id}", refuses=(404,), produces="application/octet-stream")
+@routes.get("/api/artifacts/{id}", refuses=(404,), produces=SHOWN)
 async def read_artifact(server: Server, id: ArtifactId) -> web.FileResponse:
     """The file: shown where it is a picture or a video by its content, else only to be stored."""
     stored = await server.service.artifact(id)
@@ -140,7 +141,7 @@ async def delete_artifact(server: Server, id: ArtifactId) -> Artifact:
     return await server.service.delete_artifact(id)
 
 
-@routes.get("/api/artifacts/{id}/thumbnail", refuses=(404, 415), produces="image/webp")
+@routes.get("/api/artifacts/{id}/thumbnail", refuses=(404, 415), produces=("image/webp",))
 async def artifact_thumbnail(server: Server, id: ArtifactId, size: Size = THUMBNAIL) -> web.Response:
     """A small WebP of a picture."""
     stored = await server.service.artifact(id)

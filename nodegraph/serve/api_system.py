@@ -26,7 +26,7 @@ async def health(server: Server) -> Health:
     return server.health()
 
 
-@routes.get("/metrics", produces="text/plain")
+@routes.get("/metrics", produces=("text/plain",))
 async def metrics(server: Server) -> web.Response:
     """Figures for Prometheus."""
     return web.Response(text=server.metrics.text(await server.gauges()), headers={"Content-Type": CONTENT_TYPE})

@@ -76,7 +76,7 @@ class Editor:
         )
 
 
-@routes.get("/", open=True, produces="text/html", statuses=(200, 303))
+@routes.get("/", open=True, produces=("text/html",), statuses=(200, 303))
 async def open_editor(server: Server, token: str | None = None) -> web.StreamResponse:
     """The editor; with a one-time token the session cookie first."""
     if token is not None:

@@ -85,9 +85,7 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
         entry: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if status < 300 and status != 101:
             schema = names[route.answer, "serialization"] if route.answer else {}
-            if route.answer is None and route.produces != JSON:
-                schema = {"type": "string"}
-            entry["content"] = {route.produces: {"schema": schema}}
+            entry["content"] = {kind: {"schema": schema} for kind in route.produces}
         found[str(status)] = entry
     errors = {*_ANYWHERE, *route.refuses}
     if not route.open:

@@ -67,7 +67,7 @@ class Route:
     """One method at one address.
 
     `statuses` are the good ones, the usual one first; `refuses` the refusals that are the route's own; `media` the
-    content types of a body that is a file, and `produces` that of an answer that is no JSON. An open route
+    content types of a body that is a file, and `produces` those of an answer that is no JSON. An open route
     asks for no token. `{name...}` in the path takes slashes too.
     """
 
@@ -79,7 +79,7 @@ class Route:
     answer: type[BaseModel] | None
     media: tuple[str, ...]
     limit: int
-    produces: str
+    produces: tuple[str, ...]
     statuses: tuple[int, ...]
     refuses: tuple[int, ...]
     open: bool
@@ -176,7 +176,7 @@ class Routes(list[Route]):
         *,
         media: tuple[str, ...] = (),
         limit: int = BODY_BYTES,
-        produces: str = JSON,
+        produces: tuple[str, ...] = (JSON,),
         statuses: tuple[int, ...] = (200,),
         refuses: tuple[int, ...] = (),
         open: bool = False,
