@@ -77,7 +77,7 @@ def Sampler(
 ) -> Latent:
     """Paint: start from noise (and the latent, where the sigmas start low) and remove it step by step."""
     steps = sample(
-        denoiser_of(context, model),
+        denoiser_of(context, model, positive, negative),
         latent,
         sigmas,
         positive,

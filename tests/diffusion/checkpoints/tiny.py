@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
+import nodegraph.diffusion
+
+EMOJI = Path(nodegraph.diffusion.__path__[0]) / "embedded" / "emoji"
 SIDES = {"sd1": (32, 64), "sd2": (64, 128), "sdxl": (64, 64, 128), "sdxl-refiner": (64, 64, 64, 64)}
 
 
