@@ -105,7 +105,7 @@ def ApplyControlNet(
     start: Fraction = 0.0,
     end: Fraction = 1.0,
 ) -> Conditioning:
-    """Make a conditioning follow a picture from `start` to `end` of the schedule; use it on positive and negative."""
+    """Make a conditioning follow a picture for a share of the schedule; use it on positive and negative alike."""
     if end <= start:
         raise ValueError(f"end ({end}) must be above start ({start})")
     control = Control(controlnet.checkpoint, on_white(image.tensor), strength)
@@ -131,7 +131,7 @@ def SizeConditioning(
         Field(
             ge=0,
             le=10,
-            description="How good it looks, for the SDXL refiner only: 6, or 2.5 as the negative.",
+            description="How good it looks, for the SDXL refiner alone: 6; 2.5 as negative.",
         ),
     ] = None,
 ) -> Conditioning:

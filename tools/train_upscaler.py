@@ -135,7 +135,7 @@ def halved(large: Tensor, rng: random.Random) -> Tensor:
 
 
 def train(seconds: float, seed: int = 0) -> Doubler:
-    """A network trained for so much time of a processor; says how its error on drawings kept apart compares to interpolation's."""
+    """A network trained for so much time of a processor; prints its error on drawings kept apart."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     drawings = torch.stack([drawing(rng) for _ in range(140)])

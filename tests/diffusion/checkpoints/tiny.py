@@ -48,6 +48,7 @@ def make(family: str, *, channels: int = 4, prediction: str = "epsilon", seed: i
             "transformer_layers_per_block": [1, 2, 3] if family == "sdxl" else 2,
         }
     made.networks["unet"] = UNet2DConditionModel(
+        sample_size=64,
         in_channels=channels,
         out_channels=4,
         block_out_channels=sides,
