@@ -12,7 +12,7 @@ import typer
 from nodegraph import events
 from nodegraph.catalog import Catalog
 from nodegraph.home import Home
-from nodegraph.options import CANCELLED, FAILED, Plugins, Sets, WorkflowFile, parse_values
+from nodegraph.options import CANCELLED, FAILED, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def serve(
         int | None, typer.Option(min=1, max=64, help="Worker processes; by default one for each accelerator.")
     ] = None,
     plugins: Plugins = None,
+    models: Models = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the editor in a browser.")] = False,
 ) -> None:
     """Serve the editor and the API until Ctrl-C, and print the one URL to open."""
@@ -56,7 +57,7 @@ def serve(
 
     run_server(
         Options(
-            home=Home.of_user(home),
+            home=Home.of_user(home, models),
             host=host,
             port=port,
             token=token,

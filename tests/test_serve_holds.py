@@ -228,7 +228,7 @@ def test_a_burst_of_submits_before_many_clients_loses_nothing(server: Running, c
                     assert event["event"] != "reset"
                     if event["event"] == "queued" and event["title"] == title:
                         seen[event["run"]] += 1
-                    if event["event"] in ("finished", "failed") and "node" not in event:
+                    if event["event"] in ("finished", "failed") and "node" not in event and event["run"] in seen:
                         seen["ended"] += 1
                     if event["event"] == "workflow" and event["name"].startswith(f"expect {submits} "):
                         seen["expected"] = int(event["name"].split()[2])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from nodegraph import bundle
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import Routes
 
@@ -39,7 +39,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>nodegraph</title>
 <style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 0 1rem;
-color-scheme: light dark }} code {{ font-size: 1.05em }}</style></head>
+color-scheme: light dark }} pre {{ white-space: pre-wrap }} code {{ font-size: 1.05em }}</style></head>
 <body><h1>{title}</h1>{body}</body></html>
 """
 routes = Routes()
@@ -49,17 +49,23 @@ class Editor:
     """The files of a built editor.
 
     Args:
-        folder: `index.html` and what it loads; by default the one in the package.
+        folder: `index.html` and what it loads; None where it is not built.
+        problem: what is wrong with it, and what to do.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        folder = folder or Path(str(resources.files("nodegraph"))) / "editor"
-        paths = folder.rglob("*") if folder.is_dir() else ()
-        self.files = {
-            path.relative_to(folder).as_posix(): path
-            for path in paths
-            if path.suffix in _TYPES and path.is_file() and not path.is_symlink()
-        }
+    def __init__(self, folder: Path | None, problem: str | None = None) -> None:
+        self.problem = problem
+        self.files: dict[str, Path] = {}
+        if folder is not None:
+            for path in folder.rglob("*"):
+                if path.suffix in _TYPES and path.is_file() and not path.is_symlink():
+                    self.files[path.relative_to(folder).as_posix()] = path
+
+    @classmethod
+    def installed(cls) -> Editor:
+        """The editor of this installation."""
+        found = bundle.editor()
+        return cls(found.folder, found.problem)
 
     def response(self, name: str) -> web.StreamResponse:
         """A file of the editor. Raises Refused where it has no such file."""
@@ -85,8 +91,9 @@ async def open_editor(server: Server, token: str | None = None) -> web.StreamRes
         return server.editor.response("index.html")
     return page(
         "The editor is not built",
-        "<p>The server runs and its API answers, but this installation holds no built editor: it comes from a "
-        "source checkout. Build it with <code>nodegraph build-web</code> and load this page again.</p>"
+        "<p>The server runs and its API answers, but there is no editor to show.</p>"
+        f"<pre>{html.escape(server.editor.problem or '')}</pre>"
+        "<p>Build it with <code>nodegraph build-web</code>, start the server again, and load this page again.</p>"
         '<p>Meanwhile: <a href="/api/openapi.json">the API</a>, <a href="/health">health</a>.</p>',
     )
 

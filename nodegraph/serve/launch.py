@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import signal
@@ -24,6 +25,7 @@ from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
 
 SHUTDOWN_SECONDS = 5.0
+log = logging.getLogger("nodegraph.serve")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ async def _serve(options: Options) -> None:
         access.port = await _bind(runner, options)
         stop = _stop_signal()
         _tell_home(options, access)
+        if server.editor.problem is not None:
+            log.warning("%s", server.editor.problem)
         url = _url(options.host, access, once=True)
         print(url, flush=True)
         if token is not None and options.token == "auto":

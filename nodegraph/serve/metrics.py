@@ -25,6 +25,8 @@ class Metrics:
         self.requests[("method", method), ("route", route), ("status", str(status))] += 1
         if status >= 400:
             self.refusals[(("status", str(status)),)] += 1
+        if status == 101:
+            return  # a websocket is answered at once and then lives for hours
         where: Labels = (("route", route),)
         self._seconds[where][bisect_left(BUCKETS, seconds)] += 1
         self._total[where] += seconds  # type: ignore[assignment]

@@ -71,7 +71,7 @@ class Server:
         self.uploads = Uploads(home.folder / "inputs", self.files)
         self.thumbnails = Thumbnails()
         self.templates = TemplateStore()
-        self.editor = Editor()
+        self.editor = Editor.installed()
         self._nodes: tuple[Catalog, bytes] | None = None
         self._disk: DiskTier | None = None
         self._disk_lock = threading.Lock()
