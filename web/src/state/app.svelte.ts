@@ -138,7 +138,7 @@ export class App {
     tab.choose({ nodes: new Set([id]) });
     this.settings.used(type);
     this.say(t("said.added", { type, node: id }));
-    requestAnimationFrame(() => this.canvas?.focus(id));
+    this.canvas?.focus(id);
     return id;
   }
 
@@ -155,8 +155,9 @@ export class App {
     this.canvas?.fit([node]);
     setTimeout(() => {
       const box = document.querySelector(`.svelte-flow__node[data-id="${CSS.escape(node)}"]`);
-      const field = input && box?.querySelector<HTMLElement>(`[data-input="${CSS.escape(input)}"] :is(input, textarea, button)`);
-      (field || (box as HTMLElement | null))?.focus();
+      const field = input && box?.querySelector<HTMLElement>(`[data-input="${CSS.escape(input)}"] :is(input, textarea, button.pill)`);
+      if (field) field.focus();
+      else this.canvas?.focus(node);
     }, this.calm ? 0 : 260);
   }
 
@@ -170,6 +171,8 @@ export class App {
 
   /** Put a tab in front; the one that is added where it is new. */
   front(tab: Tab): void {
+    // What was typed and not yet taken belongs to the tab that is left.
+    (document.activeElement as HTMLElement | null)?.blur();
     if (!this.tabs.includes(tab)) this.tabs = [...this.tabs, tab];
     this.active = this.tabs.indexOf(tab);
   }

@@ -49,11 +49,11 @@ export const COMMANDS: Command[] = [
   { id: "save", group: "file", keys: ["Mod+S"], always: true, run: (app) => save(app) },
   { id: "save_as", group: "file", keys: ["Mod+Shift+S"], always: true, run: (app) => (app.dialog = "save") },
   { id: "import", group: "file", run: (app) => chooseFile(app) },
-  { id: "export", group: "file", keys: ["Mod+E"], run: (app) => download(app) },
+  { id: "export", group: "file", keys: ["Mod+E"], always: true, run: (app) => download(app) },
   { id: "export_call", group: "file", run: (app) => downloadCall(app) },
   { id: "close", group: "file", keys: ["Alt+W"], run: (app) => closeTab(app, app.tab) },
-  { id: "undo", group: "edit", keys: ["Mod+Z"], repeats: true, can: (app) => app.tab.history.past.length > 0, run: (app) => app.tab.undo() },
-  { id: "redo", group: "edit", keys: ["Mod+Shift+Z", "Mod+Y"], repeats: true, can: (app) => app.tab.history.future.length > 0, run: (app) => app.tab.redo() },
+  { id: "undo", group: "edit", keys: ["Mod+Z"], repeats: true, always: true, can: (app) => app.tab.history.past.length > 0, run: (app) => app.tab.undo() },
+  { id: "redo", group: "edit", keys: ["Mod+Shift+Z", "Mod+Y"], repeats: true, always: true, can: (app) => app.tab.history.future.length > 0, run: (app) => app.tab.redo() },
   { id: "cut", group: "edit", native: "Mod+X", can: copyable, run: (app) => cut(app) },
   { id: "copy", group: "edit", native: "Mod+C", can: copyable, run: (app) => copy(app) },
   { id: "paste", group: "edit", native: "Mod+V", run: (app) => pasteFromClipboard(app) },
@@ -79,7 +79,7 @@ export const COMMANDS: Command[] = [
   { id: "fit_selection", group: "view", keys: ["Shift+F"], can: some, run: (app) => app.canvas?.fit(app.tab.chosen.nodes) },
   { id: "zoom_in", group: "view", keys: ["+", "="], repeats: true, run: (app) => app.canvas?.zoom(1.25) },
   { id: "zoom_out", group: "view", keys: ["-"], repeats: true, run: (app) => app.canvas?.zoom(0.8) },
-  { id: "find", group: "view", keys: ["Mod+F"], run: (app) => openFind(app) },
+  { id: "find", group: "view", keys: ["Mod+F"], always: true, run: (app) => openFind(app) },
   { id: "palette", group: "view", keys: ["Mod+K"], always: true, run: (app) => openPalette(app) },
   { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
   { id: "gallery", group: "view", keys: ["G"], run: (app) => app.toggle("gallery") },
@@ -118,9 +118,8 @@ export function onkeydown(app: App, event: KeyboardEvent): void {
   if (!command.always && isTyping(target)) return;
   const presses = target.closest?.("button, a, [role=menuitem], [role=slider]");
   if (presses && ["Space", "Enter"].includes(keys)) return;
-  if (app.dialog) {
-    app.dialog = null;
-  } else if (!command.can || command.can(app)) command.run(app);
-  else return;
+  // Also where nothing can be done now: the browser's own undo would change a field that is long done with.
   event.preventDefault();
+  if (app.dialog) app.dialog = null;
+  else if (!command.can || command.can(app)) command.run(app);
 }

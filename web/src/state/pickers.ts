@@ -95,7 +95,7 @@ export function openConnect(app: App): void {
     pick: (key) => {
       const [from, to] = ends.get(key)!;
       app.connect(from, to);
-      requestAnimationFrame(() => canvas.focus(id));
+      canvas.focus(id);
     },
   };
 }

@@ -22,6 +22,7 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
   tab.edit(drawSeeds(tab.workflow, app.types, tab.seeds, tab.lastSeeds), "edit.seed");
   const { workflow } = tab;
   try {
+    if (!(await isSound(app))) return nextProblem(app);
     const { id } = await app.client.submit({ workflow: compact(workflow), values: {}, targets, priority: 0 });
     tab.run = id;
     tab.submitted = workflow;
@@ -81,14 +82,25 @@ export async function plan(app: App): Promise<void> {
     return;
   }
   try {
+    if (!(await isSound(app))) {
+      tab.cached = null;
+      return;
+    }
     const { nodes } = await app.client.plan({ workflow: compact(workflow), values: {}, targets: null });
     if (number === asked) tab.cached = new Set(nodes.filter((one) => one.cached).map((one) => one.node));
   } catch (error) {
     if (!(error instanceof ApiFailure)) throw error;
-    if (number !== asked) return;
     tab.cached = null;
-    if (tab.workflow === workflow) tab.refuse(error.problems.map((one) => spoken(one.message, one.node, one.input)));
   }
+}
+
+/** Ask the server what is wrong with the workflow in view, and show it; true where nothing is. */
+async function isSound(app: App): Promise<boolean> {
+  const { tab } = app;
+  const { workflow } = tab;
+  const { problems } = await app.client.check({ workflow: compact(workflow), values: {} });
+  if (tab.workflow === workflow) tab.refuse(problems.map((one) => spoken(one.message, one.node, one.input)));
+  return problems.length === 0;
 }
 
 /** Put what the run printed on the clipboard, for a report of a fault. */

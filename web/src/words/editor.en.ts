@@ -222,7 +222,7 @@ export const editor = {
   "drop.workflow": "Open its workflow",
 
   "keys.hint": "Click a key to change it.",
-  "keys.change": "Change the key of {command}",
+  "keys.change": "Change the key of {command}: {keys}",
   "keys.press": "press keys…",
   "keys.usual": "as before",
   "keys.pointer": "Pointer",

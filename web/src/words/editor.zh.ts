@@ -212,7 +212,7 @@ export const editor: { [key in keyof typeof en]: string } = {
   "drop.picture": "作为图片使用",
   "drop.workflow": "打开其工作流",
   "keys.hint": "点击按键即可更改。",
-  "keys.change": "更改 {command} 的按键",
+  "keys.change": "更改 {command} 的按键：{keys}",
   "keys.press": "请按键…",
   "keys.usual": "恢复",
   "keys.pointer": "指针",
