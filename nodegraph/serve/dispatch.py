@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from nodegraph.serve import models
@@ -15,6 +17,8 @@ from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.running import Running
 from nodegraph.serve.store import Claim, Store, StoreFull
 
+HISTORY = 10_000  # ended runs that are kept
+FORGET_EVERY = 100
 log = logging.getLogger("nodegraph.serve")
 
 
@@ -27,6 +31,7 @@ class Dispatcher:
         artifacts: the gallery.
         events: what clients are told.
         types: knows which plugin folders may be imported.
+        logs: the folder of the runs' logs.
     """
 
     def __init__(
@@ -36,12 +41,15 @@ class Dispatcher:
         artifacts: Artifacts,
         events: Events,
         types: NodeTypes,
+        logs: Path,
     ) -> None:
         self._database = database
         self._store = store
         self._artifacts = artifacts
         self._events = events
         self._types = types
+        self._logs = logs
+        self._ended = 0
         self.closing = False
         self.running: dict[str, Running] = {}
         self.cancelled: set[str] = set()  # runs that were cancelled while they were being claimed
@@ -167,6 +175,14 @@ class Dispatcher:
         if ended:
             self._events.publish(event)
             log.info("run %s: %s", running.id, status)
+        if self._ended % FORGET_EVERY == 0:
+            with suppress(StoreFull):
+                await self._database(self._forget_old)
+        self._ended += 1
+
+    def _forget_old(self) -> None:
+        for run in self._store.forget(HISTORY):
+            (self._logs / f"{run}.log").unlink(missing_ok=True)
 
     def _forget(self, running: Running) -> None:
         self.running.pop(running.id, None)

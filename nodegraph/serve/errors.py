@@ -29,5 +29,9 @@ class DiskFull(NodegraphError):
     """There is no room on the disk; nothing was accepted or changed."""
 
 
+class QueueDamaged(NodegraphError):
+    """The file of the queue cannot be read."""
+
+
 class HomeTaken(NodegraphError):
     """Another server runs on the same home folder."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,7 +26,7 @@ from nodegraph.serve.accept import Acceptor
 from nodegraph.serve.artifacts import Artifacts, StoredArtifact
 from nodegraph.serve.database import Database
 from nodegraph.serve.dispatch import Dispatcher
-from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued
+from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
@@ -109,17 +110,16 @@ class Service:
         Raises:
             HomeTaken: another server runs on this home.
             DiskFull: there is no room for a queue.
+            QueueDamaged: there is a queue that cannot be read.
         """
         self._lock = HomeLock(self.home.folder)
         self._database = Database()
         try:
-            self._store = await self._database(Store, self.home.folder / "queue.sqlite")
-            number = await self._database(self._store.setting, "events")
-            await self._database(self._store.set, "events", number + BLOCK)
-            await self._database(self._store.recover)
-        except StoreFull as error:
+            number = await self._open()
+        except BaseException:
+            self._database.close()
             self._lock.release()
-            raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
+            raise
         self._artifacts = Artifacts(self._store, self.outputs, self.home.folder / "trash" / "artifacts")
         self._listing = Listing(self._store, self._artifacts)
         self._acceptor = Acceptor(
@@ -132,7 +132,9 @@ class Service:
             self._accepted,
         )
         self.events = Events(number, self._reserve)
-        self._dispatch = Dispatcher(self._database, self._store, self._artifacts, self.events, self._types)
+        self._dispatch = Dispatcher(
+            self._database, self._store, self._artifacts, self.events, self._types, self._settings.logs
+        )
         # Read when torch is imported: threads that spin while they wait slow a busy machine down many times over.
         threads = max(1, (os.cpu_count() or 1) // self._count)
         defaults = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
@@ -143,6 +145,22 @@ class Service:
         self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
         self.events.watched_changed = self._watch
         self._watching = asyncio.create_task(self._types.watch())
+
+    async def _open(self) -> int:
+        """Open the store and take up what an earlier server left; returns the number that its events ended below."""
+        path = self.home.folder / "queue.sqlite"
+        try:
+            self._store = await self._database(Store, path)
+            number = await self._database(self._store.setting, "events")
+            await self._database(self._store.set, "events", number + BLOCK)
+            await self._database(self._store.recover)
+        except StoreFull as error:
+            raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            raise QueueDamaged(
+                f"cannot read the queue in {path}: {error}. Move the file away to begin with an empty queue"
+            ) from None
+        return number
 
     async def close(self, grace: float = 5.0) -> None:
         """Stop: what runs has `grace` seconds to end, and otherwise goes back to its place in the queue."""

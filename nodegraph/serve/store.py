@@ -221,6 +221,19 @@ class Store:
                 "UPDATE runs SET status = 'queued', started = NULL, lease = NULL WHERE status = 'running'"
             ).rowcount
 
+    def forget(self, keep: int) -> list[str]:
+        """Drop all but the newest `keep` ended runs; returns the ids of those that went. Artifacts stay."""
+        with self.transaction() as database:
+            rows = database.execute(
+                "DELETE FROM runs WHERE number IN (SELECT number FROM runs WHERE phase = 2 "
+                "ORDER BY first, second LIMIT -1 OFFSET ?) RETURNING id",
+                (keep,),
+            ).fetchall()
+            gone = [(row["id"],) for row in rows]
+            database.executemany("DELETE FROM documents WHERE run = ?", gone)
+            database.executemany("DELETE FROM shown WHERE run = ?", gone)
+        return [row["id"] for row in rows]
+
     # What users change
 
     def cancel(self, run: str) -> str:

@@ -17,7 +17,7 @@ from serving import Live, ended, give_plugin, live_service, run, serving, until,
 from nodegraph.home import Home
 from nodegraph.pictures import decode
 from nodegraph.serve import supervisor, worker
-from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
+from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged, QueueFull
 from nodegraph.serve.models import QueueState
 from nodegraph.serve.service import Service
 from nodegraph.workflow import Workflow
@@ -262,6 +262,19 @@ def test_closing_puts_the_running_back_and_numbers_never_go_back(home: Home, tmp
         step = None
 
     run(scenario())
+
+
+def test_a_damaged_queue_is_refused_with_words_and_left_as_it_is(home: Home) -> None:
+    home.folder.mkdir()
+    (home.folder / "queue.sqlite").write_bytes(b"not a database, but somebody's file " * 100)
+
+    async def scenario() -> None:
+        for _ in range(2):  # and the lock is let go
+            with pytest.raises(QueueDamaged, match=r"queue.sqlite.*Move the file away"):
+                await Service(home, device="cpu").start()
+
+    run(scenario())
+    assert (home.folder / "queue.sqlite").read_bytes().startswith(b"not a database")
 
 
 @pytest.mark.slow

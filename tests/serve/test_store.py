@@ -174,6 +174,17 @@ def test_a_full_queue_takes_nothing(store: Store) -> None:
     assert store.count(1) == 3
 
 
+def test_history_is_bounded_and_what_waits_is_never_forgotten(store: Store) -> None:
+    runs = [submit(store) for _ in range(8)]
+    for _ in range(6):
+        store.finish(claimed(store), "succeeded")
+    assert set(store.forget(4)) == set(runs[:2])
+    assert store.forget(4) == []
+    assert [row["id"] for row in store.page(None, 100, None)] == [*runs[6:], *runs[5:1:-1]]
+    with pytest.raises(KeyError):
+        store.document(runs[0])
+
+
 def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
     store.database.execute("PRAGMA user_version = 99")
     with pytest.raises(sqlite3.DatabaseError, match="newer"):
