@@ -147,7 +147,7 @@ class Service:
         self._watching = asyncio.create_task(self._types.watch())
 
     async def _open(self) -> int:
-        """Open the store and take up what an earlier server left; returns the number that its events ended below."""
+        """Open the store and take up what an earlier server left; returns the number of its last event at most."""
         path = self.home.folder / "queue.sqlite"
         try:
             self._store = await self._database(Store, path)
