@@ -120,7 +120,7 @@ def RegionConditioning(conditioning: Conditioning, mask: Mask, vae: VAE) -> Cond
     )
 
 
-@node(category="conditioning")
+@node(category="conditioning", on_device=True)
 def EncodeEach(
     context: Context,
     text_encoder: TextEncoder,

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from nodegraph import Context, node
 from nodegraph.diffusion import images
+from nodegraph.diffusion.guidance import guided
 from nodegraph.diffusion.noise import NoiseKind, NoiseSource, unit_noise
-from nodegraph.diffusion.samplers import SamplerName
+from nodegraph.diffusion.samplers import SamplerName, invert
 from nodegraph.diffusion.sampling import sample
 from nodegraph.diffusion.schedules import ScheduleName, schedule
 from nodegraph.diffusion.values import (
@@ -74,6 +75,9 @@ def Sampler(
     guidance: Annotated[
         Guidance | None, Field(description="What guides beside the conditioning, such as ClassifierGuidance.")
     ] = None,
+    noise: Annotated[
+        Latent | None, Field(description="Unit noise to start from; left out, it is drawn from the seed.")
+    ] = None,
 ) -> Latent:
     """Paint: start from noise (and the latent, where the sigmas start low) and remove it step by step."""
     steps = sample(
@@ -90,6 +94,7 @@ def Sampler(
         eta=eta,
         churn=churn,
         s_noise=s_noise,
+        start=None if noise is None else noise.tensor,
         device=context.device,
     )
     result = latent.tensor
@@ -99,6 +104,23 @@ def Sampler(
             vae = context.open(model.checkpoint).vae
             context.preview(Image(vae.decode(step.denoised[:1].float()).float().cpu()))
     return Latent(result.float().cpu().clone())
+
+
+@node(category="sampling", on_device=True)
+def DDIMInvert(
+    context: Context, model: Model, conditioning: Conditioning, latent: Latent, steps: Steps = 50
+) -> Latent:
+    """The unit noise that a `ddim` sampler makes this latent from: link it to a sampler's `noise`.
+
+    Sample it with as many steps, `karras` sigmas, a blank latent and guidance_scale 1 to get the latent back.
+    """
+    sigmas = schedule("karras", model.parametrization, steps)[:-1].flip(0).tolist()
+    denoise = guided(denoiser_of(context, model).predict, conditioning, None, 1.0, sigmas[::-1])
+    x = latent.tensor.to(context.device)
+    with torch.inference_mode():
+        for step in context.track(invert(denoise, x, sigmas, torch.randn_like), len(sigmas) - 1):
+            x = step.x
+    return Latent((x / sigmas[-1]).float().cpu().clone())
 
 
 @node(category="latent")

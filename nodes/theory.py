@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
 
 from nodegraph import Context, node
 from nodegraph.diffusion import images
+from nodegraph.diffusion.choices import choose
+from nodegraph.diffusion.distribution import histogram, shape
+from nodegraph.diffusion.guidance import guided
+from nodegraph.diffusion.likelihood import log_likelihood
 from nodegraph.diffusion.noise import unit_noise
+from nodegraph.diffusion.oracles import exact_moments, rms_error
+from nodegraph.diffusion.oracles_process import SHAPES
 from nodegraph.diffusion.plot import Curve, line_plot
-from nodegraph.diffusion.samplers import SamplerName
+from nodegraph.diffusion.samplers import ETA, SAMPLERS, SamplerName
 from nodegraph.diffusion.sampling import sample
 from nodegraph.diffusion.schedules import SCHEDULES, schedule
 from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Model, Sigmas
@@ -83,3 +91,118 @@ def StepFilm(
     estimates = [step.denoised[:1] for step in shown]
     pictures = decode(torch.cat([*held, *estimates]).float())
     return Image(images.on_white(pictures).float().clamp(0, 1).cpu().clone())
+
+
+@node(category="theory")
+def PlotConvergence(
+    samplers: Annotated[
+        str, Field(max_length=500, description="Names of samplers that add no noise, with commas between them.")
+    ] = "euler, heun, dpm_2, dpmpp_2m, unipc, lms",
+    dimensions: Annotated[int, Field(ge=1, le=4, description="Of the latents: 1 sound, 2 pictures, 4 video.")] = 2,
+    most_steps: Annotated[int, Field(ge=20, le=640, description="The largest number of steps.")] = 160,
+) -> Image:
+    """Measure how a sampler's error falls with its steps, on data whose exact path is known.
+
+    Both axes are logarithmic: a sampler of order p is a line that falls p decades in one.
+    """
+    sides = (4, 1, *SHAPES[dimensions - 1])
+    counts = [n for n in (5, 10, 20, 40, 80, 160, 320, 640) if n <= most_steps]
+    curves = []
+    for name in _names(samplers, SAMPLERS):
+        if name in ETA or name in ("ddpm", "lcm"):
+            raise ValueError(f"{name} adds noise, so that it has no one path; leave it out")
+        errors = [rms_error(name, n, shape=sides) for n in counts]
+        order = math.log2(errors[-2] / errors[-1])
+        curves.append(Curve(f"{name}, order {order:.2f}", [math.log10(n) for n in counts], errors))
+    return Image(
+        line_plot(
+            curves, title=f"Error by number of steps, {dimensions}-D latents", x_label="log10(steps)",
+            y_label="error", log_y=True,
+        )
+    )  # fmt: skip
+
+
+@node(category="theory")
+def PlotVariance(
+    samplers: Annotated[
+        str, Field(max_length=500, description="Names of samplers that add noise, with commas between them.")
+    ] = "euler_ancestral, dpmpp_2s_ancestral, dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde",
+) -> Image:
+    """Plot the exact variance of what stochastic samplers make of data of variance 0.25, by number of steps."""
+    counts = (10, 14, 20, 28, 40, 80, 160)
+    places = [math.log10(n) for n in counts]
+    curves = [
+        Curve(name, places, [exact_moments(name, n)[1] for n in counts]) for name in _names(samplers, SAMPLERS)
+    ]
+    curves.append(Curve("the data", places, [0.25] * len(counts)))
+    return Image(
+        line_plot(curves, title="Variance by number of steps", x_label="log10(steps)", y_label="variance")
+    )
+
+
+class Distribution(NamedTuple):
+    """How the numbers of a latent are distributed."""
+
+    mean: Annotated[float, Field(description="Their mean.")]
+    variance: Annotated[float, Field(description="Their variance.")]
+    kurtosis: Annotated[float, Field(description="Their fourth moment; 3 for a Gaussian.")]
+    p_value: Annotated[float, Field(description="Of the Kolmogorov-Smirnov test against the Gaussian.")]
+    picture: Annotated[Image, Field(description="The histogram beside the Gaussian.")]
+
+
+@node(category="theory")
+def DistributionProbe(
+    latent: Latent,
+    mean: Annotated[float, Field(ge=-1e6, le=1e6, description="Mean of the Gaussian to compare with.")] = 0.0,
+    deviation: Annotated[float, Field(gt=0, le=1e6, description="Its standard deviation.")] = 1.0,
+    bins: Annotated[int, Field(ge=5, le=500, description="Bars of the histogram.")] = 60,
+) -> Distribution:
+    """Measure how a latent's numbers are distributed, beside a Gaussian."""
+    found = shape(latent.tensor, mean, deviation)
+    title = f"mean {found.mean:.4f}, variance {found.variance:.4f}, KS p {found.p_value:.3f}"
+    picture = Image(histogram(latent.tensor, mean, deviation, bins, title))
+    return Distribution(found.mean, found.variance, found.kurtosis, found.p_value, picture)
+
+
+class Likelihoods(NamedTuple):
+    """How likely latents are under a model."""
+
+    log_p: Annotated[float, Field(description="Mean log density in nats.")]
+    bits: Annotated[float, Field(description="Mean of -log2 p for each number of a latent.")]
+    lines: Annotated[str, Field(description="Each item's log density on a line, as labels of a grid.")]
+
+
+@node(category="theory", on_device=True)
+def LogLikelihood(
+    context: Context,
+    model: Model,
+    conditioning: Conditioning,
+    latent: Latent,
+    steps: Annotated[int, Field(ge=4, le=1000, description="Of the integration, four evaluations each.")] = 24,
+    sigma: Annotated[
+        float | None,
+        Field(gt=0, le=100, description="Noise under which the density is taken; left out, the model's least."),
+    ] = None,
+    seed: Seed = 0,
+) -> Likelihoods:
+    """How likely latents are, from how the sampler's flow changes volume (Song et al. 2021).
+
+    Exact for up to 128 numbers a latent; above, estimated with random signs.
+    """
+    p = model.parametrization
+    low, high = sigma or p.sigma_min, min(p.sigma_max, 1e3)
+    denoise = guided(denoiser_of(context, model).predict, conditioning, None, 1.0, [high, low])
+    walk = log_likelihood(denoise, latent.tensor.to(context.device), low, high, steps=steps, seed=seed)
+    *_, found = context.track(walk, steps)
+    each = found.log_p.cpu()
+    bits = -each / (math.log(2) * latent.tensor[0].numel())
+    return Likelihoods(
+        float(each.mean()), float(bits.mean()), "\n".join(f"log p = {value:.1f}" for value in each.tolist())
+    )
+
+
+def _names(text: str, choices: Mapping[str, object]) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        choose("sampler", name, choices)
+    return names

@@ -84,10 +84,12 @@ IDENTITIES: tuple[tuple[str, dict[str, Any], str, Reference], ...] = (
 )
 
 
-def rms_error(name: str, steps: int, device: str = "cpu", **options: Any) -> float:
+def rms_error(
+    name: str, steps: int, device: str = "cpu", shape: tuple[int, ...] = (256,), **options: Any
+) -> float:
     """Root mean square distance from the exact ODE solution, over 256 trajectories from sigma 10 to 0.02."""
     sigmas = levels(steps + 1, 10, 0.02)
-    start = torch.randn(256, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10 + 0.7
+    start = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10 + 0.7
     start = start.to(device)
     end = last(SAMPLERS[name](DATA.denoise, start, sigmas, no_noise, **options)).x
     return float((end - DATA.transport(start, sigmas[0], sigmas[-1])).square().mean().sqrt())

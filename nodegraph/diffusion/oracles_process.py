@@ -37,6 +37,7 @@ RECURSIONS: tuple[tuple[str, dict[str, Any], float, float], ...] = (
 )
 # Cumulative alpha, and the least mean squared error with which noise can be told from a sample.
 FLOORS = ((0.99, 0.961165), (0.5, 0.2), (0.05, 0.012987))
+SHAPES = ((64,), (8, 8), (4, 4, 4), (4, 2, 4, 2))  # of latents with 1 to 4 dimensions
 LIKELIHOOD_AT, LIKELIHOOD = 0.3, -0.545791
 
 
@@ -120,7 +121,7 @@ def likelihood(device: str = "cpu") -> float:
 def dimensions(device: str = "cpu") -> list[float]:
     """Heun's order of convergence on latents of 1, 2, 3 and 4 dimensions: from 80 to 160 steps."""
     orders = []
-    for shape in ((64,), (8, 8), (4, 4, 4), (4, 2, 4, 2)):
+    for shape in SHAPES:
         x = torch.randn(2, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10
         errors = []
         for steps in (81, 161):

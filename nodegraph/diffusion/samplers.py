@@ -137,3 +137,15 @@ ETA: dict[str, float] = {
 }
 CHURN = ("euler", "heun")  # those that can raise the noise for a moment
 assert set(SAMPLERS) == set(get_args(SamplerName))
+
+
+def invert(denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Iterator[Step]:
+    """DDIM backwards (Song et al. 2020, section 4.3): from a clean sample up sigmas that increase from above 0.
+
+    Each step takes the estimate at its start for the one at its end, so that coming down again differs by the
+    order of the step. The last step's x is the noisy sample; nothing random is added.
+    """
+    for index, sigma, sigma_next in pairs(sigmas):
+        denoised = denoise(x, sigma)
+        x = toward(x, denoised, sigma, sigma_next)
+        yield Step(index, x, denoised, sigma, sigma_next)

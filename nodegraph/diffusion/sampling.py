@@ -72,9 +72,9 @@ def sample(
     levels: list[float] = sigmas.tensor.tolist()
     clean = latent.tensor.to(device)
     source = NoiseSource(seed, len(clean))
-    noise = source(clean)
-    if start is not None:
-        noise = start.to(noise)
+    noise = source(clean) if start is None else start.to(clean)
+    if noise.shape != clean.shape:
+        raise ValueError(f"the noise is {tuple(noise.shape)} and the latent {tuple(clean.shape)}; make both alike")
     fresh: Noise = source if s_noise == 1 else lambda like: s_noise * source(like)
     predict: Predict = model.predict
     mask = None if latent.mask is None else latent.mask.to(clean)

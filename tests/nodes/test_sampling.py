@@ -299,3 +299,35 @@ def test_each_line_is_for_one_picture(context: Context) -> None:
     assert m.EncodeEach(context, encoder, "three\n\n 7 \n").conditions[0].label == (3, 7)
     with pytest.raises(ValueError, match="no text"):
         m.EncodeEach(context, encoder, "\n \n")
+
+
+def test_ddim_backwards_finds_the_noise_of_a_picture(context: Context) -> None:
+    """There and back again; the error falls with the steps at first order."""
+    model, encoder, vae = m.LoadModel(context, "analytic://gaussian?mean=0.2&variance=0.3&size=8&channels=1")
+    picture = Latent(torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    words = m.Encode(context, encoder)
+
+    def error(steps: int) -> float:
+        noise = s.DDIMInvert(context, model, words, picture, steps)
+        back = s.Sampler(
+            context, model, words, s.EmptyLatent(vae, batch_size=2), s.Schedule(model, steps=steps),
+            sampler="ddim", guidance_scale=1, noise=noise,
+        )  # fmt: skip
+        return float((back.tensor - picture.tensor).abs().max())
+
+    errors = [error(steps) for steps in (25, 50, 100)]
+    assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
+    assert errors[2] < 0.05
+
+
+def test_a_sampler_starts_from_the_noise_that_it_is_given(context: Context) -> None:
+    model, encoder, vae = m.LoadModel(context, GAUSSIAN)
+    blank, sigmas, words = s.EmptyLatent(vae), s.Schedule(model, steps=8), m.Encode(context, encoder)
+
+    def painted(noise: Latent | None, seed: int) -> Tensor:
+        return s.Sampler(context, model, words, blank, sigmas, guidance_scale=1, seed=seed, noise=noise).tensor
+
+    assert torch.equal(painted(s.Noise(blank, "gaussian", 5), 0), painted(None, 5))
+    assert not torch.equal(painted(s.Noise(blank, "uniform", 5), 0), painted(None, 5))
+    with pytest.raises(ValueError, match="make both alike"):
+        painted(Latent(torch.zeros(2, 3, 8, 8)), 0)

@@ -70,3 +70,53 @@ def test_the_film_shows_samples_and_estimates(context: Context) -> None:
     assert torch.allclose(film[9], film[4], atol=1e-5)  # the last step is the last estimate
     spread = film[5:].std((1, 2, 3))
     assert float(spread[0]) < float(spread[-1])  # the first estimate is nearly the mean
+
+
+def test_convergence_is_measured_and_plotted() -> None:
+    one = theory.PlotConvergence("euler, heun", most_steps=40).tensor
+    assert one.shape == (1, 3, 420, 800)
+    assert not torch.equal(one, theory.PlotConvergence("euler", most_steps=40).tensor)
+    with pytest.raises(ValueError, match="adds noise"):
+        theory.PlotConvergence("euler_ancestral")
+    with pytest.raises(ValueError, match=r"Did you mean 'euler'\?"):
+        theory.PlotConvergence("eulr")
+
+
+def test_variances_are_plotted_beside_the_datas() -> None:
+    assert theory.PlotVariance("euler_ancestral").tensor.shape == (1, 3, 420, 800)
+
+
+def test_a_probe_tells_gaussian_from_uniform() -> None:
+    blank = Latent(torch.zeros(1, 1, 200, 200))
+    gaussian, uniform = (theory.DistributionProbe(s.Noise(blank, kind, 7)) for kind in ("gaussian", "uniform"))  # type: ignore[arg-type]
+    for found in (gaussian, uniform):
+        assert found.mean == pytest.approx(0, abs=0.025)
+        assert found.variance == pytest.approx(1, abs=0.04)
+    assert gaussian.p_value > 0.001
+    assert uniform.p_value < 1e-9
+    assert gaussian.kurtosis == pytest.approx(3, abs=0.15)
+    assert uniform.kurtosis == pytest.approx(1.8, abs=0.05)
+
+
+def test_the_probes_test_is_the_known_one() -> None:
+    from scipy import stats
+
+    from nodegraph.diffusion.distribution import shape
+
+    values = torch.randn(500, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 + 0.3
+    for mean, deviation in ((0.3, 2.0), (0.0, 2.0), (0.5, 1.5)):
+        theirs = stats.kstest(values.numpy(), stats.norm(mean, deviation).cdf, mode="asymp")
+        found = shape(values, mean, deviation)
+        assert found.distance == pytest.approx(theirs.statistic, abs=1e-12)
+        assert found.p_value == pytest.approx(theirs.pvalue, abs=1e-9)
+
+
+def test_the_likelihood_of_a_gaussian_latent(context: Context) -> None:
+    name = "analytic://gaussian?mean=0.7&variance=0.25&size=4&channels=1"
+    model, encoder, _ = m.LoadModel(context, name)
+    latent = Latent(torch.full((2, 1, 4, 4), 0.3))
+    found = theory.LogLikelihood(context, model, m.Encode(context, encoder), latent, steps=60)
+    # The density is that of the data under the model's smallest sigma, here N(0.7, 0.25 + 0.02^2).
+    assert found.log_p == pytest.approx(-0.5458 * 16, abs=0.05)
+    assert found.bits == pytest.approx(0.5458 / 0.6931, abs=0.01)
+    assert len(found.lines.splitlines()) == 2
