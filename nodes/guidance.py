@@ -52,11 +52,11 @@ def ClassifierGuidance(
 @node(category="guidance")
 def PerturbedAttentionGuidance(
     guidance: Before = None,
-    scale: Scale = 2.0,
+    scale: Scale = 1.0,
     blocks: Annotated[
         str,
         Field(max_length=200, pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$", description="Numbers of the blocks, from 0."),
-    ] = "4",
+    ] = "2",
     start: Start = 0.0,
     end: End = 1.0,
 ) -> Guidance:

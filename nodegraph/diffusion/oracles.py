@@ -18,7 +18,7 @@ from torch import Tensor
 from nodegraph.diffusion import oracles_control, oracles_process, references
 from nodegraph.diffusion.analytic import Gaussian, Mixture
 from nodegraph.diffusion.noise import NoiseSource
-from nodegraph.diffusion.probing import Finding, last, levels, no_noise, probed
+from nodegraph.diffusion.probing import Finding, last, levels, named, no_noise, probed
 from nodegraph.diffusion.samplers import SAMPLERS
 from nodegraph.diffusion.stepping import Denoise, Noise
 
@@ -60,6 +60,12 @@ ORDERS = (
     Order("unipc", {"order": 2}, 3.0, 0.15),
     Order("lms", {"order": 2}, 2.0, 0.15),
 )
+# Samplers of high order, which rounding reaches before 320 steps: the least order from 40 to 80.
+HIGH_ORDERS: tuple[tuple[str, dict[str, Any], float], ...] = (
+    ("lms", {}, 3.0),
+    ("deis", {}, 2.9),
+    ("unipc", {"order": 3}, 3.5),
+)
 VARIANCES = (
     Variance("euler_ancestral", {}, (0.1273, 0.1761, 0.2089, 0.2280, 0.2383)),
     Variance("dpm_2_ancestral", {}, (0.3500, 0.2687, 0.2536, 0.2502, 0.2494)),
@@ -95,9 +101,21 @@ def rms_error(
     return float((end - DATA.transport(start, sigmas[0], sigmas[-1])).square().mean().sqrt())
 
 
-def order(name: str, device: str = "cpu", **options: Any) -> float:
-    """The measured order of convergence from 160 to 320 steps."""
-    return math.log2(rms_error(name, 160, device, **options) / rms_error(name, 320, device, **options))
+def order(name: str, device: str = "cpu", steps: int = 160, **options: Any) -> float:
+    """The measured order of convergence from some steps to twice as many."""
+    return math.log2(rms_error(name, steps, device, **options) / rms_error(name, 2 * steps, device, **options))
+
+
+def consistency_moments(steps: int, device: str = "cpu") -> tuple[float, float]:
+    """Mean and variance of `lcm` with the exact consistency function, which must keep the data's."""
+    start = torch.tensor([80.0], dtype=torch.float64, device=device)
+    sigmas = [*levels(max(steps, 2), 80.0, 0.5)[:steps], 0.0]
+
+    def consistent(x: Tensor, sigma: float) -> Tensor:
+        return DATA.transport(x, sigma, 0.0)
+
+    found = probed(lambda x, noise: SAMPLERS["lcm"](consistent, x, sigmas, noise), start)
+    return found.mean, found.variance
 
 
 def exact_moments(name: str, steps: int, device: str = "cpu", **options: Any) -> tuple[float, float]:
@@ -120,17 +138,19 @@ def selftest(device: str = "cpu") -> Iterator[Finding]:
     """Measure everything on a device, one finding at a time."""
     for name, options, expected, tolerance in ORDERS:
         found = order(name, device, **options)
-        yield Finding.near(f"{_named(name, options)}: order of convergence", found, expected, tolerance)
+        yield Finding.near(f"{named(name, options)}: order of convergence", found, expected, tolerance)
+    for name, options, least in HIGH_ORDERS:
+        found = order(name, device, 40, **options)
+        yield Finding.at_least(f"{named(name, options)}: order from 40 to 80 steps", found, least)
     for name, options, variances in VARIANCES:
         for steps, variance in zip(STEPS, variances, strict=True):
             _, found = exact_moments(name, steps, device, **options)
-            yield Finding.near(f"{_named(name, options)}: variance after {steps} steps", found, variance, 1e-4)
+            yield Finding.near(f"{named(name, options)}: variance after {steps} steps", found, variance, 1e-4)
+    for steps in (1, 2, 4, 8):
+        _, found = consistency_moments(steps, device)
+        yield Finding.near(f"lcm, exact consistency, {steps} steps: variance", found, DATA.variance, 1e-3)
     for name, options, formula, reference in IDENTITIES:
         error = identity_error(name, options, reference, device)
-        yield Finding.at_most(f"{_named(name, options)} = {formula}: largest difference", error, 1e-12)
+        yield Finding.at_most(f"{named(name, options)} = {formula}: largest difference", error, 1e-12)
     yield from oracles_process.findings(device)
     yield from oracles_control.findings(device)
-
-
-def _named(name: str, options: dict[str, Any]) -> str:
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name

@@ -12,7 +12,7 @@ import torch
 from nodegraph.diffusion.analytic import Gaussian
 from nodegraph.diffusion.denoisers import denoised, denoiser, input_scale, predicted, time_to_sigma
 from nodegraph.diffusion.likelihood import log_likelihood
-from nodegraph.diffusion.probing import Finding, last, levels, no_noise, probed
+from nodegraph.diffusion.probing import Finding, last, levels, named, no_noise, probed
 from nodegraph.diffusion.samplers import SAMPLERS
 from nodegraph.diffusion.schedules import (
     betas,
@@ -145,7 +145,7 @@ def findings(device: str = "cpu") -> Iterator[Finding]:
         yield Finding.near(f"{name}: smallest sigma", float(table[0]), low, low * 5e-6)
     for sampler, options, mean, variance in RECURSIONS:
         found_mean, found_variance = recursion(sampler, options, law("scaled_linear"), device)
-        what = f"{sampler} {options or ''}, 1,000 steps from N(0, 1)"
+        what = f"{named(sampler, options)}, all 1,000 timesteps"
         yield Finding.near(f"{what}: mean", found_mean, mean, 1e-5)
         yield Finding.near(f"{what}: variance", found_variance, variance, 1e-5)
     rescaled = zero_terminal_snr(np.cumprod(1 - betas("scaled_linear")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +32,16 @@ class Finding:
     def at_most(cls, what: str, measured: float, limit: float) -> Finding:
         """Holds up to a limit."""
         return cls(what, measured, f"<= {limit:g}", measured <= limit)
+
+    @classmethod
+    def at_least(cls, what: str, measured: float, limit: float) -> Finding:
+        """Holds from a limit on."""
+        return cls(what, measured, f">= {limit:g}", measured >= limit)
+
+
+def named(name: str, options: Mapping[str, object]) -> str:
+    """A sampler with its options, in words."""
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name
 
 
 class Moments(NamedTuple):

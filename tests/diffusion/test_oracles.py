@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import ROOT
 from torch import Tensor
 
 from nodegraph.diffusion import oracles
@@ -21,6 +22,10 @@ def test_everything_holds_here() -> None:
     assert len(findings) >= 100
     assert len({finding.what for finding in findings}) == len(findings)
     assert [finding.what for finding in findings if not finding.holds] == []
+    page = (ROOT / "docs" / "theory.md").read_text("utf-8")
+    assert f"{len(findings)} rows in all" in page
+    for workflow in (ROOT / "workflows" / "theory").glob("*.json"):
+        assert f"images/{workflow.stem}.png" in page or f"theory/{workflow.stem}.json" in page
 
 
 def test_a_wrong_sampler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

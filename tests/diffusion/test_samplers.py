@@ -44,9 +44,9 @@ def test_every_sampler_has_an_oracle() -> None:
     assert proven | elsewhere == set(SAMPLERS)
 
 
-@pytest.mark.parametrize(("name", "least"), [("lms", 3.0), ("deis", 2.9)])
-def test_high_orders(name: str, least: float) -> None:
-    assert math.log2(rms_error(name, 40) / rms_error(name, 80)) >= least
+@pytest.mark.parametrize(("name", "options", "least"), oracles.HIGH_ORDERS)
+def test_high_orders(name: str, options: dict[str, Any], least: float) -> None:
+    assert order(name, steps=40, **options) >= least
 
 
 @pytest.mark.parametrize(
@@ -143,28 +143,7 @@ def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 def test_lcm_keeps_mean_and_variance_with_an_exact_consistency_function(steps: int) -> None:
-    deviation = math.sqrt(DATA.variance)
-
-    def consistent(x: Tensor, sigma: float) -> Tensor:
-        return DATA.mean + (x - DATA.mean) * deviation / math.sqrt(DATA.variance + sigma**2)
-
-    sigmas = [*karras(steps, 80.0, 0.5)[:steps], 0.0]
-
-    def output(unit: int) -> float:
-        count = iter(range(100))
-        x = torch.full((1, 1), sigmas[0] if unit == 0 else 0.0, dtype=torch.float64)
-        return float(
-            last(
-                SAMPLERS["lcm"](
-                    consistent, x, sigmas, lambda y: torch.full_like(y, float(next(count) + 1 == unit))
-                )
-            ).x
-        )
-
-    base = output(-1)
-    variance = sum((output(unit) - base) ** 2 for unit in range(steps))
-    assert variance == pytest.approx(0.25, abs=1e-3)
-    assert base == pytest.approx(0.7, abs=0.01)
+    assert oracles.consistency_moments(steps) == pytest.approx((0.7, 0.25), abs=5e-3)
 
 
 def test_euler_in_flow_time_is_euler() -> None:
