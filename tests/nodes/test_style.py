@@ -1,0 +1,131 @@
+"""Styles: read off samples, learnt with their codes, mixed by mixing codes, and a loss that asks for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import ROOT
+from nodegraph.nodes import datasets as d
+from nodegraph.nodes import training as t
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from nodegraph import Context
+from nodegraph.diffusion import learning, trained
+from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.style import StyleReader, statistics
+from nodegraph.diffusion.values import Conditioning, Dataset, Latent, Sigmas, TrainingLog
+from nodegraph.engine import Engine
+from nodegraph.workflow import Workflow
+
+STYLES = ("plain", "grain")
+
+
+def grained(amplitude: float = 0.06) -> Dataset:
+    """Digits, and the same digits under a checkerboard so faint that it is a thousandth of their variance."""
+    base = d.DatasetDigits()
+    grey = 0.1 + 0.8 * learning.pictures(base, slice(None))
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2 - 1
+    both = torch.cat([grey, grey + amplitude * board])
+    style = torch.arange(2).repeat_interleave(len(grey))
+    return Dataset(
+        (both * 255).round().byte(), base.captions * 2, base.labels.repeat(2), base.classes, style, STYLES
+    )
+
+
+class Styled:
+    """A small model trained on the grained digits, and a linear probe fitted to the real ones."""
+
+    def __init__(self, style_weight: float, steps: int = 40) -> None:
+        data = grained()
+        real = learning.latents(data, None, "cpu").flatten(1).numpy()
+        self.probe = LogisticRegression(max_iter=300).fit(real[::3], data.style[::3].numpy())
+        found = t.TrainDiffusion(
+            Context("train"), data, condition="nothing", steps=steps, learning_rate=3e-3, average=0.9,
+            loss=t.DiffusionLoss("v", reconstruction=0.01, style=style_weight),
+            size=t.DenoiserSize(width=64, depth=2, patch=2, text_width=32, text_depth=0),
+        )  # fmt: skip
+        self.log: TrainingLog = found.log
+        checkpoint = trained.checkpoint(found.weights)
+        self.parametrization = trained.describe(checkpoint, None).model.parametrization
+        self.live: Loaded = trained.load(checkpoint, None, "cpu")
+
+    def grain(self, styles: dict[str, float], count: int = 24) -> Tensor:
+        """How surely the probe sees grain in samples of a mixture of styles."""
+        return torch.from_numpy(self.probe.predict_proba(self.paint(styles, count).flatten(1).numpy())[:, 1])
+
+    def paint(self, styles: dict[str, float], count: int) -> Tensor:
+        positive: Conditioning = self.live.text_encoder.encode("", styles)
+        sigmas = Sigmas(schedule("karras", self.parametrization, 12))
+        blank = Latent(torch.zeros(count, 1, 8, 8))
+        for step in sample(self.live.denoiser, blank, sigmas, positive, name="dpmpp_2m", seed=5):
+            result = step.x
+        return result.clamp(-1, 1).clone()
+
+    def confusion(self) -> float:
+        """The probe's mean cross-entropy on samples of both styles."""
+        plain, grain = self.grain({"plain": 1.0}), self.grain({"grain": 1.0})
+        return float(-(torch.cat([1 - plain, grain]) + 1e-9).log().mean())
+
+
+@pytest.fixture(scope="module")
+def with_style() -> Styled:
+    return Styled(0.02)
+
+
+def test_a_linear_probe_recovers_the_style_from_samples(with_style: Styled) -> None:
+    right = torch.cat([with_style.grain({"plain": 1.0}) < 0.5, with_style.grain({"grain": 1.0}) > 0.5])
+    assert float(right.double().mean()) > 0.9
+
+
+def test_a_mixture_is_monotone_in_its_weight(with_style: Styled) -> None:
+    means = [float(with_style.grain({"plain": 1 - w, "grain": w}).mean()) for w in (0, 0.25, 0.5, 0.75, 1)]
+    assert means == sorted(means)
+    assert means[0] < 0.2 < 0.8 < means[-1]
+
+
+def test_the_style_part_of_the_loss_is_what_makes_a_faint_style_learnt(with_style: Styled) -> None:
+    """At equal steps and seed; the diffusion part alone hardly sees a thousandth of the variance."""
+    without = Styled(0.0)
+    assert with_style.confusion() < 0.6 * without.confusion()
+
+
+def test_the_reported_parts_sum_to_the_total(with_style: Styled) -> None:
+    columns, rows = with_style.log.columns, with_style.log.rows
+    assert columns == ("step", "diffusion", "reconstruction", "style", "total", "held out")
+    assert torch.allclose(rows[:, 1:4].sum(1), rows[:, 4], atol=1e-6)
+    assert float(rows[-1, 3]) < 0.7 * float(rows[0, 3])
+
+
+def test_the_reader_reads_and_its_error_has_a_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.randn(200, 2, 4, 4, generator=generator).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    rough = torch.randn(200, 2, 8, 8, generator=generator)
+    style = torch.arange(2).repeat_interleave(200)
+    both = torch.cat([smooth, rough])
+    reader = StyleReader(both[::2], style[::2], 2)
+    assert float((reader.scores(both[1::2]).argmax(1) == style[1::2]).double().mean()) > 0.95
+    sample_ = rough[:4].clone().requires_grad_()
+    asked = torch.tensor([0, 0, 1, -1])
+    error = reader.error(sample_, asked)
+    assert error[0] > error[2]
+    assert error[3] == 0
+    error.sum().backward()
+    assert sample_.grad is not None
+    assert float(sample_.grad[0].norm()) > 0 == float(sample_.grad[3].norm())
+    assert statistics(both).shape == (400, 8)
+
+
+def test_the_embedded_model_blends_styles_step_by_step(engine: Engine) -> None:
+    """The shipped workflow at two seeds: the further the weight, the further from the first style's picture."""
+    workflow = Workflow.load(ROOT / "workflows" / "style_mix.json")
+    targets = [f"decode_{k}" for k in range(5)]
+    result = engine.run(workflow, values={"schedule.steps": 6, "blank.batch_size": 2}, targets=targets)
+    blends = torch.stack([result[name]["image"].tensor for name in targets])
+    from_first = (blends - blends[0]).square().flatten(1).mean(1).tolist()
+    from_last = (blends - blends[4]).square().flatten(1).mean(1).tolist()
+    assert from_first == sorted(from_first)
+    assert from_last == sorted(from_last, reverse=True)
+    assert from_first[-1] > 10 * from_first[1] > 0
