@@ -10,7 +10,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from conftest import ROOT
+
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.cache.blobs import digest_of_bytes
+from nodegraph.engine import Engine
+from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.registry import Registry
+from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -55,6 +64,54 @@ def test_a_repeat_imports_neither_torch_nor_nodes(shell: Shell, tmp_path: Path) 
     environment = {**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-c", code, "run", str(WORKFLOW), *QUICK]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+
+def test_four_processes_run_the_same_workflow_at_once(shell: Shell, tmp_path: Path) -> None:
+    """Each gives the picture, and in the end each blob is there once, whole, and every file is named."""
+    workflow = tmp_path / "w.json"
+    lighter = {"model.checkpoint": "analytic://field?size=64", "schedule.steps": 20, "prompt.style": ""}
+    Workflow.load(WORKFLOW).with_values(lighter).save(workflow)
+    assert shell("check", workflow).returncode == 0  # writes the catalog once for all
+    environment = {**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "nodegraph", "run", str(workflow), "--output", f"out{number}"],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    told = [child.communicate(timeout=280) for child in children]
+    assert [child.returncode for child in children] == [0] * 4, told
+    assert not [line for _, err in told for line in err.splitlines() if "cache" in line and "cached" not in line]
+    pictures = {Path(tmp_path / out.strip()).read_bytes() for out, _ in told}
+    assert len(pictures) == 1
+    folder = tmp_path / "home" / "cache"
+    tier = DiskTier(folder)
+    named = {row[0]: row[1] for row in tier._query("SELECT digest, bytes FROM blobs")}
+    files = {path.stem: path for path in (folder / "blobs").glob("*/*")}
+    assert files.keys() == named.keys()  # no temporary file, none twice, none unnamed
+    assert len(named) >= 3
+    for digest, path in files.items():
+        assert digest_of_bytes(path.read_bytes()) == digest
+    assert tier.usage().bytes == sum(named.values()) == sum(path.stat().st_size for path in files.values())
+
+
+def test_another_dtype_is_another_result(home: Home, files: Files, registry: Registry) -> None:
+    workflow = Workflow.load(WORKFLOW).with_values({"schedule.steps": 2, "blank.batch_size": 1})
+    pixels, ran = {}, {}
+    for dtype in ("float32", "bfloat16", "float32"):
+        engine = Engine(
+            home=home, registry=registry, cache=ResultCache(disk=DiskTier(home.cache)), files=files, device="cpu",
+            dtype=dtype,
+        )  # fmt: skip
+        result = engine.run(workflow, targets=["decode"])
+        ran[dtype] = result.ran
+        pixels.setdefault(dtype, []).append(result["decode"]["image"].tensor)
+    assert {"sampler", "decode"} <= {*ran["bfloat16"]}
+    assert "sampler" not in ran["float32"]  # of the second time
+    assert torch.equal(*pixels["float32"])
+    difference = (pixels["float32"][0] - pixels["bfloat16"][0]).abs()
+    assert 0 < float(difference.mean()) < 0.02  # half the bits give nearly the same picture
 
 
 PLUGIN = '''
