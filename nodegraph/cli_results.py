@@ -11,7 +11,17 @@ import typer
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.errors import DocumentError
 from nodegraph.home import Home
-from nodegraph.options import FAILED, CacheFolder, Device, Dtype, Plugins, Sets, WorkflowFile, open_workflow
+from nodegraph.options import (
+    FAILED,
+    CacheFolder,
+    Device,
+    Dtype,
+    Output,
+    Plugins,
+    Sets,
+    WorkflowFile,
+    open_workflow,
+)
 from nodegraph.workflow import Workflow
 
 app = typer.Typer()
@@ -103,18 +113,18 @@ def explain_cache(
     folder: CacheFolder = None,
     device: Device = None,
     dtype: Dtype = None,
+    output: Output = Path("out"),
 ) -> None:
     """Say for each node whether its result is cached, and if not, what changed since the last run."""
     from nodegraph.engine import Engine
     from nodegraph.explain import explain
 
     opened = open_workflow(workflow, values, plugins)
-    disk = DiskTier(folder or opened.home.cache)
-    cache = ResultCache(disk=disk)
+    cache = ResultCache(disk=DiskTier(folder or opened.home.cache))
     engine = Engine(
         home=opened.home, catalog=opened.catalog, cache=cache, files=opened.files, device=device, dtype=dtype
     )
-    for node, cached, why in explain(engine.plan(opened.workflow), disk):
+    for node, cached, why in explain(engine.plan(opened.workflow), cache, output):
         print(f"{node}: cached" if cached else f"{node}: not cached: {why}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from nodegraph.cache import DiskTier
+from nodegraph.cache import ResultCache
 from nodegraph.plan import Plan, Step
 
 
@@ -18,15 +19,44 @@ class Explanation(NamedTuple):
     why: str
 
 
-def explain(plan: Plan, disk: DiskTier) -> list[Explanation]:
-    """For each node of a plan whether its result is on disk, and what changed since the last run if it is not."""
-    causes = disk.remembered({step.id: step.shape.type.name for step in plan.steps.values()})
-    return [_explain(step, disk, causes.get(step.id)) for step in plan.steps.values()]
+def explain(plan: Plan, cache: ResultCache, output: Path) -> list[Explanation]:
+    """For each node of a plan whether its result is kept, and what changed since the last run if it is not.
+
+    A node that writes files need not run where they stand unaltered in the output folder.
+    """
+    causes = cache.remembered({step.id: step.shape.type.name for step in plan.steps.values()})
+    kept = {step.id for step in plan.steps.values() if _is_kept(step, cache, output)}
+    runs = _would_run(plan, kept)
+    found = []
+    for name, step in plan.steps.items():
+        if name in kept:
+            found.append(Explanation(name, True, ""))
+        elif name in runs:
+            found.append(_explain(step, output, causes.get(name)))
+        else:
+            found.append(Explanation(name, False, "not needed, what uses it is cached"))
+    return found
 
 
-def _explain(step: Step, disk: DiskTier, before: str | None) -> Explanation:
-    if step.key in disk:
-        return Explanation(step.id, True, "")
+def _is_kept(step: Step, cache: ResultCache, output: Path) -> bool:
+    if step.shape.type.effect == "files":
+        return cache.written(step.key, output) is not None
+    return step.key in cache
+
+
+def _would_run(plan: Plan, kept: set[str]) -> set[str]:
+    runs: set[str] = set()
+    pending = [name for name in plan.targets if name not in kept]
+    while pending:
+        name = pending.pop()
+        if name not in runs:
+            runs.add(name)
+            links = plan.steps[name].links.values()
+            pending.extend(link.node for several in links for link in several if link.node not in kept)
+    return runs
+
+
+def _explain(step: Step, output: Path, before: str | None) -> Explanation:
     effect = step.shape.type.effect
     if effect == "always":
         return Explanation(step.id, False, "its effect happens on every run")
@@ -36,7 +66,7 @@ def _explain(step: Step, disk: DiskTier, before: str | None) -> Explanation:
     if changes:
         return Explanation(step.id, False, "; ".join(changes))
     if effect == "files":
-        return Explanation(step.id, False, "nothing changed: it runs where its files are not in the output folder")
+        return Explanation(step.id, False, f"nothing changed, but what it wrote is not, or no longer, in {output}")
     return Explanation(
         step.id, False, "nothing changed: it was too quick to be worth storing, failed, or was evicted"
     )

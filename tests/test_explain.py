@@ -38,11 +38,8 @@ def graph(**changes: Any) -> Workflow:
 
 
 def reasons(engine: Engine, workflow: Workflow) -> dict[str, str]:
-    assert engine.cache.disk is not None
-    return {
-        node: "cached" if cached else why
-        for node, cached, why in explain(engine.plan(workflow), engine.cache.disk)
-    }
+    found = explain(engine.plan(workflow), engine.cache, engine.files.output)
+    return {node: "cached" if cached else why for node, cached, why in found}
 
 
 def slowly(registry: Registry) -> None:
@@ -87,6 +84,7 @@ def test_each_kind_of_change_is_named(engine: Engine, tmp_path: Path) -> None:
 def test_what_was_too_quick_to_store_is_said(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"one")
     engine.run(graph())
+    engine.cache = ResultCache(disk=engine.cache.disk)  # as a later process has it
     assert "too quick to be worth storing" in reasons(engine, graph())["n"]
 
 
@@ -105,6 +103,34 @@ def test_each_workflow_is_compared_with_its_own_last_run(engine: Engine, tmp_pat
     grown = graph(n={"type": "Number", "values": {"value": 7}}, extra={"type": "Number", "values": {"value": 8}})
     assert reasons(engine, grown)["n"] == "value was 5, is 7"
     assert reasons(engine, grown)["extra"] == "it has not run here under this name"
+
+
+def test_what_is_needed_by_nothing_that_runs_is_not_called_for(engine: Engine) -> None:
+    nodes = {
+        "n": {"type": "Number"},
+        "p": {"type": "Plus", "links": {"a": {"node": "n", "output": "value"}}},
+        "save": {"type": "Write", "links": {"text": {"node": "p", "output": "value"}}},
+    }
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    engine.run(workflow)
+    engine.cache = ResultCache(disk=engine.cache.disk)  # both were too quick to be stored
+    idle = "not needed, what uses it is cached"
+    assert reasons(engine, workflow) == {"n": idle, "p": idle, "save": "cached"}
+    assert reasons(engine, workflow.with_values({"save.name": "x"}))["n"].startswith("nothing changed")
+
+
+def test_files_that_stand_need_not_be_written_again(engine: Engine) -> None:
+    nodes = {
+        "n": {"type": "Number"},
+        "save": {"type": "Write", "links": {"text": {"node": "n", "output": "value"}}},
+    }
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    (path,) = engine.run(workflow).files
+    assert reasons(engine, workflow)["save"] == "cached"
+    path.unlink()
+    assert reasons(engine, workflow)["save"] == (
+        f"nothing changed, but what it wrote is not, or no longer, in {engine.files.output}"
+    )
 
 
 def test_a_dtype_is_a_reason(engine: Engine, tmp_path: Path) -> None:

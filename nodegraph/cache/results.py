@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,10 @@ class ResultCache:
         """Remember what determined the results of a run: (node, type, cause) of each node."""
         if self.disk is not None:
             self.disk.remember(causes)
+
+    def remembered(self, types: Mapping[str, str]) -> dict[str, str]:
+        """What determined each node's result in the remembered run that is most like a workflow."""
+        return {} if self.disk is None else self.disk.remembered(types)
 
     def free(self) -> None:
         """Give memory back."""
