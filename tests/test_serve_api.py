@@ -61,6 +61,8 @@ def test_a_row_names_the_parameters_the_body_and_the_answer(address: tuple[str, 
         assert f"`{route.answer.__name__}`" in answer
         schema = operation["responses"][str(route.statuses[0])]["content"]["application/json"]["schema"]
         assert schema["$ref"].endswith(route.answer.__name__)
+    promised = [name for name in re.findall(r"`(\w+)`", answer) if hasattr(models, name)]
+    assert promised == ([route.answer.__name__] if route.answer else [])
     for status in re.findall(r"\b[2-5]\d\d\b", answer):
         assert status in operation["responses"], f"the table promises {status}"
 
@@ -88,3 +90,11 @@ def test_every_operation_has_its_own_name_and_a_summary() -> None:
     operations = [operation for entry in DOCUMENT["paths"].values() for operation in entry.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(operation["summary"] for operation in operations)
+
+
+def test_the_reference_is_that_of_these_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import api_reference
+
+    page = api_reference.PAGE.read_text("utf-8")
+    assert page == api_reference.render(), "run: python tools/api_reference.py"

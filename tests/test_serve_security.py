@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from real_server import JSON, PICTURE, Running, running, workflow
 
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.security import Access, refuse_open_door
+from nodegraph.serve.security import Access, own_names, refuse_open_door
 
 TOKEN = "a token of more than sixteen"
 LONG_AGO = 1
@@ -279,6 +279,15 @@ def test_a_server_that_others_can_reach_needs_a_token(shell: Shell) -> None:
         refuse_open_door(host, None)
     with pytest.raises(ValueError, match="16 characters"):
         Access("short")
+
+
+def test_the_names_of_a_server() -> None:
+    assert own_names("127.0.0.1", ["Studio.example", "10.0.0.7"]) == {"studio.example", "10.0.0.7"}
+    assert own_names("studio.local", []) == {"studio.local"}
+    assert own_names("0.0.0.0", []) == own_names("::", []) == frozenset(), "an address for all is no name"
+    for wrong in ("https://studio.example", "studio.example:443", "", "a b"):
+        with pytest.raises(ValueError, match="--allow-host"):
+            own_names("127.0.0.1", [wrong])
 
 
 def test_the_log_knows_no_secrets_and_cannot_be_forged(guarded: Running) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from nodegraph.serve.metrics import CONTENT_TYPE
-from nodegraph.serve.models import Health, Session, SessionOpened, System
+from nodegraph.serve.models import Health, Nodes, Session, SessionOpened, System
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import JSON, Reply, Routes
 from nodegraph.serve.security import same
@@ -56,7 +56,7 @@ async def workflow_schema() -> web.Response:
 
 
 @routes.get("/api/nodes")
-async def nodes(server: Server) -> web.Response:
+async def nodes(server: Server) -> Nodes | web.Response:
     """The node types: inputs with their JSON Schemas, outputs, documentation; and what could not be imported."""
     return web.Response(body=await server.nodes(), content_type=JSON)
 

@@ -93,7 +93,7 @@ async def open_editor(server: Server, token: str | None = None) -> web.StreamRes
         "The editor is not built",
         "<p>The server runs and its API answers, but there is no editor to show.</p>"
         f"<pre>{html.escape(server.editor.problem or '')}</pre>"
-        "<p>Build it with <code>nodegraph build-web</code>, start the server again, and load this page again.</p>"
+        "<p>After <code>nodegraph build-web</code>, start the server again and load this page again.</p>"
         '<p>Meanwhile: <a href="/api/openapi.json">the API</a>, <a href="/health">health</a>.</p>',
     )
 

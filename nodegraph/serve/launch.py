@@ -20,7 +20,7 @@ from nodegraph.home import Home
 from nodegraph.serve.app import make_app
 from nodegraph.serve.logs import set_up
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.security import Access, refuse_open_door
+from nodegraph.serve.security import Access, own_names, refuse_open_door
 from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
 
@@ -56,7 +56,7 @@ async def _serve(options: Options) -> None:
     token = secrets.token_urlsafe(24) if options.token == "auto" else options.token
     try:
         refuse_open_door(options.host, token)
-        access = Access(token, frozenset(options.allow_hosts))
+        access = Access(token, own_names(options.host, options.allow_hosts))
     except (Refused, ValueError) as error:
         raise CannotServe(str(error)) from None
     server = Server(options.home, access, Service(options.home, workers=options.workers, plugins=options.plugins))

@@ -178,6 +178,27 @@ def refuse_open_door(host: str, token: str | None) -> None:
         )
 
 
+def own_names(host: str, allowed: Iterable[str]) -> frozenset[str]:
+    """The names that a server is called by besides loopback ones: those allowed, and the one it listens on.
+
+    An address it listens on is none of them: 0.0.0.0 stands for no machine, and others are known when asked.
+
+    Raises:
+        ValueError: what is allowed is no plain name or address.
+    """
+    names = set()
+    for name in allowed:
+        authority = parse_authority(name)
+        if authority is None or authority[1] is not None:
+            raise ValueError(
+                f"--allow-host takes a name such as studio.example, without scheme and port; got {name!r}"
+            )
+        names.add(authority[0])
+    if _address(host) is None:
+        names.add(host)
+    return frozenset(names)
+
+
 def response_headers(response: web.StreamResponse, extra: Iterable[tuple[str, str]] = ()) -> None:
     """Headers that every answer carries; an answer may bring its own content security policy and caching."""
     headers = response.headers
