@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from nodegraph import Context, node
 from nodegraph.diffusion import images
@@ -15,6 +16,7 @@ from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.distribution import histogram, shape
 from nodegraph.diffusion.guidance import guided
 from nodegraph.diffusion.likelihood import log_likelihood
+from nodegraph.diffusion.live import LiveDenoiser
 from nodegraph.diffusion.noise import unit_noise
 from nodegraph.diffusion.oracles import exact_moments, rms_error
 from nodegraph.diffusion.oracles_process import SHAPES
@@ -22,7 +24,7 @@ from nodegraph.diffusion.plot import Curve, line_plot
 from nodegraph.diffusion.samplers import ETA, SAMPLERS, SamplerName
 from nodegraph.diffusion.sampling import sample
 from nodegraph.diffusion.schedules import SCHEDULES, schedule
-from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Model, Sigmas
+from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, Sigmas
 from nodegraph.fields import GuidanceScale, Seed, Steps
 
 from .models import denoiser_of
@@ -79,18 +81,46 @@ def StepFilm(
     guidance_scale: GuidanceScale = 4.0,
     frames: Annotated[int, Field(ge=2, le=64, description="How many of the steps are shown.")] = 8,
 ) -> Image:
-    """Film a sampler: first what it holds at each step, then its estimate of the clean picture at that step."""
+    """Film a sampler: what it holds at each step, its estimate of the clean picture, and what guidance adds.
+
+    The last row, where there is guidance, shows how far positive and negative estimates are apart at each spot,
+    white where farthest in the film.
+    """
     decode = context.open(vae.checkpoint).vae.decode
+    watched = _Watched(denoiser_of(context, model))
     walk = sample(
-        denoiser_of(context, model), latent, sigmas, positive, negative, name=sampler, seed=seed,
+        watched, latent, sigmas, positive, negative, name=sampler, seed=seed,
         guidance_scale=guidance_scale, device=context.device,
     )  # fmt: skip
-    steps = list(context.track(walk, sigmas.steps))
-    shown = [steps[round(i * (len(steps) - 1) / (frames - 1))] for i in range(min(frames, len(steps)))]
+    steps, apart = [], []
+    for step in context.track(walk, sigmas.steps):
+        steps.append(step)
+        apart.append(watched.apart)
+    places = [round(i * (len(steps) - 1) / (frames - 1)) for i in range(min(frames, len(steps)))]
+    shown = [steps[place] for place in places]
     held = [step.x[:1] / (1 + step.sigma_next**2) ** 0.5 for step in shown]
     estimates = [step.denoised[:1] for step in shown]
-    pictures = decode(torch.cat([*held, *estimates]).float())
-    return Image(images.on_white(pictures).float().clamp(0, 1).cpu().clone())
+    pictures = images.on_white(decode(torch.cat([*held, *estimates]).float())).float().clamp(0, 1).cpu()
+    differences = [found for place in places if (found := apart[place]) is not None]
+    if len(differences) == len(places):
+        maps = torch.cat(differences).float().cpu()
+        height, width = pictures.shape[2:]
+        maps = images.resize(maps / maps.max().clamp(min=1e-12), (height, width), "nearest")
+        pictures = torch.cat([pictures, maps.expand(-1, 3, -1, -1)])
+    return Image(pictures.clone())
+
+
+class _Watched:
+    """A denoiser that remembers how far the first and the last of its last estimates were apart."""
+
+    def __init__(self, denoiser: LiveDenoiser) -> None:
+        self._denoiser = denoiser
+        self.apart: Tensor | None = None
+
+    def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        found = self._denoiser.predict(x, sigma, conditions)
+        self.apart = (found[0][:1] - found[-1][:1]).abs().mean(1, keepdim=True) if len(found) > 1 else None
+        return found
 
 
 @node(category="theory")
@@ -109,7 +139,7 @@ def PlotConvergence(
     counts = [n for n in (5, 10, 20, 40, 80, 160, 320, 640) if n <= most_steps]
     curves = []
     for name in _names(samplers, SAMPLERS):
-        if name in ETA or name in ("ddpm", "lcm"):
+        if name in ETA or name in ("ddpm", "ddpm_fixed_large", "lcm"):
             raise ValueError(f"{name} adds noise, so that it has no one path; leave it out")
         errors = [rms_error(name, n, shape=sides) for n in counts]
         order = math.log2(errors[-2] / errors[-1])

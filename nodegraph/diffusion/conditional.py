@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from nodegraph.diffusion.checkpoints.clip import weighted
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.denoisers import denoiser
 from nodegraph.diffusion.dit import DiT
@@ -89,7 +90,10 @@ class StyledEncoder:
 
     @torch.no_grad()  # not inference mode: what guides may take part in a gradient
     def encode(self, text: str, styles: dict[str, float]) -> Conditioning:
-        """What a text says, in a mixture of styles."""
+        """What a text says, in a mixture of styles; `(words:1.3)` weighs words, see `checkpoints.clip.weighted`.
+
+        A word's weight scales its embedding, and so what attention takes from it.
+        """
         index = {name: number for number, name in enumerate(self.styles, 1)}
         code = torch.zeros(1, len(self.styles) + 1, device=self.device)
         for name, weight in styles.items():
@@ -99,12 +103,21 @@ class StyledEncoder:
             code[0, 0] = 1
         else:
             code /= total
-        embedding, mask, pooled = self.network(self.vocabulary.batch([text]).to(self.device), code)
+        stretches = weighted(text)
+        words = " ".join(part for part, _ in stretches)
+        embedding, mask, pooled = self.network(self.vocabulary.batch([words]).to(self.device), code)
+        weights = [1.0, *(weight for part, weight in stretches for _ in self.vocabulary.encode(part)[0])]
+        if set(weights) != {1.0}:
+            scale = embedding.new_ones(embedding.shape[1])
+            scale[: len(weights)] = torch.tensor(weights[: len(scale)])
+            shown = mask[..., None].to(embedding)
+            embedding = embedding * scale[:, None]
+            pooled = (embedding * shown).sum(1) / shown.sum(1)
         return Conditioning((Condition(embedding.float().cpu(), mask.cpu(), pooled.float().cpu()),))
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that were not in the training's."""
-        return self.vocabulary.encode(text)[1]
+        return self.vocabulary.encode(" ".join(part for part, _ in weighted(text)))[1]
 
 
 def unit_time(parametrization: Parametrization) -> float:

@@ -72,7 +72,7 @@ VARIANCES = (
     Variance("dpmpp_2s_ancestral", {}, (0.2012, 0.2347, 0.2453, 0.2482, 0.2489)),
     Variance("dpmpp_sde", {}, (0.1525, 0.1878, 0.2130, 0.2292, 0.2386)),
     Variance("dpmpp_2m_sde", {}, (0.2912, 0.2675, 0.2535, 0.2502, 0.2494)),
-    Variance("dpmpp_2m_sde", {"heun": True}, (0.3887, 0.2872, 0.2571, 0.2510, 0.2496)),
+    Variance("dpmpp_2m_sde_heun", {}, (0.3887, 0.2872, 0.2571, 0.2510, 0.2496)),
     Variance("dpmpp_3m_sde", {}, (0.4599, 0.2589, 0.2512, 0.2497, 0.2493)),
 )
 STEPS = (10, 20, 40, 80, 160)
@@ -86,7 +86,7 @@ IDENTITIES: tuple[tuple[str, dict[str, Any], str, Reference], ...] = (
     ("euler_ancestral", {}, "DDIM, eta 1", partial(references.ddim, eta=1.0)),
     ("ddpm", {}, "DDIM, eta 1", partial(references.ddim, eta=1.0)),
     ("ddpm", {}, "DDPM", partial(references.ddpm, large=False)),
-    ("ddpm", {"variance": "fixed_large"}, "DDPM with beta", partial(references.ddpm, large=True)),
+    ("ddpm_fixed_large", {}, "DDPM with beta", partial(references.ddpm, large=True)),
 )
 
 

@@ -33,7 +33,7 @@ LAWS: dict[Law, tuple[float, float, float]] = {
 RECURSIONS: tuple[tuple[str, dict[str, Any], float, float], ...] = (
     ("ddim", {}, 0.67617, 0.24866),
     ("ddim", {"eta": 1.0}, 0.69918, 0.24520),
-    ("ddpm", {"variance": "fixed_large"}, 0.69918, 0.24974),
+    ("ddpm_fixed_large", {}, 0.69918, 0.24974),
 )
 # Cumulative alpha, and the least mean squared error with which noise can be told from a sample.
 FLOORS = ((0.99, 0.961165), (0.5, 0.2), (0.05, 0.012987))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from nodegraph.diffusion.stepping import Denoise, Noise, Sampler, Step, pairs, t
 SamplerName = Literal[
     "euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_sde",
     "dpmpp_sde", "dpmpp_2s_ancestral", "dpmpp_3m_sde", "lms", "deis", "unipc", "lcm", "heun_flow",
+    "ddpm_fixed_large", "dpmpp_2m_sde_heun",
 ]  # fmt: skip
 
 
@@ -124,6 +126,8 @@ SAMPLERS: dict[str, Sampler] = {
     "unipc": multistep.unipc,
     "lcm": lcm,
     "heun_flow": heun_flow,
+    "ddpm_fixed_large": partial(stochastic.ddpm, variance="fixed_large"),
+    "dpmpp_2m_sde_heun": partial(multistep.dpmpp_2m_sde, heun=True),
 }
 # Those that add noise, with the share eta of it that they take by default.
 ETA: dict[str, float] = {
@@ -131,6 +135,7 @@ ETA: dict[str, float] = {
     "dpm_2_ancestral": 1.0,
     "ddim": 0.0,
     "dpmpp_2m_sde": 1.0,
+    "dpmpp_2m_sde_heun": 1.0,
     "dpmpp_sde": 1.0,
     "dpmpp_2s_ancestral": 1.0,
     "dpmpp_3m_sde": 1.0,

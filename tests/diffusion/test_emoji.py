@@ -106,6 +106,25 @@ def test_unknown_words_are_named_and_unknown_styles_refused(live: Loaded) -> Non
         live.text_encoder.encode("x", {"twemoj": 1.0})
 
 
+def test_words_are_weighted(live: Loaded) -> None:
+    def embedding(text: str) -> Tensor:
+        found = live.text_encoder.encode(text, {}).conditions[0].embedding
+        assert found is not None
+        return found[0]
+
+    plain, heavy = embedding("red apple"), embedding("(red:1.5) apple")
+    assert torch.equal(embedding("(red:1.0) apple"), plain)
+    assert torch.allclose(heavy[1], 1.5 * plain[1])  # after the style's token
+    assert torch.equal(heavy[[0, 2]], plain[[0, 2]])
+    assert live.text_encoder.unknown_words("(red:1.5) apple") == []
+
+    def redness(text: str) -> float:
+        red, green, blue = paint(live, text, count=2, steps=8)[..., 16:48, 16:48].mean((0, 2, 3)).tolist()
+        return float(red - (green + blue) / 2)
+
+    assert redness("(red:0.1) apple") < redness("red apple")
+
+
 def test_articles_say_nothing(live: Loaded) -> None:
     first = live.text_encoder.encode("a picture of the red apple", {}).conditions[0].embedding
     second = live.text_encoder.encode("Red apple", {}).conditions[0].embedding

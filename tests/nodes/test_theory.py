@@ -72,6 +72,21 @@ def test_the_film_shows_samples_and_estimates(context: Context) -> None:
     assert float(spread[0]) < float(spread[-1])  # the first estimate is nearly the mean
 
 
+def test_the_film_shows_what_guidance_adds(context: Context) -> None:
+    name = "analytic://gaussian?mean=-0.5&variance=0.01&label_shift=0.5&size=8&channels=3"
+    model, encoder, vae = m.LoadModel(context, name)
+    film = theory.StepFilm(
+        context, model, vae, m.Encode(context, encoder, "2"), s.Schedule(model, steps=12), s.EmptyLatent(vae),
+        negative=m.Encode(context, encoder, "0"), frames=4, guidance_scale=2,
+    ).tensor  # fmt: skip
+    assert film.shape == (12, 3, 8, 8)
+    # The two means are 1 apart; the denoised estimates are that far apart in the noise and alike at its end.
+    brightness = film[8:].mean((1, 2, 3)).tolist()
+    assert brightness == sorted(brightness, reverse=True)
+    assert brightness[0] == pytest.approx(1, abs=1e-3)
+    assert brightness[-1] < 0.1
+
+
 def test_convergence_is_measured_and_plotted() -> None:
     one = theory.PlotConvergence("euler, heun", most_steps=40).tensor
     assert one.shape == (1, 3, 420, 800)
