@@ -20,6 +20,7 @@ from nodegraph.diffusion.analytic import Gaussian, Mixture
 from nodegraph.diffusion.noise import NoiseSource
 from nodegraph.diffusion.probing import Finding, last, levels, named, no_noise, probed
 from nodegraph.diffusion.samplers import SAMPLERS
+from nodegraph.diffusion.schedules import LIMIT
 from nodegraph.diffusion.stepping import Denoise, Noise
 
 # A sampler from start to end, as a paper prints it.
@@ -106,6 +107,18 @@ def order(name: str, device: str = "cpu", steps: int = 160, **options: Any) -> f
     return math.log2(rms_error(name, steps, device, **options) / rms_error(name, 2 * steps, device, **options))
 
 
+def flow_order(name: str, device: str = "cpu", shift: float = 3.0, steps: int = 80) -> float:
+    """The order of convergence over flow times from 1 to 0, shifted towards noise, in one step to 0 at the end."""
+    errors = []
+    for count in (steps, 2 * steps):
+        times = [shift * t / (1 + (shift - 1) * t) for t in (1 - k / count for k in range(count + 1))]
+        sigmas = [LIMIT, *(t / (1 - t) for t in times[1:])]
+        x = torch.randn(256, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(device) * LIMIT
+        end = last(SAMPLERS[name](DATA.denoise, x, sigmas, no_noise)).x
+        errors.append(float((end - DATA.transport(x, LIMIT, 0.0)).square().mean().sqrt()))
+    return math.log2(errors[0] / errors[1])
+
+
 def consistency_moments(steps: int, device: str = "cpu") -> tuple[float, float]:
     """Mean and variance of `lcm` with the exact consistency function, which must keep the data's."""
     start = torch.tensor([80.0], dtype=torch.float64, device=device)
@@ -142,6 +155,9 @@ def selftest(device: str = "cpu") -> Iterator[Finding]:
     for name, options, least in HIGH_ORDERS:
         found = order(name, device, 40, **options)
         yield Finding.at_least(f"{named(name, options)}: order from 40 to 80 steps", found, least)
+    for name, expected in (("euler", 1.0), ("heun_flow", 2.0)):
+        found = flow_order(name, device)
+        yield Finding.near(f"{name}: order over flow times of shift 3", found, expected, 0.05)
     for name, options, variances in VARIANCES:
         for steps, variance in zip(STEPS, variances, strict=True):
             _, found = exact_moments(name, steps, device, **options)

@@ -93,8 +93,15 @@ def sample(
     denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
     if mask is not None:
         denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
-    with torch.inference_mode():
-        yield from walk(denoise, clean + levels[0] * noise, levels, fresh, **options)
+    steps = walk(denoise, clean + levels[0] * noise, levels, fresh, **options)
+    while True:
+        # Entered for each step: a generator that is left between two steps, as by cancellation, must not leave
+        # its caller's thread in inference mode.
+        with torch.inference_mode():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
 
 
 def _options(name: str, eta: float | None, churn: float) -> dict[str, Any]:

@@ -301,6 +301,22 @@ def test_each_line_is_for_one_picture(context: Context) -> None:
         m.EncodeEach(context, encoder, "\n \n")
 
 
+def test_a_sampler_that_is_left_in_the_middle_leaves_nothing_behind(context: Context) -> None:
+    """Cancelled between two steps: what the thread does next may need gradients."""
+    from nodegraph.diffusion.sampling import sample
+
+    model, encoder, vae = m.LoadModel(context, GAUSSIAN)
+    steps = sample(
+        context.open(model.checkpoint).denoiser, s.EmptyLatent(vae), s.Schedule(model), m.Encode(context, encoder)
+    )
+    next(steps)
+    assert not torch.is_inference_mode_enabled()
+    weight = torch.ones(1, requires_grad=True)
+    (weight * 2).backward()
+    assert weight.grad is not None
+    assert float(weight.grad) == 2
+
+
 def test_ddim_backwards_finds_the_noise_of_a_picture(context: Context) -> None:
     """There and back again; the error falls with the steps at first order."""
     model, encoder, vae = m.LoadModel(context, "analytic://gaussian?mean=0.2&variance=0.3&size=8&channels=1")
