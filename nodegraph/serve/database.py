@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -28,12 +29,13 @@ class Database:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
 
     async def durably(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same, tried again until the disk has room: for what was promised already."""
+        """The same, tried again until the store takes it: for what was promised already."""
         while True:
             try:
                 found = await self(function, *args, **kwargs)
-            except StoreFull as error:
-                self.problem = f"the disk is full: {error}; results are kept in memory until there is room"
+            except (StoreFull, sqlite3.OperationalError) as error:
+                what = "the disk is full" if isinstance(error, StoreFull) else "the queue cannot be written"
+                self.problem = f"{what}: {error}; what has ended is kept in memory until that changes"
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self.problem = None

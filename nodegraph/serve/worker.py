@@ -43,6 +43,7 @@ BEAT_SECONDS = 1.0
 TOGETHER_SECONDS = 0.05
 MAX_LOG_BYTES = 8 * 2**20
 MAX_MESSAGE = 20_000
+MAX_PROBLEMS = 100
 
 
 class _Terminated(BaseException):
@@ -178,7 +179,8 @@ class Worker:
         except _Terminated:
             raise
         except CheckError as error:
-            problems = [{"message": p.message, "node": p.node, "input": p.input} for p in error.problems]
+            first = error.problems[:MAX_PROBLEMS]
+            problems = [{"message": _clean(p.message), "node": p.node, "input": p.input} for p in first]
             return {**end, "status": "failed", "error": _failure("refused", str(error), problems=problems)}
         except NodeError as error:
             if error.__cause__ is not None:

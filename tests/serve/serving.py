@@ -48,7 +48,10 @@ def Steps(context: Context, path: str, steps: int = 100, seconds: float = 0.05, 
 
 @node(category="test")
 def Deaf(path: str, number: int = 0) -> int:
-    """Hears nothing: neither the flag nor SIGTERM."""
+    """Hears nothing: neither the flag nor SIGTERM. Has a child."""
+    import subprocess
+    child = subprocess.Popen(["sleep", "1000"])
+    note(path, f"child {child.pid}")
     note(path, f"pid {os.getpid()}")
     while True:
         try:

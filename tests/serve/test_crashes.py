@@ -152,6 +152,7 @@ def test_a_node_that_ignores_cancellation_is_gone_within_five_seconds(live: Live
         assert (await ended(service, one.id)).status == "cancelled"
         assert time.monotonic() - began < 5
         assert not alive(pid)
+        assert not alive(int(lines(notes)[0].removeprefix("child ")))
         assert "ignored" in lines(notes)  # SIGTERM came first
         assert (await ended(service, two.id)).status == "succeeded"
         assert service.workers()[0].restarts == restarts + 1
