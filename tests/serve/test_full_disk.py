@@ -112,8 +112,9 @@ def test_runs_that_end_on_a_full_disk_end_for_good_once_there_is_room(small_disk
             # Changes fit the log of the database for a while; then nothing at all does.
             with pytest.raises(DiskFull):
                 await pause_for_ever(service)
-            while not service.problems:
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while not service.problems:
+                    await asyncio.sleep(0.05)
             assert "disk is full" in service.problems[0]
             assert (await service.run(steps.id)).status == "running"
             (small_disk / "filler").unlink()
