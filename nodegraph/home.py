@@ -66,7 +66,7 @@ class Home:
         roots = self.model_roots()
         shipped = Path(str(resources.files("nodegraph.workflows")))
         roots["images"] = (*inputs, self.folder / "inputs", shipped)
-        roots["datasets"] = (*inputs, self.folder / "datasets")
+        roots["datasets"] = (*inputs, self.folder / "datasets", shipped)
         builtin = {"checkpoints": {"emoji": PACKAGE / "diffusion" / "embedded" / "emoji"}}
         unfinished = self.cache / "unfinished"
         return Files(roots, builtin=builtin, output=output, allowed=allowed, unfinished=unfinished)
