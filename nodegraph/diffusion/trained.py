@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nodegraph.diffusion.autoencoder import Autoencoder
+from nodegraph.diffusion.checkpoints.header import TRAINED
 from nodegraph.diffusion.conditional import Conditional, DiTDenoiser, StyledEncoder
 from nodegraph.diffusion.dit import DiT
 from nodegraph.diffusion.exact import PixelVAE
@@ -35,7 +36,6 @@ from nodegraph.diffusion.values import (
 )
 
 FAMILY = "trained"
-METADATA = "nodegraph"
 VAE_ALONE = "this checkpoint is a VAE alone: it turns latents into pictures, but has no network that paints them"
 Width = Annotated[int, Field(ge=8, le=4096)]
 
@@ -142,12 +142,12 @@ def to_bytes(weights: Weights, *, half: bool = True) -> bytes:
     tensors = {
         key: value.half() if half and value.is_floating_point() else value for key, value in _items(weights)
     }
-    return save(tensors, metadata={METADATA: weights.config})
+    return save(tensors, metadata={TRAINED: weights.config})
 
 
 def recognises(path: Path) -> bool:
     """Whether a file is one of this family, from its header alone."""
-    return path.is_file() and path.suffix == ".safetensors" and METADATA in _metadata(path)
+    return path.is_file() and path.suffix == ".safetensors" and TRAINED in _metadata(path)
 
 
 def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
@@ -210,7 +210,7 @@ def configuration(checkpoint: Checkpoint, path: Path | None) -> TrainedConfig:
     if checkpoint.weights is not None:
         text = checkpoint.weights.config
     elif path is not None:
-        text = _metadata(path).get(METADATA, "")
+        text = _metadata(path).get(TRAINED, "")
     else:
         raise ValueError(f"the file of {checkpoint.name} is no longer where it was")
     try:

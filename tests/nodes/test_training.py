@@ -18,6 +18,7 @@ from nodegraph.nodes import training as t
 
 from nodegraph import Context, Graph, events
 from nodegraph.diffusion import trained
+from nodegraph.diffusion.checkpoints.listing import listed
 from nodegraph.diffusion.values import Checkpoint, Dataset, Image
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled
@@ -108,6 +109,8 @@ def test_it_is_cached_and_its_model_is_opened_by_name(engine: Engine) -> None:
     assert saved.name == "digits-0001.safetensors"
     assert engine.run(workflow).ran == []
     assert not list((engine.home.cache / "unfinished").iterdir())
+    (line,) = listed("checkpoints", {saved.name: saved})
+    assert (line.family, line.problem) == ("trained in a graph", "")
     again = Graph("Use")
     model = again.add(m.LoadModel, id="model", checkpoint="digits-0001.safetensors")
     again.add(t.SampleGrid, id="grid", model=model.model, text_encoder=model.text_encoder, vae=model.vae,

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 HEADER_LIMIT = 100_000_000
+TRAINED = "nodegraph"  # the metadata by which a model that was trained in a graph is known
 TENSOR_LIMIT = 1_000_000
 # Bits of each dtype.
 BITS = {

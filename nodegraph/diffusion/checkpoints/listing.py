@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nodegraph.diffusion.checkpoints.detect import detect, what_it_holds
-from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.header import TRAINED, ModelRefused
 from nodegraph.diffusion.checkpoints.parts import contents
 
 _LICENSES = ("modelspec.license", "license", "licence")
@@ -58,6 +58,8 @@ def _one(kind: str, name: str, path: Path) -> Listed:
         return Listed(kind, name, "ONNX", size)
     try:
         found = contents(path)
+        if kind == "checkpoints" and TRAINED in found.metadata:
+            return Listed(kind, name, "trained in a graph", found.bytes, found.dtype)
         family = detect(found).title if kind == "checkpoints" else what_it_holds(found)
     except ModelRefused as error:
         return Listed(kind, name, bytes=size, problem=str(error))
