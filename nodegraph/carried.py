@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nodegraph import strict_json
 from nodegraph.errors import DocumentError
 
 WORKFLOW_TEXT, RECEIPT_TEXT, PIXELS_TEXT = "nodegraph", "nodegraph-receipt", "nodegraph-pixels"
@@ -58,6 +59,28 @@ def carried(content: bytes) -> dict[str, str]:
     return _from_comment(comment)
 
 
+def texts_of(path: Path, content: bytes) -> dict[str, str]:
+    """The texts that a picture file carries, or, where it carries no workflow, those of the file beside it.
+
+    Raises DocumentError where neither can be read.
+    """
+    try:
+        found, error = carried(content), None
+    except DocumentError as refused:  # Pillow also refuses texts that are too long for it
+        found, error = {}, refused
+    if WORKFLOW_TEXT in found:
+        return found
+    written = read_beside(path)
+    if written is not None:
+        return {
+            WORKFLOW_TEXT: json.dumps(written.get("workflow")),
+            RECEIPT_TEXT: json.dumps(written.get("receipt")),
+        }
+    if error is not None:
+        raise error
+    return found
+
+
 def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
     """One of the texts that a picture carries. Raises DocumentError where it is damaged or has no such text."""
     text = carried(content).get(name)
@@ -98,6 +121,16 @@ def beside_content(texts: Mapping[str, str], content: bytes) -> bytes:
         "receipt": json.loads(texts[RECEIPT_TEXT]),
     }
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_beside(path: Path) -> dict[str, Any] | None:
+    """What was written beside a file, as JSON data; None where there is nothing that can be read."""
+    try:
+        with beside(path).open("rb") as file:
+            data = strict_json.loads(file.read(_MAX_TEXT_BYTES))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT else None
 
 
 def file_digest(content: bytes) -> str:

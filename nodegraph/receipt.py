@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +11,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nodegraph.carried import (
-    BESIDE,
-    BESIDE_FORMAT,
     MAX_PICTURE_BYTES,
     RECEIPT_TEXT,
     WORKFLOW_TEXT,
-    beside,
-    carried,
     file_digest,
     is_picture,
+    read_beside,
+    texts_of,
 )
 from nodegraph.errors import DocumentError
 from nodegraph.plan import Plan
@@ -83,11 +80,9 @@ def read(path: Path) -> Made:
     """What a picture carries, or the file beside it says. Raises DocumentError."""
     workflow = Workflow.load(path)
     content = _bytes(path)
-    written = _beside(beside(path))
+    text = texts_of(path, content).get(RECEIPT_TEXT) if is_picture(content) else None
+    written = read_beside(path)
     altered = None if written is None else written.get("digest") != file_digest(content)
-    text = carried(content).get(RECEIPT_TEXT) if is_picture(content) else None
-    if text is None and written is not None:
-        text = json.dumps(written.get("receipt"))
     try:
         return Made(workflow, Receipt.model_validate_json(text or ""), altered)
     except ValidationError:
@@ -96,18 +91,9 @@ def read(path: Path) -> Made:
 
 def receipt_of(path: Path) -> dict[str, Any] | None:
     """The receipt beside a file that was written, as JSON data; None where there is none."""
-    written = _beside(beside(path))
+    written = read_beside(path)
     receipt = written.get("receipt") if written is not None else None
     return receipt if isinstance(receipt, dict) else None
-
-
-def _beside(path: Path) -> dict[str, Any] | None:
-    assert path.name.endswith(BESIDE)
-    try:
-        data = json.loads(_bytes(path))
-    except (DocumentError, ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT else None
 
 
 def _bytes(path: Path) -> bytes:

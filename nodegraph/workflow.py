@@ -20,10 +20,9 @@ from nodegraph.carried import (
     BESIDE_FORMAT,
     MAX_PICTURE_BYTES,
     WORKFLOW_TEXT,
-    beside,
-    carried,
     carried_text,
     is_picture,
+    texts_of,
 )
 from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
 
@@ -149,10 +148,8 @@ class Workflow(_Document):
         try:
             if not is_picture(content):
                 return cls.parse(content)
-            text = carried(content).get(WORKFLOW_TEXT)
-            if text is None and beside(path).is_file():
-                return cls.load(beside(path))
-            return cls.parse(text if text is not None else carried_text(content))
+            text = texts_of(path, content).get(WORKFLOW_TEXT)
+            return cls.parse(carried_text(content) if text is None else text)
         except DocumentError as error:
             raise DocumentError(f"{path}: {error}") from None
 

@@ -26,6 +26,7 @@ from nodegraph.carried import (
     exif,
     file_digest,
     is_picture,
+    texts_of,
 )
 from nodegraph.errors import DocumentError
 from nodegraph.pictures import PIXELS_TEXT, decode, encode, encode_png
@@ -73,6 +74,22 @@ def test_a_jpeg_without_room_has_the_file_beside_it(tmp_path: Path) -> None:
     assert Workflow.load(beside(path)).description == noise
     data = json.loads(beside(path).read_bytes())
     assert (data["format"], data["digest"]) == (BESIDE_FORMAT, file_digest(content))
+
+
+def test_a_workflow_too_long_for_a_text_of_png_is_found_beside_it(tmp_path: Path) -> None:
+    nodes = {f"n{number}": {"type": "Number", "values": {"value": number}} for number in range(15_000)}
+    large = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    texts = {**TEXTS, WORKFLOW_TEXT: large.dump()}
+    path = tmp_path / "a.png"
+    path.write_bytes(picture("PNG", texts))
+    with pytest.raises(DocumentError, match="too large"):
+        Workflow.load(path)
+    beside(path).write_bytes(beside_content(texts, path.read_bytes()))
+    assert Workflow.load(path) == large
+    assert texts_of(path, path.read_bytes())[RECEIPT_TEXT] == TEXTS[RECEIPT_TEXT]
+    beside(path).write_text('{"format": "nodegraph-receipt", "workflow": ')  # cut short
+    with pytest.raises(DocumentError, match="too large"):
+        Workflow.load(path)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])

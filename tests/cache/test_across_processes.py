@@ -28,7 +28,7 @@ WORKFLOW = ROOT / "workflows" / "text_to_image.json"
 QUICK = ["--set", "schedule.steps=3", "--set", "grid.scale=8", "--events"]
 
 
-def told(done: subprocess.CompletedProcess[str], kind: str) -> list[str]:
+def told_by(done: subprocess.CompletedProcess[str], kind: str) -> list[str]:
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return [entry["node"] for entry in lines if entry["event"] == kind and "node" in entry]
@@ -38,18 +38,18 @@ def test_a_second_process_executes_nothing_and_a_late_change_only_what_follows(
     shell: Shell, tmp_path: Path
 ) -> None:
     first = shell("run", WORKFLOW, *QUICK)
-    assert "sampler" in told(first, "started")
+    assert "sampler" in told_by(first, "started")
     second = shell("run", WORKFLOW, *QUICK)
-    assert told(second, "started") == []
-    assert told(second, "cached") == ["save"]
+    assert told_by(second, "started") == []
+    assert told_by(second, "cached") == ["save"]
     renamed = shell("run", WORKFLOW, *QUICK, "--set", "save.name=other")
-    assert told(renamed, "started") == ["save"]
+    assert told_by(renamed, "started") == ["save"]
     copy = tmp_path / "elsewhere" / "copy.json"
     copy.parent.mkdir()
     shutil.copy(WORKFLOW, copy)
-    assert told(shell("run", copy, *QUICK), "started") == []
+    assert told_by(shell("run", copy, *QUICK), "started") == []
     again = shell("run", WORKFLOW, *QUICK, "--no-cache", "--output", "fresh")
-    assert "sampler" in told(again, "started")
+    assert "sampler" in told_by(again, "started")
     files = [tmp_path / "out" / "text_to_image-0001.png", tmp_path / "fresh" / "text_to_image-0001.png"]
     assert files[0].read_bytes() == files[1].read_bytes()  # two fresh processes, identical pictures
 
@@ -94,6 +94,21 @@ def test_four_processes_run_the_same_workflow_at_once(shell: Shell, tmp_path: Pa
     for digest, path in files.items():
         assert digest_of_bytes(path.read_bytes()) == digest
     assert tier.usage().bytes == sum(named.values()) == sum(path.stat().st_size for path in files.values())
+    # From another working directory, with the files where they are: nothing is left to do.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "nodegraph",
+        "run",
+        str(workflow),
+        "--output",
+        str(tmp_path / "out0"),
+        "--events",
+    ]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    assert told_by(done, "started") == []
 
 
 def test_another_dtype_is_another_result(home: Home, files: Files, registry: Registry) -> None:

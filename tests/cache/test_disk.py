@@ -122,6 +122,18 @@ def test_what_is_cheap_for_its_size_goes_first(tmp_path: Path) -> None:
     assert "cheap" not in tier
 
 
+def test_of_equal_cost_the_larger_goes_first(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 700_000)
+    for number in range(4):
+        tier.put(f"small {number}", result(number, size=32), 1.0)  # 12 kB each
+    tier.put("large", result(9, size=200), 1.0)  # 480 kB
+    tier.put("large and dear", result(10, size=130), 60.0)  # 203 kB
+    tier.put("one more", result(11, size=64), 5.0)
+    assert "large" not in tier
+    assert "large and dear" in tier
+    assert all(f"small {number}" in tier for number in range(4))
+
+
 def test_clear_and_prune(tmp_path: Path) -> None:
     tier = DiskTier(tmp_path)
     for seed in range(4):
