@@ -284,6 +284,43 @@ def test_a_mask_is_painted_and_what_it_covers_is_repainted(page: Any, server: Ru
     page.wait_for_selector(".painter", state="detached")
 
 
+def touch(page: Any, kind: str, *places: tuple[float, float]) -> None:
+    points = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(places)]
+    page.touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+
+def test_a_pen_presses_and_two_fingers_move_the_picture(page: Any) -> None:
+    open_stored(page, "repaint")
+    page.locator(".svelte-flow__node[data-id=inpaint] .paint").click()
+    page.wait_for_selector(".painter canvas")
+    until(lambda: page.locator(".painter canvas").evaluate("(canvas) => canvas.width") != 300)
+    page.touch = page.context.new_cdp_session(page)
+
+    def press(x: float, y: float, force: float) -> int:
+        before = int((painted(page) > 60).sum())
+        across, down = spot(page, x, y)
+        pen = {"x": across, "y": down, "button": "left", "pointerType": "pen", "force": force, "clickCount": 1}
+        page.touch.send("Input.dispatchMouseEvent", {"type": "mousePressed", **pen})
+        page.touch.send("Input.dispatchMouseEvent", {"type": "mouseReleased", **pen})
+        return int((painted(page) > 60).sum()) - before
+
+    light, firm = press(0.2, 0.5, 0.2), press(0.8, 0.5, 1.0)
+    assert 0 < light < firm / 4
+
+    drawn = painted(page)
+    box = page.locator(".painter canvas").bounding_box()
+    left, right = spot(page, 0.4, 0.4), spot(page, 0.6, 0.4)
+    touch(page, "Start", left)
+    touch(page, "Start", left, right)
+    touch(page, "Move", (left[0] - 60, left[1]), (right[0] + 60, right[1]))
+    touch(page, "End")
+    assert page.locator(".painter canvas").bounding_box()["width"] > box["width"] * 1.5
+    assert np.array_equal(painted(page), drawn), "moving with two fingers painted"
+    touch(page, "Start", spot(page, 0.5, 0.8))
+    touch(page, "End")
+    assert (painted(page) > 60).sum() > (drawn > 60).sum(), "one finger does not paint"
+
+
 def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server: Running) -> None:
     for seed in (1, 2, 3):
         over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))

@@ -75,7 +75,7 @@ export const panels = {
   "lightbox.no_picture": "This file cannot be shown here; it can be downloaded.",
 
   "mask.title": "Paint a mask",
-  "mask.hint": "What is red is painted anew; the rest is kept.",
+  "mask.hint": "What is coloured is painted anew; the rest is kept.",
   "mask.tools": "Tools of the mask painter",
   "mask.canvas": "Picture to paint on",
   "mask.picture": "The picture under the mask",
@@ -84,6 +84,8 @@ export const panels = {
   "mask.bucket": "Fill what a line surrounds",
   "mask.size": "Size",
   "mask.softness": "Softness",
+  "mask.tint": "Colour in which the mask is shown",
+  "mask.tint_number": "Colour {number}",
   "mask.undo": "Undo",
   "mask.redo": "Redo",
   "mask.all": "Fill all",
