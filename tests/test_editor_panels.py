@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -411,7 +412,7 @@ def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -
     assert server.get(f"/api/runs/{runs[0]}").json["status"] == "cancelled"
 
     panel.get_by_role("button", name="Go on").click()
-    last = submit(server, single("Train", "Long", steps=12))
+    last = submit(server, single("Train", "Long", steps=30))
     bar = panel.get_by_role("progressbar")
     until(lambda: bar.count() and int(bar.get_attribute("aria-valuenow") or 0) > 20)
     panel.get_by_role("button", name="Long", exact=True).click()
@@ -447,3 +448,19 @@ def test_the_page_may_run_no_script_but_its_own_files(server: Running) -> None:
     policy = server.get("/").headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
     assert "unsafe-eval" not in policy
+
+
+def test_a_server_with_a_token_asks_for_it(browser: Any, tmp_path: Path) -> None:
+    with running(tmp_path / "home", "--token", "open sesame, please") as server:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        box = page.get_by_role("dialog")
+        box.get_by_label("Token").fill("guess")
+        box.get_by_role("button", name="Open the editor").click()
+        box.get_by_role("alert").wait_for()
+        assert violations(page, "dialog") == []
+        box.get_by_label("Token").fill("open sesame, please")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".svelte-flow__node")
+        context.close()

@@ -104,6 +104,12 @@ export const panels = {
   "command.paint_mask": "Paint a mask…",
   "mask.not_saved": "Not saved: {message}",
 
+  "signin.title": "This server asks for its token",
+  "signin.text": "It was printed when the server started. It is swapped for a cookie, so that this browser is asked once.",
+  "signin.token": "Token",
+  "signin.enter": "Open the editor",
+  "signin.wrong": "That is not this server's token.",
+
   "templates.title": "Templates",
   "templates.basic": "Basics",
   "templates.search": "Search templates…",

@@ -104,6 +104,12 @@ export const panels = {
   "command.paint_mask": "绘制蒙版…",
   "mask.not_saved": "未保存：{message}",
 
+  "signin.title": "此服务器需要令牌",
+  "signin.text": "服务器启动时会显示令牌。它会换成一个 Cookie，因此此浏览器只会询问一次。",
+  "signin.token": "令牌",
+  "signin.enter": "打开编辑器",
+  "signin.wrong": "这不是此服务器的令牌。",
+
   "templates.title": "模板",
   "templates.basic": "基础",
   "templates.search": "搜索模板…",
