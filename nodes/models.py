@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -11,12 +13,20 @@ from pydantic import Field
 from nodegraph import Context, node
 from nodegraph.diffusion.conditioning import stacked
 from nodegraph.diffusion.images import on_white, resize
-from nodegraph.diffusion.live import LiveDenoiser, parametrized
+from nodegraph.diffusion.live import (
+    LiveDenoiser,
+    LiveTextEncoder,
+    adapted,
+    controlled,
+    parametrized,
+    taught,
+)
 from nodegraph.diffusion.loading import describe
 from nodegraph.diffusion.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.tiling import tiled
 from nodegraph.diffusion.values import (
     VAE,
+    Adapter,
     Conditioning,
     Image,
     Latent,
@@ -60,7 +70,7 @@ def Encode(
     ] = "",
 ) -> Conditioning:
     """Turn words into conditioning that guides a sampler."""
-    live = context.open(text_encoder.checkpoint).text_encoder
+    live = text_encoder_of(context, text_encoder)
     unknown = live.unknown_words(text)
     if unknown:
         context.progress(1, 1, f"words that this model does not know are left out: {', '.join(unknown)}")
@@ -77,7 +87,7 @@ def StyleMix(
     weight: Annotated[float, Field(ge=0, le=1, description="0 is all of the first, 1 all of the second.")] = 0.5,
 ) -> Conditioning:
     """Turn words into conditioning in a blend of two styles."""
-    live = context.open(text_encoder.checkpoint).text_encoder
+    live = text_encoder_of(context, text_encoder)
     styles = {style_a: 1 - weight}
     styles[style_b] = styles.get(style_b, 0.0) + weight
     return live.encode(text, styles)
@@ -162,9 +172,31 @@ def Reparametrize(
     return replace(model, parametrization=with_zero_terminal_snr(p) if zero_terminal_snr else p)
 
 
-def denoiser_of(context: Context, model: Model) -> LiveDenoiser:
-    """The live denoiser behind a handle, read under the handle's parametrization."""
-    return parametrized(context.open(model.checkpoint).denoiser, model.parametrization)
+def denoiser_of(context: Context, model: Model, *guides: Conditioning | None) -> LiveDenoiser:
+    """The live denoiser behind a handle: under its parametrization, with its LoRAs and the guides' ControlNets."""
+    live: LiveDenoiser = parametrized(context.open(model.checkpoint).denoiser, model.parametrization)
+    live = adapted(live, _files(context, model.adapters), model.checkpoint)
+    given = [condition for guide in guides if guide is not None for condition in guide.conditions]
+    wanted = {one.checkpoint.digest: one.checkpoint for condition in given for one in condition.controls}
+    return controlled(live, {digest: context.open(net).denoiser for digest, net in wanted.items()})
+
+
+def text_encoder_of(context: Context, text_encoder: TextEncoder) -> LiveTextEncoder:
+    """The live text encoder behind a handle, with its LoRAs and the words that it was taught."""
+    live: LiveTextEncoder = context.open(text_encoder.checkpoint).text_encoder
+    live = adapted(live, _files(context, text_encoder.adapters), text_encoder.checkpoint)
+    words = zip(text_encoder.words, _files(context, text_encoder.words), strict=True)
+    return taught(live, [(word.name, path) for word, (path, _) in words], text_encoder.checkpoint)
+
+
+def _files(context: Context, adapters: Sequence[Adapter]) -> list[tuple[Path, float]]:
+    found = []
+    for adapter in adapters:
+        path = context.files.located(adapter.digest)
+        if path is None:
+            raise ValueError(f"{adapter.name} is no longer where it was; run the workflow again")
+        found.append((path, adapter.strength))
+    return found
 
 
 @node(category="latent", on_device=True)

@@ -81,7 +81,7 @@ def Sampler(
 ) -> Latent:
     """Paint: start from noise (and the latent, where the sigmas start low) and remove it step by step."""
     steps = sample(
-        denoiser_of(context, model),
+        denoiser_of(context, model, positive, negative),
         latent,
         sigmas,
         positive,
@@ -159,6 +159,9 @@ def MaskInpaint(
     ] = 0.05,
 ) -> Latent:
     """A picture's latent that is repainted only where the mask is 1 (white); the rest is kept."""
+    if method == "channels":  # such a network is shown the picture without what it is to repaint
+        rgb, hidden = images.on_white(image.tensor), (mask.tensor > 0.5).float()
+        image = Image(images.composite(rgb, torch.full_like(rgb, 0.5), hidden))
     latent = VAEEncode(context, vae, image)
     small = images.resize(mask.tensor, (latent.tensor.shape[2], latent.tensor.shape[3]), "area")
     # A latent pixel that any part of the mask touches is repainted whole: it cannot be kept in part.

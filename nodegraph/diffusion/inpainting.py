@@ -115,5 +115,8 @@ def _solve(spread: Any, keep: Tensor, gap: Tensor, tolerance: float, iterations:
 
 
 def channels(known: Tensor, mask: Tensor) -> Tensor:
-    """What a network that takes them sees beside the noisy latent: the mask, then what is kept."""
-    return torch.cat([mask.expand(len(known), *mask.shape[1:]), known * (1 - mask)], 1)
+    """What a network that takes them sees beside the noisy latent: the mask, then the latent of what is kept.
+
+    Inpainting checkpoints were trained on the latent of the picture with its masked part grey, so that is `known`.
+    """
+    return torch.cat([mask.expand(len(known), *mask.shape[1:]), known], 1)

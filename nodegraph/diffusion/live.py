@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from nodegraph.diffusion.values import Condition, Conditioning, Parametrization
+from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 
 
 class LiveDenoiser(Protocol):
@@ -80,9 +81,70 @@ class Reparametrizable(Protocol):
         ...
 
 
+@runtime_checkable
+class Adaptable(Protocol):
+    """A network whose weights LoRAs can change."""
+
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> Any:
+        """The same with LoRAs, each with its strength."""
+        ...
+
+
+@runtime_checkable
+class Controllable(Protocol):
+    """A denoiser that follows pictures through ControlNets."""
+
+    def controlled(self, networks: Mapping[str, Any]) -> Any:
+        """The same with ControlNets at hand, by the digest of their checkpoint."""
+        ...
+
+
+@runtime_checkable
+class Teachable(Protocol):
+    """A text encoder that can be given words of which only vectors are known."""
+
+    def taught(self, words: Sequence[tuple[str, Path]]) -> Any:
+        """The same with learned words, each from its file."""
+        ...
+
+
 def parametrized(denoiser: LiveDenoiser, parametrization: Parametrization) -> LiveDenoiser:
     """A denoiser read under a parametrization, where its family allows that; else as its checkpoint says."""
     return denoiser.under(parametrization) if isinstance(denoiser, Reparametrizable) else denoiser
+
+
+Live = TypeVar("Live")
+
+
+def adapted(live: Live, files: Sequence[tuple[Path, float]], checkpoint: Checkpoint) -> Live:
+    """A live network with LoRAs, each with its strength. Raises ValueError where its family takes none."""
+    if isinstance(live, Adaptable):
+        return live.adapted(files)
+    if files:
+        raise ValueError(
+            f"{checkpoint.name} is of the family {checkpoint.family}, which takes no LoRA; take it out"
+        )
+    return live
+
+
+def controlled(live: Live, networks: Mapping[str, Any]) -> Live:
+    """A denoiser with ControlNets at hand. Raises ValueError where its family takes none."""
+    if isinstance(live, Controllable):
+        return live.controlled(networks)
+    if networks:
+        raise ValueError("this model follows no ControlNet; take ApplyControlNet out, or use Stable Diffusion")
+    return live
+
+
+def taught(live: Live, words: Sequence[tuple[str, Path]], checkpoint: Checkpoint) -> Live:
+    """A text encoder with learned words. Raises ValueError where its family takes none."""
+    if isinstance(live, Teachable):
+        return live.taught(words)
+    if words:
+        raise ValueError(
+            f"{checkpoint.name} is of the family {checkpoint.family}, which learns no words; take it out"
+        )
+    return live
 
 
 class LiveTextEncoder(Protocol):

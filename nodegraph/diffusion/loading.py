@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nodegraph.diffusion import emoji, exact, trained
-from nodegraph.diffusion.checkpoints import stable
+from nodegraph.diffusion.checkpoints import controlnet, stable
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
 from nodegraph.diffusion.checkpoints.parts import contents
@@ -22,6 +22,7 @@ FAMILIES: dict[str, ModuleType] = {
     "analytic": exact,
     "emoji": emoji,
     "trained": trained,
+    controlnet.FAMILY: controlnet,
     **dict.fromkeys(KNOWN, stable),
 }
 

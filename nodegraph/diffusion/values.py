@@ -346,6 +346,13 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
+class ControlNet:
+    """A network that makes a denoiser follow a picture, by its checkpoint."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
 class VAE:
     """What turns images into latents and back, by its checkpoint.
 

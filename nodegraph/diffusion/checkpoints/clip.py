@@ -6,11 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nodegraph.diffusion.checkpoints.header import ModelRefused, read
+from nodegraph.diffusion.checkpoints.lora import Patches
+from nodegraph.diffusion.checkpoints.parts import Source
+from nodegraph.diffusion.checkpoints.weights import Reader
 from nodegraph.diffusion.values import Condition, Conditioning
 
 WINDOW = 75  # tokens between the two marks that begin and end a text
@@ -114,17 +119,28 @@ class Encoder:
         padding: token number after the end.
         pooled: whether its projected summary is used too.
         learned: vectors (count, width) of learned words.
+        patches: takes LoRAs in and out.
+        files: the LoRAs that are wanted, with their strengths.
     """
 
-    network: nn.Module
+    network: Any
     layer: Literal["last", "penultimate"]
     padding: int
     pooled: bool = False
     learned: Mapping[str, Tensor] | None = None
+    patches: Patches | None = None
+    files: tuple[tuple[Path, float], ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Of its embeddings."""
+        return int(self.network.config.hidden_size)
 
     @torch.no_grad()  # not inference mode: what guides may take part in a gradient
     def encode(self, text: str) -> tuple[Tensor, Tensor | None]:
         """Embedding (1, 77 k, width) of a prompt in k windows, and the summary (1, P) where there is one."""
+        if self.patches is not None:
+            self.patches.set(self.files)
         counts = {name: len(vectors) for name, vectors in (self.learned or {}).items()}
         cuts = windows(tokens(text, counts), self.padding)
         hidden, pooled = self._run(cuts)
@@ -178,8 +194,34 @@ class TextEncoders:
         """None: every word is spelled out in pieces that are known."""
         return []
 
-    def taught(self, learned: Sequence[Mapping[str, Tensor]]) -> TextEncoders:
-        """The same encoders with learned words, one mapping for each of them."""
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> TextEncoders:
+        """The same encoders with LoRAs, each with its strength."""
+        return TextEncoders(tuple(replace(encoder, files=tuple(files)) for encoder in self.encoders))
+
+    def taught(self, words: Sequence[tuple[str, Path]]) -> TextEncoders:
+        """The same encoders with learned words, each from its file."""
         return TextEncoders(
-            tuple(replace(encoder, learned=words) for encoder, words in zip(self.encoders, learned, strict=True))
+            tuple(
+                replace(encoder, learned={word: learned(path, encoder.width) for word, path in words})
+                for encoder in self.encoders
+            )
         )
+
+
+def learned(path: Path, width: int) -> Tensor:
+    """The vectors (count, width) of a learned word (textual inversion, Gal et al. 2022), float32.
+
+    Raises:
+        ModelRefused: the file holds none of that width.
+    """
+    header = read(path)
+    fits = {name: entry for name, entry in header.tensors.items() if entry.shape[-1:] == (width,)}
+    if len(fits) != 1 or len(next(iter(fits.values())).shape) > 2:
+        shapes = ", ".join(f"{name} {list(entry.shape)}" for name, entry in list(header.tensors.items())[:4])
+        raise ModelRefused(
+            f"{path} holds no learned word for this model, whose words have {width} numbers; it holds {shapes}. "
+            "Use one that was made for the checkpoint's family"
+        )
+    name, entry = next(iter(fits.items()))
+    count = entry.shape[0] if len(entry.shape) == 2 else 1
+    return Reader().tensor(Source(path, name, entry, (count, width)), torch.float32)

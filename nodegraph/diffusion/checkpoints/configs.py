@@ -57,6 +57,18 @@ def whole_unet(part: Part, family: str) -> dict[str, Any]:
     return config
 
 
+def control(part: Part) -> dict[str, Any]:
+    """The configuration of a ControlNet."""
+    first = part.shape("down_blocks.0.attentions.0.proj_in.weight")
+    config = unet(part, "sd1" if first is not None and len(first) == 4 else "")
+    hints = [_side(part, "controlnet_cond_embedding.conv_in.weight", 0)]
+    steps = part.count(r"controlnet_cond_embedding\.blocks\.(\d+)\.")
+    hints += [_side(part, f"controlnet_cond_embedding.blocks.{i}.weight", 0) for i in range(1, steps, 2)]
+    config["conditioning_embedding_out_channels"] = hints
+    config["mid_block_type"] = config["mid_block_type"] or "UNetMidBlock2DCrossAttn"
+    return config
+
+
 def vae(part: Part) -> dict[str, Any]:
     """The configuration of an AutoencoderKL."""
     levels = _bounded(part, r"decoder\.up_blocks\.(\d+)\.")

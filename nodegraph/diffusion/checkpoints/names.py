@@ -57,8 +57,30 @@ def unet_renamer(keys: Iterable[str]) -> Rename:
     count = 1 + max(
         (int(match[1]) for key in keys if (match := re.match(r"input_blocks\.(\d+)\.", key))), default=0
     )
-    layers = (min(downs) if downs else count) - 1
+    return _unet_renamer((min(downs) if downs else count) - 1)
 
+
+def original_unet_renamer(layers: int) -> Callable[[str], str]:
+    """How a LoRA's modules of the original U-Net, dots and all written as underscores, are called in diffusers.
+
+    Args:
+        layers: of one block.
+    """
+    rename = _unet_renamer(layers)
+
+    def underscored(module: str) -> str:
+        dotted = re.sub(r"^(input_blocks|output_blocks)_(\d+)_(\d+)_", r"\1.\2.\3.", module)
+        dotted = re.sub(r"^(middle_block)_(\d+)_", r"\1.\2.", dotted)
+        for old in (*_UNET, *_RESNET):
+            dotted = (
+                dotted.replace(old.replace(".", "_"), old) if dotted.endswith(old.replace(".", "_")) else dotted
+            )
+        return (rename(f"{dotted}.weight") or module).removesuffix(".weight").replace(".", "_")
+
+    return underscored
+
+
+def _unet_renamer(layers: int) -> Rename:
     def rename(key: str) -> str | None:
         module, _, leaf = key.rpartition(".")
         if (plain := _UNET.get(module) or _CONTROL.get(module)) is not None:

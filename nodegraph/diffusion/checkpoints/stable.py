@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.clip import END, Encoder, TextEncoders
-from nodegraph.diffusion.checkpoints.detect import Detected, detect
+from nodegraph.diffusion.checkpoints.detect import Detected, detect, what_else
 from nodegraph.diffusion.checkpoints.families import FAMILIES, Family
 from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.lora import Patches, Target, terms
 from nodegraph.diffusion.checkpoints.parts import Contents, Part, PartName, contents
 from nodegraph.diffusion.checkpoints.unet import UNet
 from nodegraph.diffusion.checkpoints.weights import fill
@@ -39,6 +40,35 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
     )
 
 
+def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:
+    """The handle of another VAE for a model of the checkpoint's family, from the header alone.
+
+    Raises:
+        ModelRefused: the file holds no VAE. ValueError: the family takes none of another file.
+    """
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ValueError(f"a model of the family {checkpoint.family} has a VAE of its own and takes no other")
+    found = contents(path)
+    part = found.parts.get("vae")
+    if part is None:
+        raise ModelRefused(f"{path} {what_else(found)}; a VAE is wanted here")
+    return VAE(checkpoint, configs.vae_channels(part), configs.vae_downscale(part), family.size)
+
+
+def check_lora(lora: Path, path: Path | None, checkpoint: Checkpoint) -> None:
+    """Raise ModelRefused where a LoRA does not fit a checkpoint; headers alone are read."""
+    if checkpoint.family not in FAMILIES:
+        raise ValueError(f"{checkpoint.name} is of the family {checkpoint.family}, which takes no LoRA")
+    targets: dict[PartName, Target] = {
+        "denoiser": "denoiser", "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2",
+    }  # fmt: skip
+    for name, part in contents(_there(path)).parts.items():
+        if name in targets:
+            shapes = {weight: source.shape for weight, source in part.weights.items()}
+            terms(lora, targets[name], shapes, part.count(r"down_blocks\.0\.resnets\.(\d+)\."))
+
+
 def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
     """The networks that the file has, on the host. The VAE stays in float32: in float16 that of SDXL overflows.
 
@@ -52,7 +82,12 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     denoiser: Any = Missing(found, "denoising network")
     if (part := found.parts.get("denoiser")) is not None:
         networks["denoiser"] = network = unet(part, checkpoint.family, kind, found.path)
-        denoiser = UNet(network, _parametrization(detect(found)), _SIZE_NUMBERS.get(checkpoint.family, 0))
+        denoiser = UNet(
+            network,
+            _parametrization(detect(found)),
+            _SIZE_NUMBERS.get(checkpoint.family, 0),
+            patches=Patches(network, "denoiser", part.count(r"down_blocks\.0\.resnets\.(\d+)\.")),
+        )
     vae: Any = Missing(found, "VAE")
     if (part := found.parts.get("vae")) is not None:
         networks["vae"] = autoencoder = vae_network(part, found.path)
@@ -102,7 +137,9 @@ def text_encoders(found: Contents, family: str, dtype: torch.dtype) -> list[Enco
         part = found.parts.get(name)
         if part is None:
             raise ModelRefused(f"{found.path} lacks its second text encoder; the file is not complete")
-        encoders.append(Encoder(_clip(part, activation, pooled, dtype, found.path), layer, padding, pooled))
+        network = _clip(part, activation, pooled, dtype, found.path)
+        target: Target = "text_encoder_2" if name == "text_encoder_2" else "text_encoder"
+        encoders.append(Encoder(network, layer, padding, pooled, patches=Patches(network, target)))
     return encoders
 
 
@@ -129,14 +166,14 @@ class LatentVAE:
     network: Any
     family: Family
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
         """The posterior's mean, shifted and scaled."""
         kind = next(self.network.parameters()).dtype
         posterior = self.network.encode(image.to(kind) * 2 - 1, return_dict=False)[0]
         return (posterior.mode().to(image.dtype) - self.family.shift) * self.family.scale
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in [0, 1]."""
         kind = next(self.network.parameters()).dtype

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.denoisers import denoiser
 from nodegraph.diffusion.images import resize
 from nodegraph.diffusion.values import Condition, Parametrization
@@ -28,12 +30,16 @@ class UNet:
         numbers: how many size numbers it is told beside the text: 6 for SDXL (original height and width, crop top
         and left, target height and width), 5 for its refiner (an aesthetic score for the target), else 0.
         controls: live ControlNets by the digest of their checkpoint.
+        patches: takes LoRAs in and out.
+        files: the LoRAs that are wanted, with their strengths.
     """
 
     network: Any
     parametrization: Parametrization
     numbers: int = 0
     controls: Mapping[str, Any] = field(default_factory=dict)
+    patches: Patches | None = None
+    files: tuple[tuple[Path, float], ...] = ()
 
     @property
     def extra_channels(self) -> int:
@@ -44,9 +50,19 @@ class UNet:
         """The same network, understood differently."""
         return replace(self, parametrization=parametrization)
 
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> UNet:
+        """The same network with LoRAs, each with its strength."""
+        return replace(self, files=tuple(files))
+
+    def controlled(self, networks: Mapping[str, Any]) -> UNet:
+        """The same network with ControlNets at hand, by the digest of their checkpoint."""
+        return replace(self, controls=networks)
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """Denoised estimates of latents (N, 4, h, w); conditions under the same control share one batch."""
         self._check(x)
+        if self.patches is not None:
+            self.patches.set(self.files)
         estimates: list[Tensor] = []
         for _, group in groupby(conditions, key=lambda one: tuple(id(control) for control in one.controls)):
             estimates += self._together(x, sigma, list(group))

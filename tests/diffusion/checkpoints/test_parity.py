@@ -12,18 +12,23 @@ import tiny
 import torch
 from diffusers import (
     EulerDiscreteScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
 )
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from nodegraph.nodes.models import Encode, LoadModel, denoiser_of
+from nodegraph.nodes.sampling import MaskInpaint, Sampler
 from torch import Tensor
 
+from nodegraph import Context
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.loading import describe, load
 from nodegraph.diffusion.noise import NoiseSource
 from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.values import Conditioning, Latent, Sigmas
+from nodegraph.diffusion.values import Conditioning, Image, Latent, Mask, Sigmas
+from nodegraph.files import Files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
 STEPS, SIDE = 3, 64
@@ -158,3 +163,55 @@ def theirs(one: tiny.Tiny, positive: Conditioning, negative: Conditioning) -> Te
             call |= {"generator": torch.Generator().manual_seed(7)}
     pipeline.set_progress_bar_config(disable=True)
     return pipeline(**call).images
+
+
+@pytest.fixture(scope="module")
+def inpainting(tmp_path_factory: pytest.TempPathFactory) -> tuple[tiny.Tiny, Path]:
+    one = tiny.make("sd1", channels=9)
+    return one, tiny.save_single(one, tmp_path_factory.mktemp("inpainting") / "base.safetensors")
+
+
+def test_an_inpainting_checkpoint_paints_what_diffusers_paints(inpainting: tuple[tiny.Tiny, Path]) -> None:
+    """The picture and the mask through our nodes, and through diffusers' inpainting pipeline."""
+    one, path = inpainting
+    picture = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 1, SIDE, SIDE)
+    mask[..., 16:48, 24:64] = 1
+    context = Context(files=Files({"checkpoints": [path.parent]}))
+    model, text_encoder, vae = LoadModel(context, path.name)
+    latent = MaskInpaint(context, vae, Image(picture), Mask(mask), "channels")
+    positive, negative = Encode(context, text_encoder, "a cat"), Encode(context, text_encoder, "")
+    schedule = scheduler(one)
+    schedule.set_timesteps(STEPS)
+    sigmas = Sigmas(schedule.sigmas.double())
+    blank = replace(latent, tensor=torch.zeros_like(latent.tensor), mask=None)
+    channels = torch.cat([latent.mask, latent.tensor], 1)  # type: ignore[list-item]
+    told = [Conditioning((replace(one.conditions[0], concat=channels),)) for one in (positive, negative)]
+    live = denoiser_of(context, model)
+    for step in sample(live, blank, sigmas, told[0], told[1], seed=7, guidance_scale=5.0):
+        pass
+    ours = context.open(vae.checkpoint).vae.decode(step.x)
+    pipeline = StableDiffusionInpaintPipeline(
+        unet=one.networks["unet"], vae=one.networks["vae"], text_encoder=one.networks["text_encoder"], tokenizer=None,
+        scheduler=scheduler(one), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.inference_mode():
+        seen = picture * 2 - 1
+        hidden = one.networks["vae"].encode(seen * (mask < 0.5)).latent_dist.mode() * 0.18215
+    theirs = pipeline(
+        prompt_embeds=positive.conditions[0].embedding, negative_prompt_embeds=negative.conditions[0].embedding,
+        image=picture, mask_image=mask, masked_image_latents=hidden, num_inference_steps=STEPS, guidance_scale=5.0,
+        latents=noise(), output_type="pt", height=SIDE, width=SIDE, strength=1.0,
+    ).images  # fmt: skip
+    assert float((ours - theirs).abs().max()) < 1e-3
+    kept = Sampler(context, model, positive, latent, sigmas, negative, "euler", seed=7, guidance_scale=5.0).tensor
+    inside = latent.mask.bool().expand_as(kept)  # type: ignore[union-attr]
+    assert torch.equal(kept[~inside], latent.tensor[~inside])
+    assert not torch.equal(kept[inside], latent.tensor[inside])
+
+
+def test_an_inpainting_checkpoint_asks_for_the_picture(inpainting: tuple[tiny.Tiny, Path]) -> None:
+    live = opened(inpainting[1])
+    with pytest.raises(ValueError, match="MaskInpaint"):
+        live.denoiser.predict(torch.zeros(1, 4, 8, 8), 1.0, live.text_encoder.encode("", {}).conditions)

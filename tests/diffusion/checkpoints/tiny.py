@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
+import nodegraph.diffusion
+
+EMOJI = Path(nodegraph.diffusion.__path__[0]) / "embedded" / "emoji"
 SIDES = {"sd1": (32, 64), "sd2": (64, 128), "sdxl": (64, 64, 128), "sdxl-refiner": (64, 64, 64, 64)}
 
 
@@ -45,6 +48,7 @@ def make(family: str, *, channels: int = 4, prediction: str = "epsilon", seed: i
             "transformer_layers_per_block": [1, 2, 3] if family == "sdxl" else 2,
         }
     made.networks["unet"] = UNet2DConditionModel(
+        sample_size=64,
         in_channels=channels,
         out_channels=4,
         block_out_channels=sides,

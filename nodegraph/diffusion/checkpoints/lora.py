@@ -1,0 +1,216 @@
+"""LoRA: small products of matrices that are added to a network's weights (Hu et al. 2021).
+
+Files of kohya's trainer name modules with underscores, diffusers' and PEFT's with dots; those for SDXL may use the
+names of the original U-Net. All become the same terms: for one weight, W + strength * (alpha / rank) * up @ down.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nodegraph.diffusion.checkpoints.header import Header, ModelRefused, read
+from nodegraph.diffusion.checkpoints.names import original_unet_renamer
+from nodegraph.diffusion.checkpoints.parts import Source
+from nodegraph.diffusion.checkpoints.weights import Reader
+
+Target = Literal["denoiser", "text_encoder", "text_encoder_2"]
+Shapes = Mapping[str, tuple[int, ...]]
+
+_KOHYA = re.compile(r"lora_(unet|te|te1|te2)_([^.]+)\.(.+)")
+_KOHYA_TARGETS: dict[str, Target] = {
+    "unet": "denoiser", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2",
+}  # fmt: skip
+_DOTTED_TARGETS: tuple[tuple[str, Target], ...] = (
+    ("unet.", "denoiser"),
+    ("diffusion_model.", "denoiser"),
+    ("text_encoder.", "text_encoder"),
+    ("text_encoder_2.", "text_encoder_2"),
+    ("", "denoiser"),
+)
+# What a key ends in, and what that is.
+_LEAVES = (
+    (r"[._]lora(?:_A|_down|\.down|_linear_layer\.down)(?:\.default)?\.weight", "down"),
+    (r"[._]lora(?:_B|_up|\.up|_linear_layer\.up)(?:\.default)?\.weight", "up"),
+    (r"\.lora_mid\.weight", "mid"),
+    (r"\.alpha", "alpha"),
+    (r"\.hada_w1_a", "w1a"),
+    (r"\.hada_w1_b", "w1b"),
+    (r"\.hada_w2_a", "w2a"),
+    (r"\.hada_w2_b", "w2b"),
+    (r"\.diff", "diff"),
+    (r"\.diff_b", "diff_b"),
+)
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one file adds to one weight: its tensors by role (`up`, `down`, `mid`, `alpha`, `w1a`, ..., `diff`)."""
+
+    pieces: Mapping[str, Source]
+
+    def delta(self, reader: Reader, shape: torch.Size) -> Tensor:
+        """The change at strength 1, float32, of the weight's shape."""
+        part = {role: reader.tensor(source, torch.float32) for role, source in self.pieces.items()}
+        if "diff" in part:
+            return part["diff"].reshape(shape)
+        if "w1a" in part:
+            rank = part["w1b"].shape[0]
+            change = (part["w1a"] @ part["w1b"]) * (part["w2a"] @ part["w2b"])
+        else:
+            up, down = part["up"].flatten(1), part["down"]
+            rank = down.shape[0]
+            if "mid" in part:
+                change = torch.einsum("or,rskl,si->oikl", up, part["mid"], down.flatten(1))
+            else:
+                change = up @ down.flatten(1)
+        scale = float(part["alpha"]) / rank if "alpha" in part else 1.0
+        return change.reshape(shape) * scale
+
+
+def terms(path: Path, target: Target, shapes: Shapes, layers: int = 2) -> dict[str, Term]:
+    """What a LoRA adds to a network, by the names of its weights; from headers alone.
+
+    Args:
+        path: of the file.
+        target: which network.
+        shapes: of the network's weights.
+        layers: of a block of the U-Net, to read original names.
+
+    Raises:
+        ModelRefused: the file is no LoRA, or of a kind or for a network that differs.
+    """
+    header = read(path)
+    modules = {name.removesuffix(".weight").replace(".", "_"): name for name in shapes if name.endswith(".weight")}
+    rename = original_unet_renamer(layers)
+    pieces: dict[str, dict[str, Source]] = {}
+    unknown: list[str] = []
+    for key, entry in header.tensors.items():
+        place, module, role = _split(header, key)
+        if place != target:
+            continue
+        weight = _find(module, modules, rename) if target == "denoiser" else modules.get(module)
+        if weight is None:
+            unknown.append(key)
+            continue
+        if role == "diff_b":
+            weight, role = weight.removesuffix("weight") + "bias", "diff"
+        pieces.setdefault(weight, {})[role] = Source(path, key, entry, entry.shape)
+    if unknown:
+        raise ModelRefused(
+            f"{path} was made for another model: {unknown[0]} (and {len(unknown) - 1} more) has no place in "
+            f"this one. "
+            "Use a LoRA of the checkpoint's own family"
+        )
+    for weight, found in pieces.items():
+        _check(path, weight, found, shapes.get(weight))
+    return {weight: Term(found) for weight, found in pieces.items()}
+
+
+def _split(header: Header, key: str) -> tuple[Target, str, str]:
+    """Which network a key is for, the module with underscores for dots, and the tensor's role."""
+    if any(word in key for word in ("dora_scale", "lora_magnitude", "lokr_", "hada_t1", "hada_t2")):
+        raise ModelRefused(
+            f"{header.path} is a kind of LoRA that is not supported ({key}); LoRA, LoCon and LoHa are"
+        )
+    for pattern, role in _LEAVES:
+        if match := re.search(pattern + "$", key):
+            module = key[: match.start()]
+            if kohya := _KOHYA.fullmatch(module + ".x"):
+                return _KOHYA_TARGETS[kohya[1]], kohya[2].removeprefix("text_model_"), role
+            module = module.removeprefix("base_model.model.")
+            start, target = next(pair for pair in _DOTTED_TARGETS if module.startswith(pair[0]))
+            module = module.removeprefix(start).removeprefix("text_model.").replace(".processor", "")
+            return target, module.replace(".", "_"), role
+    raise ModelRefused(f"{header.path} is no LoRA: it holds {key[:120]!r}. LoRAs hold pairs of small matrices")
+
+
+def _find(module: str, modules: Mapping[str, str], rename: Callable[[str], str]) -> str | None:
+    for name in (module, f"{module}_0", rename(module)):
+        if name in modules:
+            return modules[name]
+    return None
+
+
+def _check(path: Path, weight: str, found: Mapping[str, Source], shape: tuple[int, ...] | None) -> None:
+    roles = found.keys() - {"alpha"}
+    for needed in ({"diff"}, {"up", "down"}, {"up", "down", "mid"}, {"w1a", "w1b", "w2a", "w2b"}):
+        if roles == needed:
+            break
+    else:
+        raise ModelRefused(f"{path} is not complete: for {weight} it holds {', '.join(sorted(found))}")
+    if shape is None:
+        raise ModelRefused(f"{path} was made for another model: it changes {weight}, which this one has not")
+    rows, columns = ("up", "down") if "up" in found else ("w1a", "w1b") if "w1a" in found else ("diff", "diff")
+    if rows == "diff":
+        fits = found["diff"].shape == shape
+    else:
+        kernel = found["mid"].shape[2:] if "mid" in found else ()
+        inner = math.prod(found[columns].shape[1:]) * math.prod(kernel)
+        fits = found[rows].shape[0] == shape[0] and inner == math.prod(shape[1:])
+    if not fits:
+        source = found[columns]
+        raise ModelRefused(
+            f"{path} was made for another model: {source.key} has the shape {list(source.shape)}, and what it "
+            f"changes "
+            f"here, {weight}, has {list(shape)}. Use a LoRA of the checkpoint's own family"
+        )
+
+
+class Patches:
+    """LoRAs merged into a network, and the weights that they took the place of.
+
+    The weights that are replaced stay as they are, so taking a LoRA out again gives the network back exactly.
+
+    Args:
+        network: whose weights are replaced.
+        target: which network it is, for files that hold several.
+        layers: of a block of a U-Net.
+    """
+
+    def __init__(self, network: nn.Module, target: Target, layers: int = 2) -> None:
+        self._weights = {_plain(name): value for name, value in network.named_parameters()}
+        self._target: Target = target
+        self._layers = layers
+        self._original: dict[str, Tensor] = {}
+        self._now: tuple[tuple[Path, float], ...] = ()
+
+    def set(self, files: Sequence[tuple[Path, float]]) -> None:
+        """Have just these files merged, each with its strength; none gives the network as it was loaded."""
+        wanted = tuple((path, strength) for path, strength in files if strength)
+        if wanted == self._now:
+            return
+        shapes = {name: tuple(value.shape) for name, value in self._weights.items()}
+        planned = [(terms(path, self._target, shapes, self._layers), strength) for path, strength in wanted]
+        self.remove()
+        reader = Reader()
+        for name in _names(found for found, _ in planned):
+            parameter = self._weights[name]
+            original = self._original[name] = parameter.data
+            change = torch.zeros(original.shape, dtype=torch.float32)
+            for found, strength in planned:
+                if name in found:
+                    change += strength * found[name].delta(reader, original.shape)
+            parameter.data = (original.float() + change.to(original.device)).to(original.dtype)
+        self._now = wanted
+
+    def remove(self) -> None:
+        """Put the weights back that were replaced."""
+        for name, original in self._original.items():
+            self._weights[name].data = original.to(self._weights[name].device)
+        self._original, self._now = {}, ()
+
+
+def _names(found: Iterable[Mapping[str, Term]]) -> list[str]:
+    return list(dict.fromkeys(name for one in found for name in one))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("text_model.")
