@@ -67,7 +67,9 @@ class Home:
         shipped = Path(str(resources.files("nodegraph.workflows")))
         roots["images"] = (*inputs, self.folder / "inputs", shipped)
         roots["datasets"] = (*inputs, self.folder / "datasets", shipped)
-        builtin = {"checkpoints": {"emoji": PACKAGE / "diffusion" / "embedded" / "emoji"}}
+        embedded = PACKAGE / "diffusion" / "embedded"
+        doubler = {"upscale2x": embedded / "upscale2x.onnx"}
+        builtin = {"checkpoints": {"emoji": embedded / "emoji"}, "upscalers": doubler, "onnx": doubler}
         unfinished = self.cache / "unfinished"
         return Files(roots, builtin=builtin, output=output, allowed=allowed, unfinished=unfinished)
 

@@ -18,7 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
 
 
 class OnnxNetwork:
@@ -64,7 +69,7 @@ class OnnxNetwork:
         """
         if given.keys() != self.inputs.keys():
             raise ValueError(f"{self.path} takes {', '.join(self.inputs)}; got {', '.join(given)}")
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name, tensor in given.items():
             kind, shape = self.inputs[name]
             if kind not in _TYPES:

@@ -28,10 +28,11 @@ _making = threading.Lock()
 
 
 class Reader:
-    """Reads weights. Every file is mapped once, whatever number of its tensors is used."""
+    """Reads weights. A file is mapped once, and what must be converted goes through one buffer."""
 
     def __init__(self) -> None:
         self._maps: dict[Path, Tensor] = {}
+        self._buffer = torch.empty(0, dtype=torch.uint8)
 
     def tensor(self, source: Source, dtype: torch.dtype | None = None) -> Tensor:
         """One weight on the host, in a dtype; mapped from the file where it need not be converted.
@@ -45,19 +46,25 @@ class Reader:
                 f"{source.path}: {source.key} has the dtype {source.entry.dtype}, which no network here uses"
             )
         keep = dtype is None or kind == dtype or not kind.is_floating_point
-        raw = (self._mapped if keep else _read)(source, kind)
+        raw = self._mapped(source, kind) if keep else self._buffered(source, kind)
         whole = raw.view(source.entry.shape)
         if source.third is not None:
             whole = whole.tensor_split(3)[source.third]
         if source.transposed:
-            whole = whole.T.contiguous()
-        made = whole.reshape(source.shape)
-        return made if keep or dtype is None else made.to(dtype)
+            whole = whole.T
+        if not keep:
+            whole = torch.empty(whole.shape, dtype=dtype).copy_(whole)
+        return whole.contiguous().reshape(source.shape)
+
+    def _buffered(self, source: Source, kind: torch.dtype) -> Tensor:
+        if self._buffer.nbytes < source.entry.bytes:
+            self._buffer = torch.empty(source.entry.bytes, dtype=torch.uint8)
+        return _read(source, self._buffer[: source.entry.bytes]).view(kind)
 
     def _mapped(self, source: Source, kind: torch.dtype) -> Tensor:
         start, end = source.entry.start, source.entry.end
         if start % kind.itemsize or start == end:
-            return _read(source, kind)
+            return _read(source, torch.empty(source.entry.bytes, dtype=torch.uint8)).view(kind)
         size = source.path.stat().st_size
         if size < end:
             raise ModelRefused(f"{source.path} has become shorter since it was first read")
@@ -69,19 +76,16 @@ class Reader:
         return whole[start:end].view(kind)
 
 
-def _read(source: Source, kind: torch.dtype) -> Tensor:
-    made = torch.empty(source.entry.bytes // kind.itemsize, dtype=kind)
-    if not source.entry.bytes:
-        return made
+def _read(source: Source, into: Tensor) -> Tensor:
+    view = into.numpy().data
     with source.path.open("rb", buffering=0) as file:
         file.seek(source.entry.start)
-        view = made.view(torch.uint8).numpy().data
         while view:
             count = file.readinto(view)
             if not count:
                 raise ModelRefused(f"{source.path} has become shorter since it was first read")
             view = view[count:]
-    return made
+    return into
 
 
 @contextmanager
