@@ -15,15 +15,15 @@ from nodegraph.diffusion.values import Image, Model
 from nodegraph.fields import FileName, OnnxFile, UpscalerFile
 
 Side = Annotated[
-    int,
-    Field(ge=32, le=8192, description="Work in overlapping tiles of this many pixels, which takes less memory."),
+    Annotated[int, Field(ge=32, le=8192)] | None,
+    Field(
+        description="Work in tiles of this many pixels, which takes less memory; left out, on the whole picture."
+    ),
 ]
 
 
 @node(category="image/upscale", on_device=True)
-def Upscale(
-    context: Context, image: Image, upscaler: UpscalerFile = "upscale2x", tile: Side | None = 512
-) -> Image:
+def Upscale(context: Context, image: Image, upscaler: UpscalerFile = "upscale2x", tile: Side = 512) -> Image:
     """Make a picture larger with a network; `upscale2x` doubles drawn pictures and ships with the package."""
     path = context.files.find("upscalers", upscaler)
     if path is None:
@@ -33,7 +33,7 @@ def Upscale(
 
 
 @node(category="image/upscale", on_device=True)
-def RunOnnx(context: Context, image: Image, network: OnnxFile = "upscale2x", tile: Side | None = None) -> Image:
+def RunOnnx(context: Context, image: Image, network: OnnxFile = "upscale2x", tile: Side = None) -> Image:
     """Run an ONNX network that turns a picture into a picture of the same or a larger size."""
     path = context.files.find("onnx", network)
     if path is None:
