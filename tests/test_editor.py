@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,7 @@ def test_text_to_image_by_keyboard_alone(editor: EditorPage) -> None:
     editor.connect("model.model")
     editor.connect("encode.conditioning → sampler.positive")
     editor.connect("encode_2.conditioning → sampler.negative")
-    editor.connect("empty_latent.latent")
+    editor.connect("empty_latent.latent → sampler.latent")
     editor.connect("schedule.sigmas")
     editor.add("VAEDecode")
     editor.connect("model.vae")
@@ -186,10 +188,11 @@ def test_text_to_image_by_mouse_then_run_it(editor: EditorPage) -> None:
     expect(picture).to_be_visible()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
     expect(editor.node("sampler").locator(".time")).to_be_visible()
-    # The same again computes nothing.
+    # The same again computes nothing, and shows the picture that is there.
     page.locator("button.run").click()
     expect(editor.node("sampler").locator(".ready")).to_be_visible(timeout=PATIENCE)
     editor.finished()
+    expect(picture).to_be_visible()
 
 
 def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Running, tmp_path: Path) -> None:
@@ -467,3 +470,63 @@ def test_no_serious_violation_of_accessibility(server: Running, chromium: Any, s
         assert (keys, browser.violations(page)) == (keys, [])
         page.keyboard.press("Escape")
     context.close()
+
+
+def test_a_killed_worker_is_replaced_and_the_run_goes_on(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    seed = editor.field("sampler", "seed")
+    seed.fill("90210")
+    seed.press("Enter")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator('.node.running[data-type="Sampler"] .meter')).to_be_visible(timeout=PATIENCE)
+    worker = next(one for one in server.get("/api/system").json["workers"] if one["state"] == "busy")
+    os.kill(worker["pid"], signal.SIGKILL)
+    expect(page.locator(".told", has_text="The worker stopped; trying again")).to_be_visible(timeout=PATIENCE)
+    editor.finished()
+    expect(editor.node("save").locator(".picture img")).to_be_visible(timeout=PATIENCE)
+    # What the first attempt had finished was there already.
+    expect(editor.node("model").locator(".ready, .time")).to_be_visible()
+
+
+def test_a_save_never_overwrites_what_another_has_saved(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    page.keyboard.press("Control+s")
+    page.get_by_label("Name", exact=True).fill("Mine (1)")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("Saved as Mine (1)")
+    expect(page.locator(".tab.active .unsaved")).to_have_count(0)
+    path = "/api/workflows/Mine%20(1)"
+    stored = server.get(path).json
+    theirs = {**stored["workflow"], "description": "changed by another"}
+    server.ask("PUT", path, {"workflow": theirs, "revision": stored["revision"]})
+
+    editor.field("prompt", "text").fill("a green apple")
+    expect(page.locator(".tab.active .unsaved")).to_be_visible()
+    page.keyboard.press("Control+s")
+    expect(page.locator("dialog")).to_contain_text("Nothing was overwritten")
+    assert server.get(path).json["workflow"] == theirs
+    page.get_by_role("button", name="Replace it with mine").click()
+    expect(page.locator(".tab.active .unsaved")).to_have_count(0)
+    assert server.get(path).json["workflow"]["nodes"]["prompt"]["values"]["text"] == "a green apple"
+    # The browser tells of every answer of 400 and above; the refusal is what this test is about.
+    editor.errors = [error for error in editor.errors if "409" not in error]
+
+
+def test_a_picture_brings_back_its_graph(editor: EditorPage) -> None:
+    page = editor.page
+    editor.drop(ROOT / "docs" / "images" / "inpaint.png", "image/png")
+    page.get_by_role("button", name="Open its workflow").click()
+    expect(editor.node("inpaint")).to_be_visible()
+    expect(page.locator(".tab.active")).to_contain_text("Inpaint")
+
+
+def test_words_are_there_in_chinese(editor: EditorPage) -> None:
+    page = editor.page
+    page.keyboard.press("Control+,")
+    page.get_by_label("Language").select_option("zh")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="文件")).to_be_visible()
+    expect(page.locator("button.run")).to_contain_text("运行")
+    page.reload()
+    expect(page.get_by_role("button", name="文件")).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "zh"

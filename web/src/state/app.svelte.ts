@@ -75,6 +75,8 @@ export class App {
   dialog = $state<Dialog | null>(null);
   panel = $state<Panel | null>(null);
   large = $state.raw<Artifact | null>(null);
+  /** The group or note whose text is to be written next, as the canvas calls it. */
+  writing = $state<string | null>(null);
   /** A save that was refused because another version was stored meanwhile. */
   conflict = $state.raw<{ tab: Tab; name: string } | null>(null);
   /** A picture with a workflow in it that waits for what to do with it. */

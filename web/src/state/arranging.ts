@@ -2,7 +2,7 @@
 import { arrange } from "../model/arrange";
 import { throughInput } from "../model/bypass";
 import { own } from "../model/document";
-import { addFrame, dissolveNode, moveNodes, setBypassed, setPlace, type Point } from "../model/edit";
+import { addFrame, dissolveNode, moveNodes, setBypassed, setPlace, type FrameKind, type Point } from "../model/edit";
 import type { App } from "./app.svelte";
 
 const SIZE = { width: 232, height: 120 };
@@ -34,14 +34,21 @@ export function group(app: App): void {
   const width = Math.round(Math.max(...all.map((box) => box.x + box.width)) + 24 - x);
   const height = Math.round(Math.max(...all.map((box) => box.y + box.height)) + 24 - y);
   app.tab.edit(addFrame(app.tab.workflow, "groups", { x, y, width, height, text: "", color: null }), "edit.group");
-  app.tab.choose({ groups: new Set([app.tab.workflow.groups.length - 1]) });
+  begin(app, "groups");
+}
+
+/** Choose the frame that was just added, and have its text written. */
+function begin(app: App, kind: FrameKind): void {
+  const index = app.tab.workflow[kind].length - 1;
+  app.tab.choose({ [kind]: new Set([index]) });
+  app.writing = `${kind}:${index}`;
 }
 
 export function note(app: App, at: Point | null = null): void {
   const { x, y } = at ?? app.canvas?.middle() ?? { x: 0, y: 0 };
   const frame = { x: Math.round(x), y: Math.round(y), width: 220, height: 120, text: "", color: null };
   app.tab.edit(addFrame(app.tab.workflow, "notes", frame), "edit.note");
-  app.tab.choose({ notes: new Set([app.tab.workflow.notes.length - 1]) });
+  begin(app, "notes");
 }
 
 /** Lay out the chosen nodes, or all where fewer than two are chosen. */

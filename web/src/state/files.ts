@@ -116,7 +116,7 @@ export async function importFiles(app: App, files: FileList, take: (file: File, 
 /** Open the workflow in a JSON file or in a picture. */
 export async function openFile(app: App, file: File): Promise<boolean> {
   try {
-    openTab(app, await workflowIn(file));
+    openTab(app, await workflowIn(app, file));
     return true;
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
@@ -125,8 +125,17 @@ export async function openFile(app: App, file: File): Promise<boolean> {
   }
 }
 
-async function workflowIn(file: File): Promise<Workflow> {
+/** The workflow in a file. Throws DocumentError where it holds none. JPEG and WebP are read by the server. */
+async function workflowIn(app: App, file: File): Promise<Workflow> {
   const bytes = new Uint8Array(await file.arrayBuffer());
+  if (file.type === "image/jpeg" || file.type === "image/webp") {
+    if (!new TextDecoder("latin1").decode(bytes).includes("nodegraph")) throw new DocumentError(t("import.none"));
+    try {
+      return readWorkflow((await app.client.importFile(file)).workflow);
+    } catch (error) {
+      throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
+    }
+  }
   return parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
 }
 
@@ -136,7 +145,7 @@ export async function takePicture(file: File, app: App): Promise<void> {
     await openFile(app, file);
     return;
   }
-  const workflow = await workflowIn(file).catch(() => null);
+  const workflow = await workflowIn(app, file).catch(() => null);
   if (workflow) app.dropped = { file, workflow };
   else await addPicture(app, file);
 }

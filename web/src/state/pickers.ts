@@ -115,7 +115,7 @@ export function openFind(app: App): void {
 export function openPalette(app: App): void {
   const can = COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app)));
   app.picking = {
-    title: t("palette.title"), placeholder: t("palette.placeholder"), at: null, wide: true,
+    title: t("palette.title"), placeholder: t("palette.placeholder"), at: null,
     choices: can.map((command) => ({
       id: command.id, label: t(`command.${command.id}`), hint: keyLabel(command.id, app),
       detail: t(`group.${command.group}`),

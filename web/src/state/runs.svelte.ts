@@ -28,7 +28,7 @@ export class RunView {
   /** Events that came while the whole state was being fetched; null where it is not. */
   private waiting: ServerEvent[] | null = null;
 
-  constructor(readonly id: string) {}
+  constructor(readonly id: string, private readonly whenDone: (view: RunView) => void) {}
 
   active = $derived(this.status === "queued" || this.status === "running");
   /** The share of the work that is done, by nodes and by the steps of the one that computes; null where not known. */
@@ -91,7 +91,10 @@ export class RunView {
         this.retrying = null;
         this.nodes.clear();
         break;
-      case "finished": this.end("succeeded", event.seconds ?? null); break;
+      case "finished":
+        this.end("succeeded", event.seconds ?? null);
+        this.whenDone(this);
+        break;
       case "failed":
         this.error = event.error ?? null;
         this.end("failed", null);
@@ -149,7 +152,7 @@ export class Runs {
 
   /** Follow a run: from the events on, and with what has happened so far where `load` asks for it. */
   async follow(id: string, load: boolean): Promise<RunView> {
-    const view = this.views.get(id) ?? new RunView(id);
+    const view = this.views.get(id) ?? new RunView(id, (done) => this.complete(done));
     this.views.set(id, view);
     this.forget();
     if (load) await view.load(this.client.run(id));
@@ -157,7 +160,7 @@ export class Runs {
   }
 
   take(event: ServerEvent): void {
-    if ("run" in event && event.run) this.views.get(event.run)?.take(event);
+    if (event.run !== undefined) this.views.get(event.run)?.take(event);
   }
 
   takePreview(run: string, node: string, picture: Blob): void {
@@ -171,6 +174,13 @@ export class Runs {
   /** Ask for the whole state of every run that was not over: after events were missed. */
   async resync(): Promise<void> {
     await Promise.all([...this.views.values()].filter((view) => view.active).map((view) => this.follow(view.id, true)));
+  }
+
+  // A node that wrote a file in an earlier run tells nothing of it in this one; the run as a whole does.
+  private complete(view: RunView): void {
+    if ([...view.nodes.values()].some((node) => node.state === "cached")) {
+      void this.follow(view.id, true).catch(() => undefined);
+    }
   }
 
   private forget(): void {

@@ -211,6 +211,7 @@ export const editor = {
   "conflict.mine": "Replace it with mine",
   "conflict.theirs": "Open theirs as well",
   "conflict.another": "Save under another name…",
+  "import.none": "this picture carries no workflow",
   "import.failed": "{name}: {message}",
   "upload.failed": "{name} was not uploaded: {message}",
   "draft.failed": "Drafts cannot be kept in this browser ({message}). Save your work.",
@@ -262,6 +263,7 @@ export const editor = {
   "settings.snap": "Snap to the grid",
   "settings.minimap": "Overview on large workflows",
 
+  "banner.loading": "Asking the server which nodes there are…",
   "banner.lost": "The connection to the server is lost. Trying again; your work is kept here.",
   "banner.failed": "The editor could not start: {message}",
   "banner.again": "Try again",
