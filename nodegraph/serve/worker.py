@@ -165,6 +165,7 @@ class Worker:
 
     def _run(self, engine: Engine, job: _Job) -> dict[str, Any]:
         end: dict[str, Any] = {"report": "end", "run": job.run, "status": "succeeded"}
+        listener = None
         try:
             planned = engine.prepare(Workflow.parse(job.workflow), targets=job.targets)
             if job.stop.is_set():
@@ -190,6 +191,9 @@ class Worker:
             traceback.print_exc()
             words = f"{type(error).__name__}: {error}"
             return {**end, "status": "failed", "error": _failure("refused", words)}
+        finally:
+            if listener is not None:
+                listener.over = True
 
     def _listen(self) -> None:
         for line in self._commands:
@@ -231,8 +235,11 @@ class _Listener:
         self._engine = engine
         self._planned = planned
         self._described: dict[Path, dict[str, Any]] = {}
+        self.over = False
 
     def __call__(self, event: events.Event) -> None:
+        if self.over:  # a thread that a node left behind still talks, and the next run is not its own
+            return
         match event:
             case events.Finished(None) | events.Failed(None) | events.Cancelled(None):
                 return  # the server tells so itself, once it is on disk

@@ -95,6 +95,17 @@ def Show(context: Context, path: str, steps: int = 400) -> int:
     return shown
 
 @node(category="test", effect="always")
+def Haunt(context: Context, path: str) -> None:
+    """Leave a thread behind that goes on telling progress."""
+    import threading
+    def talk() -> None:
+        for step in range(100):
+            context.progress(step)
+            note(path, "talked")
+            time.sleep(0.01)
+    threading.Thread(target=talk, daemon=True).start()
+
+@node(category="test", effect="always")
 def Flood(megabytes: int) -> None:
     """Print far too much, for a while."""
     for _ in range(megabytes):

@@ -230,6 +230,20 @@ def test_a_run_whose_client_went_away_meanwhile_runs_all_the_same(live: Live, tm
     live.run(scenario())
 
 
+def test_a_thread_that_a_node_left_behind_does_not_speak_for_the_next_run(live: Live, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        service = live.service
+        first = await service.submit(workflow(haunt=("Haunt", {"path": str(tmp_path / "ghost")})))
+        second = await service.submit(
+            workflow(steps=("Steps", {"path": str(tmp_path / "n"), "steps": 20, "seconds": 0.02}))
+        )
+        assert (await ended(service, first.id)).nodes["haunt"].state == "finished"
+        assert set((await ended(service, second.id)).nodes) == {"steps"}
+        assert len((tmp_path / "ghost").read_text().split()) > 10  # it did talk meanwhile
+
+    live.run(scenario())
+
+
 def test_a_full_queue_says_when_to_try_again(home: Home, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(home, max_queued=2) as service:
