@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+
+from nodegraph.diffusion.checkpoints.parts import weight_files
 
 HOST = "cpu"
 _ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", re.IGNORECASE)
@@ -50,10 +53,16 @@ def asked(error: BaseException) -> int | None:
 
 
 def weight_bytes(path: Path | None, dtype: str) -> int:
-    """Bytes that the weights in a safetensors file, or a folder of them, take in a dtype; from headers alone."""
+    """Bytes that the weights in a safetensors file, or a folder of them, take in a dtype; from headers alone.
+
+    A file that cannot be read counts nothing: who loads it says what is wrong with it.
+    """
     if path is None:
         return 0
-    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        folders = sorted({file.parent for file in path.rglob("*.safetensors")})
+        files = [file for folder in folders for file in weight_files(folder)]
     size = getattr(torch, dtype).itemsize
     return sum(_elements(file) * size for file in files if file.suffix == ".safetensors")
 
@@ -66,14 +75,11 @@ def gigabytes(size: int | None) -> str:
 
 
 def _elements(file: Path) -> int:
-    count = 0
-    with safe_open(file, framework="pt") as content:
-        for name in content.keys():  # noqa: SIM118  (not a mapping)
-            elements = 1
-            for side in content.get_slice(name).get_shape():
-                elements *= side
-            count += elements
-    return count
+    try:
+        with safe_open(file, framework="pt") as content:
+            return sum(math.prod(content.get_slice(name).get_shape()) for name in content.keys())  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return 0
 
 
 def _least(sizes: Iterable[int | None]) -> int | None:

@@ -46,6 +46,20 @@ def test_sizes_come_from_headers(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(10, 3)}, tmp_path / "one.safetensors")
     assert weight_bytes(tmp_path / "one.safetensors", "float16") == 60
     assert weight_bytes(None, "float32") == 0
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "one.safetensors").read_bytes()[:-20])
+    assert weight_bytes(tmp_path / "cut.safetensors", "float16") == 0
+    # A diffusers folder: shards add up, of several variants one is loaded.
+    folder = tmp_path / "diffusers"
+    for name, count in {
+        "unet/model-00001-of-00002": 100,
+        "unet/model-00002-of-00002": 50,
+        "unet/model.fp16-00001-of-00001": 150,
+        "vae/model": 20,
+        "vae/model.fp16": 20,
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        save_file({"a": torch.zeros(count)}, folder / f"{name}.safetensors")
+    assert weight_bytes(folder, "float16") == 2 * (150 + 20)
 
 
 def test_a_checkpoint_is_loaded_once_for_each_dtype() -> None:
