@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,6 +79,8 @@ def _ports(node: Registered, returned: Any) -> Outputs:
 
 def _is_out_of_memory(error: Exception) -> bool:
     # torch's errors by name and words: the engine does not import torch.
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+    if isinstance(error, RuntimeError | OSError) and re.search(
+        "can(not|'t) allocate memory", str(error), re.IGNORECASE
+    ):
         return True
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
@@ -108,6 +109,7 @@ class Context:
         self.close()
         if self._device is not None:
             self.models.free(self._device)
+        gc.collect()  # what failed may live on in cycles of frames and errors
 
     def memory_situation(self, error: Exception) -> str:
         """What was asked for, what is free and what is held where the node computes."""

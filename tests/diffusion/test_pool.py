@@ -178,7 +178,7 @@ def limited(megabytes, side):
     print(json.dumps([shape, told, key in engine.cache.disk]))
 
 engine.run(graph(64))
-limited(120, 512)
+limited(140, 512)
 limited(60, 768)
 """
 
