@@ -10,6 +10,8 @@ from nodegraph.errors import NodegraphError
 from nodegraph.registry import Registered
 
 Outputs = dict[str, Any]
+# What torch, the system and oneDNN say; the last has no words of its own for it.
+_SHORT = re.compile("can(not|'t) allocate memory|could not create a primitive", re.IGNORECASE)
 
 
 class OutOfMemory(NodegraphError):
@@ -79,8 +81,6 @@ def _ports(node: Registered, returned: Any) -> Outputs:
 
 def _is_out_of_memory(error: Exception) -> bool:
     # torch's errors by name and words: the engine does not import torch.
-    if isinstance(error, RuntimeError | OSError) and re.search(
-        "can(not|'t) allocate memory", str(error), re.IGNORECASE
-    ):
+    if isinstance(error, RuntimeError | OSError) and _SHORT.search(str(error)):
         return True
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
