@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,3 +129,32 @@ def test_submit_queue_and_cancel_as_commands(server: Running, shell: Shell, tmp_
     assert shell("cancel", "0123456789", "--server", url).returncode == 2
     assert "paused" in shell("queue", "--pause", "--server", url).stderr
     assert "paused" not in shell("queue", "--resume", "--server", url).stderr
+
+
+def test_a_run_that_is_followed_outlives_its_server(tmp_path: Path) -> None:
+    """The server is killed while a run goes on, and started again; who waits gets the result."""
+    home = give_plugin(tmp_path / "home")
+    results = []
+    with running(home) as first, Client(f"http://127.0.0.1:{first.port}") as client:
+        run = client.submit(document("Wait", steps=30, seconds=0.1))
+        waiting = threading.Thread(target=lambda: results.append(client.wait(run.id)))
+        waiting.start()
+        while client.run(run.id).status != "running":
+            time.sleep(0.05)
+        first.process.kill()
+        first.process.wait()
+        with running(home, "--port", str(first.port)) as second:
+            assert second.port == first.port
+            waiting.join(60)
+    assert [(done.status, done.attempts) for done in results] == [("succeeded", 2)]
+
+
+def test_titles_cannot_command_a_terminal(server: Running, shell: Shell, client: Client) -> None:
+    client.pause()
+    run = client.submit(document("Wait", "red \x1b[31m\x07 alert"))
+    shown = shell("queue", "--server", client.url).stdout
+    client.cancel(run.id)
+    client.resume()
+    assert run.id in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown

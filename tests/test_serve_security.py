@@ -519,6 +519,26 @@ def test_bodies_are_bounded(server: Running) -> None:
         assert b" 413 " in connection.recv(100)
 
 
+def test_bodies_together_are_bounded(server: Running) -> None:
+    head = b"POST /api/uploads?name=x HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 60000000\r\n\r\n"
+    waiting = []
+    try:
+        for _ in range(8):  # announced, and never sent
+            waiting.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            waiting[-1].sendall(head)
+        deadline = time.monotonic() + 10
+        while (answer := put(server, b"x" * 60_000_000)).status != 429:
+            assert time.monotonic() < deadline
+        assert answer.json["code"] == "busy"
+        assert answer.headers["Retry-After"] == "1"
+        assert server.ask("POST", "/api/check", {"workflow": workflow()}).status == 200, "small ones still fit"
+    finally:
+        for connection in waiting:
+            connection.close()
+    while put(server, b"x" * 60_000_000).status == 429:
+        assert time.monotonic() < deadline + 10
+
+
 @pytest.mark.parametrize(
     "content",
     [b"[" * 100_000, b'{"workflow":' * 50_000, b'{"workflow":{"a":NaN}}', b'{"workflow":{"a":1e999}}',
@@ -580,3 +600,13 @@ def test_a_pickle_called_safetensors_is_refused_by_name(server: Running) -> None
         else:
             assert answer.status == 422
     assert not marker.exists()
+
+
+def test_nothing_that_was_tried_was_taken_for_a_fault_of_the_server(server: Running) -> None:
+    """Last, after all of the above: no error and no traceback in the log, not even for requests that are no HTTP."""
+    raw(server, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n")
+    raw(server, b"\x16\x03\x01 not HTTP at all\r\n\r\n")
+    lines = (server.home / "logs" / "server.log").read_text("utf-8").splitlines()
+    assert [
+        line for line in lines if "Traceback" in line or json.loads(line)["level"] in ("error", "critical")
+    ] == []

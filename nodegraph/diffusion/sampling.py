@@ -88,8 +88,7 @@ def sample(
     terms = guidance or Guidance()
     if terms.terms:
         predict = Remembered(predict)
-    window = next(((t.start, t.end) for t in terms.terms if isinstance(t, ScaleWindow)), (0.0, 1.0))
-    denoise = guided(predict, positive, negative, guidance_scale, levels, rescale=rescale, window=window)
+    denoise = guided(predict, positive, negative, guidance_scale, levels, rescale=rescale, window=_window(terms))
     denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
     if mask is not None:
         denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
@@ -115,6 +114,15 @@ def _options(name: str, eta: float | None, churn: float) -> dict[str, Any]:
             raise ValueError(f"{name} takes no churn; the samplers that do are {', '.join(CHURN)}")
         options["churn"] = churn
     return options
+
+
+def _window(guidance: Guidance) -> tuple[float, float]:
+    """What all windows have in common."""
+    windows = [term for term in guidance.terms if isinstance(term, ScaleWindow)]
+    start, end = max([0.0, *(w.start for w in windows)]), min([1.0, *(w.end for w in windows)])
+    if end <= start:
+        raise ValueError("the windows of LimitGuidance have no step in common; make them overlap, or keep one")
+    return start, end
 
 
 def _inpainting(

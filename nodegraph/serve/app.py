@@ -39,8 +39,8 @@ def make_app(server: Server) -> web.Application:
             app.router.add_get(route.pattern, handler)
         else:
             app.router.add_route(route.method, route.pattern, handler)
-    for name in server.editor.files:
-        app.router.add_get(f"/{name}", partial(_editor_file, server, name))
+    for pattern in (r"/{name:[\w-]+\.\w+}", r"/{name:assets/[\w.-]+}"):
+        app.router.add_get(pattern, partial(_editor_file, server))
     app.on_response_prepare.append(_prepare)
     app.on_startup.append(lambda _: server.start())
     app.on_shutdown.append(lambda _: server.close())
@@ -51,8 +51,8 @@ async def _answer(server: Server, route: Route, request: web.Request) -> web.Str
     return await route.call(server, request)
 
 
-async def _editor_file(server: Server, name: str, _: web.Request) -> web.StreamResponse:
-    return server.editor.response(name)
+async def _editor_file(server: Server, request: web.Request) -> web.StreamResponse:
+    return server.editor.response(request.match_info["name"])
 
 
 async def _doors(server: Server, request: web.Request, handler: _Next) -> web.StreamResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
@@ -45,6 +45,11 @@ color-scheme: light dark }} pre {{ white-space: pre-wrap }} code {{ font-size: 1
 routes = Routes()
 
 
+class _Build(NamedTuple):
+    inode: int
+    modified: int
+
+
 class Editor:
     """The files of a built editor.
 
@@ -55,6 +60,7 @@ class Editor:
 
     def __init__(self, folder: Path | None, problem: str | None = None) -> None:
         self.problem = problem
+        self._seen: _Build | None = None
         self.files: dict[str, Path] = {}
         if folder is not None:
             for path in folder.rglob("*"):
@@ -65,7 +71,13 @@ class Editor:
     def installed(cls) -> Editor:
         """The editor of this installation."""
         found = bundle.editor()
-        return cls(found.folder, found.problem)
+        editor = cls(found.folder, found.problem)
+        editor._seen = _build()
+        return editor
+
+    def current(self) -> Editor:
+        """This one; where another has been installed since (its files have other names), that one."""
+        return self if self._seen in (None, _build()) else Editor.installed()
 
     def response(self, name: str) -> web.StreamResponse:
         """A file of the editor. Raises Refused where it has no such file."""
@@ -82,18 +94,28 @@ class Editor:
         )
 
 
+def _build() -> _Build:
+    """What tells one build of this installation's editor from the next."""
+    try:
+        index = (bundle.PACKAGE / "editor" / "index.html").stat()
+    except OSError:
+        return _Build(0, 0)
+    return _Build(index.st_ino, index.st_mtime_ns)
+
+
 @routes.get("/", open=True, produces=("text/html",), statuses=(200, 303))
 async def open_editor(server: Server, token: str | None = None) -> web.StreamResponse:
     """The editor; with a one-time token the session cookie first."""
     if token is not None:
         return _enter(server, token)
+    server.editor = server.editor.current()
     if "index.html" in server.editor.files:
         return server.editor.response("index.html")
     return page(
         "The editor is not built",
         "<p>The server runs and its API answers, but there is no editor to show.</p>"
         f"<pre>{html.escape(server.editor.problem or '')}</pre>"
-        "<p>After <code>nodegraph build-web</code>, start the server again and load this page again.</p>"
+        "<p>Build it with <code>nodegraph build-web</code> and load this page again.</p>"
         '<p>Meanwhile: <a href="/api/openapi.json">the API</a>, <a href="/health">health</a>.</p>',
     )
 

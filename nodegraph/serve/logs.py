@@ -9,6 +9,8 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 BYTES, FILES = 8 * 2**20, 4
 
 
@@ -43,3 +45,14 @@ def set_up(folder: Path) -> None:
     root.handlers = [words, lines]
     for name in ("aiohttp", "asyncio"):
         logging.getLogger(name).handlers = [words, lines]
+    logging.getLogger("aiohttp.server").addFilter(_calm)
+
+
+def _calm(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is its sender's fault: a line, and neither an error nor a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "refused what is no HTTP: %s", (error.message,)
+        record.exc_info = None
+    return True

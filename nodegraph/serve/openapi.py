@@ -91,7 +91,7 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
     if not route.open:
         errors.add(401)
     if route.body is not None or route.media:
-        errors |= {408, 413, 415}
+        errors |= {408, 413, 415, 429}
     elif route.method not in ("GET", "HEAD"):
         errors.add(415)
     for status in sorted(errors):

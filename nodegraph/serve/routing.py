@@ -101,14 +101,18 @@ class Route:
         arguments |= {
             name: value for name, value in (("server", server), ("request", request)) if name in self.given
         }
-        if self.body is not None:
-            content = await self._read(request, (JSON,))
-            arguments["body"] = await beside_loop(len(content.data), _parse, self.body, content.data)
-        elif self.media:
-            arguments["content"] = await self._read(request, self.media)
-        elif request.body_exists and request.content_length != 0:
-            raise Refused("unsupported_type", "this address takes no body")
-        answer = await self.handler(**arguments)
+        if self.body is None and not self.media:
+            if request.body_exists and request.content_length != 0:
+                raise Refused("unsupported_type", "this address takes no body")
+            answer = await self.handler(**arguments)
+        else:
+            with server.room_for(self._announced(request)):
+                content = await self._read(request)
+                if self.body is None:
+                    arguments["content"] = content
+                else:
+                    arguments["body"] = await beside_loop(len(content.data), _parse, self.body, content.data)
+                answer = await self.handler(**arguments)
         if isinstance(answer, Reply):
             return json_response(answer.model, answer.status, answer.headers)
         if isinstance(answer, BaseModel):
@@ -140,23 +144,33 @@ class Route:
                 raise of_validation(error, entry.name) from None
         return arguments
 
-    async def _read(self, request: web.Request, accepted: tuple[str, ...]) -> Content:
+    def _announced(self, request: web.Request) -> int:
+        """How many bytes the body may become. Raises Refused for one that is larger than this address takes."""
+        length = request.content_length
+        if length is not None and length > self.limit:
+            raise self._too_large()
+        return self.limit if length is None else length
+
+    def _too_large(self) -> Refused:
+        return Refused("too_large", f"the body is larger than {self.limit:,} bytes, which is the limit here")
+
+    async def _read(self, request: web.Request) -> Content:
+        accepted = self.media or (JSON,)
         media_type = request.content_type if "Content-Type" in request.headers else ""
         if media_type not in accepted:
             said = repr(media_type) if media_type else "missing"
             raise Refused("unsupported_type", f"Content-Type is {said}; send {' or '.join(accepted)}")
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise Refused("unsupported_type", "send the body as it is, without Content-Encoding")
-        too_large = Refused("too_large", f"the body is larger than {self.limit:,} bytes, which is the limit here")
-        if (request.content_length or 0) > self.limit:
-            raise too_large
         data = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for chunk in request.content.iter_any():
                     data += chunk
                     if len(data) > self.limit:
-                        raise too_large
+                        raise self._too_large()
+        except (ConnectionError, web.RequestPayloadError):
+            raise Refused("bad_request", "the body broke off") from None
         except TimeoutError:
             raise Refused("timeout", f"the body did not arrive within {BODY_SECONDS} s") from None
         return Content(bytes(data), media_type)

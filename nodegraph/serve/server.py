@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +47,7 @@ from nodegraph.serve.uploads import Uploads
 from nodegraph.workflow import Workflow
 
 CLOSE_SECONDS = 4.0
+BODIES_BYTES = 512 * 2**20
 CATALOG_SECONDS = 150.0
 
 
@@ -64,6 +66,7 @@ class Server:
         self.service = service
         self.clients: set[web.WebSocketResponse] = set()
         self.closing = False
+        self._bodies = 0
         self.started = time.time()
         self.metrics = Metrics()
         self.files = home.files(output=service.outputs)
@@ -75,6 +78,17 @@ class Server:
         self._nodes: tuple[Catalog, bytes] | None = None
         self._disk: DiskTier | None = None
         self._disk_lock = threading.Lock()
+
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[None]:
+        """Take part of the memory for bodies that are being received and dealt with. Raises Refused."""
+        if self._bodies + size > BODIES_BYTES:
+            raise Refused("busy", "too many large requests at once; try again", headers={"Retry-After": "1"})
+        self._bodies += size
+        try:
+            yield
+        finally:
+            self._bodies -= size
 
     async def start(self) -> None:
         """Open the queue; the workers come up behind it. Raises HomeTaken, DiskFull."""

@@ -38,6 +38,12 @@ class Spawner:
         self._nursery: _Nursery | None = None
         self._lock = asyncio.Lock()
 
+    async def warm(self) -> None:
+        """Have the nursery started, where there is to be one; its imports go on behind it."""
+        if self._with_nursery:
+            async with self._lock:
+                await self._started()
+
     async def spawn(self, environment: Mapping[str, str], log: Path) -> Child:
         """Start a worker, with further variables, that prints to a new file. Raises OSError."""
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +84,15 @@ class Spawner:
             )  # fmt: skip
             return process.pid, asyncio.ensure_future(process.wait())
         async with self._lock:
-            if self._nursery is not None and self._nursery.gone:
-                await self._nursery.close()
-                self._nursery = None
-            if self._nursery is None:
-                self._nursery = await _Nursery.start(self._environment)
-            return await self._nursery.fork(environment, descriptors)
+            return await (await self._started()).fork(environment, descriptors)
+
+    async def _started(self) -> _Nursery:
+        if self._nursery is not None and self._nursery.gone:
+            await self._nursery.close()
+            self._nursery = None
+        if self._nursery is None:
+            self._nursery = await _Nursery.start(self._environment)
+        return self._nursery
 
 
 class _Nursery:

@@ -160,6 +160,7 @@ class Supervisor:
 
     async def _one_process(self) -> tuple[bool, str]:
         """A process from its start to its end: whether it ever was ready, and why it ended."""
+        await self._spawner.warm()  # torch is imported while the sources of the nodes are looked at
         plugins = await self._dispatch.plugins()
         process = self._process = await WorkerProcess.start(self._spawner, self._number, self._settings, plugins)
         process.send({"do": "watch", "on": self._watched})

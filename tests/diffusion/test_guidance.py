@@ -101,6 +101,21 @@ def test_a_lone_condition_has_its_strength() -> None:
         assert found.flatten().tolist() == pytest.approx([mean] * 4)
 
 
+def test_a_weak_condition_without_an_opposite_has_the_whole_say() -> None:
+    x = torch.zeros(1, 1, 4)
+    weak = Conditioning((Condition(label=4, strength=0.25),))
+    found = guided(Counting(), weak, None, 1.0, [1e9, 0.0])(x, 1e9)
+    assert found.flatten().tolist() == pytest.approx([4.7] * 4)
+
+
+def test_a_strong_region_is_no_more_than_whole() -> None:
+    left = torch.zeros(1, 1, 4)
+    left[..., :2] = 1
+    strong = Conditioning((Condition(label=4, strength=3.0, region=left),))
+    found = guided(Counting(), strong, NEGATIVE, 1.0, [1e9, 0.0])(torch.zeros(1, 1, 4), 1e9)
+    assert found.flatten().tolist() == pytest.approx([4.7, 4.7, 0.7, 0.7])
+
+
 def test_a_condition_does_not_act_outside_its_steps() -> None:
     sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
     early = Conditioning((Condition(label=4, end=0.5),))

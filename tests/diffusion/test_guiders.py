@@ -156,6 +156,47 @@ def test_what_a_model_cannot_do_is_refused() -> None:
     )
 
 
+def test_several_windows_leave_what_they_have_in_common() -> None:
+    model = Attentive()
+    positive, negative = Conditioning((Condition(label=1),)), Conditioning((Condition(label=0),))
+    levels = Sigmas(torch.tensor([8.0, 4.0, 2.0, 1.0, 0.0]))
+
+    def asked(*terms: ScaleWindow) -> list[object]:
+        model.asked.clear()
+        blank = Latent(torch.zeros(1, 1, 4))
+        list(sample(model, blank, levels, positive, negative, guidance_scale=2.0, guidance=Guidance(terms)))
+        return [what for what in model.asked if what == ("plain", 0)]
+
+    assert len(asked()) == 4
+    assert len(asked(ScaleWindow(0.0, 0.75), ScaleWindow(0.25, 1.0))) == 2
+    with pytest.raises(ValueError, match="no step in common"):
+        asked(ScaleWindow(0.0, 0.25), ScaleWindow(0.5, 1.0))
+
+
+def test_what_guides_is_stored_and_read_again() -> None:
+    from nodegraph.cache.codec import decode, encode
+    from nodegraph.diffusion.values import Inpainting
+
+    data = digits()
+    *_, (trained, _) = classifier.train(data.items, data.labels, 1)
+    terms = Guidance(
+        (
+            ScaleWindow(0.1, 0.9),
+            PerturbedAttention(1.0, (0, 2)),
+            ClassifierTerm(3, 1.0, classifier.frozen(trained)),
+        )
+    )
+    again = decode(encode({"guidance": terms}))["guidance"]
+    assert again.terms[:2] == terms.terms[:2]
+    assert torch.equal(again.terms[2].classifier.weights[0], trained.weights[0])
+    latent = decode(
+        encode({"x": Latent(torch.zeros(1, 1, 2), torch.ones(1, 1, 2), Inpainting("guided", 3, 0.1))})
+    )["x"]
+    assert latent.inpainting == Inpainting("guided", 3, 0.1)
+    labels = decode(encode({"c": Conditioning((Condition(label=(1, 2)),))}))["c"]
+    assert labels.conditions[0].label == (1, 2)
+
+
 def test_remembered_estimates_are_forgotten_at_the_next_place() -> None:
     calls: list[int] = []
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.analytic import CorrelatedGaussian, Dataset, Gaussian, Mixture, posterior
 from nodegraph.diffusion.denoisers import denoiser, with_channels
+from nodegraph.diffusion.inpainting import steered
 from nodegraph.diffusion.loading import describe, load
 from nodegraph.diffusion.oracles_control import (
     PAIR_MEAN,
@@ -49,6 +50,20 @@ def test_guided_and_exact_reach_the_posterior(method: str) -> None:
 
 def test_image_to_image_forgets_as_theory_says() -> None:
     assert [image_to_image_slope(s) for s in (0.3, 0.5, 0.8)] == pytest.approx([0.51608, 0.2961, 0.0978], abs=1e-3)
+
+
+def test_steering_is_the_posterior_of_a_gaussian_with_its_tolerance() -> None:
+    """Two of three coordinates are seen, which takes two iterations; each item is solved on its own."""
+    root = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    data = CorrelatedGaussian(torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64), root @ root.T)
+    x = torch.randn(4, 1, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    known = torch.tensor([[[0.8, -0.4, 0.0]]], dtype=torch.float64)
+    mask = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=torch.float64)
+    for tolerance in (0.05, 0.5):
+        found = steered(data.denoise, known, mask, tolerance)(x, 0.9)
+        expected = posterior(data, x, 0.9, None, known, (1 - mask) / tolerance**2)
+        assert torch.allclose(found[..., 2], expected[..., 2], atol=1e-9)
+        assert torch.equal(found[..., :2], known[..., :2].expand(4, 1, 2))
 
 
 def test_a_posterior_is_bayes_rule() -> None:
