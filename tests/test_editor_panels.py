@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -284,6 +285,43 @@ def test_a_mask_is_painted_and_what_it_covers_is_repainted(page: Any, server: Ru
     page.wait_for_selector(".painter", state="detached")
 
 
+def touch(page: Any, kind: str, *places: tuple[float, float]) -> None:
+    points = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(places)]
+    page.touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+
+def test_a_pen_presses_and_two_fingers_move_the_picture(page: Any) -> None:
+    open_stored(page, "repaint")
+    page.locator(".svelte-flow__node[data-id=inpaint] .paint").click()
+    page.wait_for_selector(".painter canvas")
+    until(lambda: page.locator(".painter canvas").evaluate("(canvas) => canvas.width") != 300)
+    page.touch = page.context.new_cdp_session(page)
+
+    def press(x: float, y: float, force: float) -> int:
+        before = int((painted(page) > 60).sum())
+        across, down = spot(page, x, y)
+        pen = {"x": across, "y": down, "button": "left", "pointerType": "pen", "force": force, "clickCount": 1}
+        page.touch.send("Input.dispatchMouseEvent", {"type": "mousePressed", **pen})
+        page.touch.send("Input.dispatchMouseEvent", {"type": "mouseReleased", **pen})
+        return int((painted(page) > 60).sum()) - before
+
+    light, firm = press(0.2, 0.5, 0.2), press(0.8, 0.5, 1.0)
+    assert 0 < light < firm / 4
+
+    drawn = painted(page)
+    box = page.locator(".painter canvas").bounding_box()
+    left, right = spot(page, 0.4, 0.4), spot(page, 0.6, 0.4)
+    touch(page, "Start", left)
+    touch(page, "Start", left, right)
+    touch(page, "Move", (left[0] - 60, left[1]), (right[0] + 60, right[1]))
+    touch(page, "End")
+    assert page.locator(".painter canvas").bounding_box()["width"] > box["width"] * 1.5
+    assert np.array_equal(painted(page), drawn), "moving with two fingers painted"
+    touch(page, "Start", spot(page, 0.5, 0.5))
+    touch(page, "End")
+    assert (painted(page) > 60).sum() > (drawn > 60).sum(), "one finger does not paint"
+
+
 def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server: Running) -> None:
     for seed in (1, 2, 3):
         over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))
@@ -332,7 +370,7 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
 
     tiles.nth(1).click()
     box.get_by_role("button", name="Open its workflow").click()
-    assert page.get_by_role("tab", name="Noise 2").count() == 1
+    assert page.locator(".tab", has_text="Noise 2").count() == 1
     page.wait_for_selector(".svelte-flow__node[data-id=it]")
 
     newest = server.get("/api/gallery").json["artifacts"][0]
@@ -374,11 +412,11 @@ def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -
     assert server.get(f"/api/runs/{runs[0]}").json["status"] == "cancelled"
 
     panel.get_by_role("button", name="Go on").click()
-    last = submit(server, single("Train", "Long", steps=12))
+    last = submit(server, single("Train", "Long", steps=30))
     bar = panel.get_by_role("progressbar")
     until(lambda: bar.count() and int(bar.get_attribute("aria-valuenow") or 0) > 20)
     panel.get_by_role("button", name="Long", exact=True).click()
-    page.get_by_role("tab", name="Long").wait_for()
+    page.locator(".tab", has_text="Long").wait_for()
     plot = page.locator(".svelte-flow__node[data-id=it] button.plot").first
     plot.wait_for(timeout=20_000)
     over(server, last)
@@ -410,3 +448,19 @@ def test_the_page_may_run_no_script_but_its_own_files(server: Running) -> None:
     policy = server.get("/").headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
     assert "unsafe-eval" not in policy
+
+
+def test_a_server_with_a_token_asks_for_it(browser: Any, tmp_path: Path) -> None:
+    with running(tmp_path / "home", "--token", "open sesame, please") as server:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        box = page.get_by_role("dialog")
+        box.get_by_label("Token").fill("guess")
+        box.get_by_role("button", name="Open the editor").click()
+        box.get_by_role("alert").wait_for()
+        assert violations(page, "dialog") == []
+        box.get_by_label("Token").fill("open sesame, please")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".svelte-flow__node")
+        context.close()

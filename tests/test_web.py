@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from real_server import running
 
 from nodegraph import bundle
 
@@ -165,3 +167,29 @@ def test_without_npm_a_wheel_is_refused_and_an_editable_install_goes_on(
         assert list((tree / "dist").glob("nodegraph-*.whl"))
         assert "npm could not install" in str(problem)
         assert "nodegraph build-web" in str(problem)
+
+
+def test_the_server_says_why_there_is_no_editor_and_shows_one_that_is_built_meanwhile(tmp_path: Path) -> None:
+    """The real server, with the package's built editor moved out of its way."""
+    folder = bundle.PACKAGE / "editor"
+    kept = tmp_path / "kept"
+    if folder.exists():
+        shutil.move(folder, kept)
+    try:
+        bundle.leave_problem(ROOT, "npm said <no>")
+        with running(tmp_path / "home") as server:
+            page = server.get("/")
+            assert page.status == 200
+            assert b"npm said &lt;no&gt;" in page.body
+            assert b"nodegraph build-web" in page.body
+            (folder / "assets").mkdir()
+            (folder / "assets" / "main-1.js").write_text("1;")
+            (folder / "index.html").write_text("<!doctype html>built")
+            assert server.get("/").body == b"<!doctype html>built"
+            assert server.get("/assets/main-1.js").body == b"1;"
+            assert server.get("/assets/..%2f..%2fpy.typed").status == 404
+            assert server.get("/problem.txt").status == 200
+    finally:
+        shutil.rmtree(folder)
+        if kept.exists():
+            shutil.move(kept, folder)

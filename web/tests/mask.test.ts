@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { tintFor, TINTS } from "../src/panels/tint";
 import { coverage, Mask, type Dab } from "../src/panels/mask";
 
 const dab = (x: number, y: number, radius = 4): Dab => ({ x, y, radius });
@@ -120,4 +121,10 @@ test("undo leads back through any strokes, and redo forth again", () => {
     }),
     { numRuns: 60 },
   );
+});
+
+test("a mask is drawn in a colour that is not in the picture", () => {
+  const filled = (color: readonly number[]) => new Uint8ClampedArray(Array.from({ length: 4000 }, (_, at) => (at % 4 === 3 ? 255 : color[at % 4]!)));
+  for (const tint of TINTS) expect(tintFor(filled(tint))).not.toBe(tint);
+  expect(tintFor(filled([210, 30, 40]))).not.toBe(TINTS[0]);
 });

@@ -3,7 +3,6 @@ import { asList, own, type Workflow } from "../model/document";
 import { addNode, link, setValue, type Target } from "../model/edit";
 import { inputOf, type Types } from "../model/fit";
 import { freshId } from "../model/names";
-import { words } from "../model/names";
 
 const READ = "LoadImage";
 const CONVERT = "MaskFromImage";
@@ -83,6 +82,3 @@ export function withMask(workflow: Workflow, types: Types, to: Target, name: str
 
 /** A file name for a mask over a picture: `cat.png` gives `cat-mask.png`. */
 export const maskName = (picture: string): string => `${picture.replace(/\.[a-z0-9]+$/i, "").replace(/-mask(-\d+)?$/, "").split("/").at(-1)!.slice(0, 60)}-mask.png`;
-
-/** How an input is called in messages. */
-export const called = (to: Target): string => `${to.node} ${words(to.input)}`;

@@ -4,6 +4,7 @@ import type { Client, ServerEvent } from "../api/client";
 import type { Run } from "../api/generated";
 
 const SHOWN = 60;
+const OVER = new Set(["finished", "failed", "cancelled", "retrying"]);
 
 /** The nodes of a running run that are done, and the one that computes. */
 interface Work {
@@ -17,6 +18,7 @@ export class QueueFeed {
   runs = $state.raw<readonly Run[]>([]);
   paused = $state(false);
   loaded = $state(false);
+  workers = $state(1);
   /** Why the last request failed; empty where it did not. */
   problem = $state("");
   running = $derived(this.runs.filter((run) => run.status === "running"));
@@ -45,15 +47,27 @@ export class QueueFeed {
   private async load(): Promise<void> {
     try {
       const [{ runs }, { paused }] = await Promise.all([this.client.runs({ limit: SHOWN }), this.client.queue()]);
+      if (!this.loaded) this.workers = Math.max(1, (await this.client.system()).workers.length);
       this.runs = runs;
       this.paused = paused;
       this.problem = "";
       this.loaded = true;
-      const running = new Set(runs.filter((run) => run.status === "running").map((run) => run.id));
-      for (const id of this.work.keys()) if (!running.has(id)) this.work.delete(id);
+      await Promise.all(this.running.filter((run) => !this.work.get(run.id)?.total).map((run) => this.look(run.id)));
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Ask how far a run is that began before this page did. */
+  private async look(id: string): Promise<void> {
+    const { total, nodes, status } = await this.client.run(id);
+    if (status !== "running" || total === null || this.work.get(id)?.total) return;
+    const states = Object.entries(nodes);
+    const now = states.find(([, one]) => one.state === "running");
+    this.work.set(id, {
+      total, done: new Set(states.filter(([, one]) => one.state !== "running").map(([node]) => node)),
+      node: now?.[0] ?? null, part: now?.[1].total ? (now[1].step ?? 0) / now[1].total : 0,
+    });
   }
 
   /** Take an event of the server. */
@@ -62,7 +76,10 @@ export class QueueFeed {
     else if (event.event === "started" && event.run) {
       this.work.set(event.run, { total: event.total ?? 0, done: new Set(), node: null, part: 0 });
       void this.refresh();
-    } else if (event.run || event.event === "queue") void this.refresh();
+    } else if (event.run || event.event === "queue") {
+      if (event.run && OVER.has(event.event)) this.work.delete(event.run);
+      void this.refresh();
+    }
   }
 
   private step(run: string, node: string, event: ServerEvent): void {

@@ -75,7 +75,7 @@ export const panels = {
   "lightbox.no_picture": "This file cannot be shown here; it can be downloaded.",
 
   "mask.title": "Paint a mask",
-  "mask.hint": "What is red is painted anew; the rest is kept.",
+  "mask.hint": "What is coloured is painted anew; the rest is kept.",
   "mask.tools": "Tools of the mask painter",
   "mask.canvas": "Picture to paint on",
   "mask.picture": "The picture under the mask",
@@ -84,6 +84,8 @@ export const panels = {
   "mask.bucket": "Fill what a line surrounds",
   "mask.size": "Size",
   "mask.softness": "Softness",
+  "mask.tint": "Colour in which the mask is shown",
+  "mask.tint_number": "Colour {number}",
   "mask.undo": "Undo",
   "mask.redo": "Redo",
   "mask.all": "Fill all",
@@ -101,6 +103,12 @@ export const panels = {
   "edit.mask": "paint a mask",
   "command.paint_mask": "Paint a mask…",
   "mask.not_saved": "Not saved: {message}",
+
+  "signin.title": "This server asks for its token",
+  "signin.text": "It was printed when the server started. It is swapped for a cookie, so that this browser is asked once.",
+  "signin.token": "Token",
+  "signin.enter": "Open the editor",
+  "signin.wrong": "That is not this server's token.",
 
   "templates.title": "Templates",
   "templates.basic": "Basics",

@@ -75,7 +75,7 @@ export const panels = {
   "lightbox.no_picture": "此文件无法在这里显示，但可以下载。",
 
   "mask.title": "绘制蒙版",
-  "mask.hint": "红色部分会重新绘制，其余部分保留。",
+  "mask.hint": "着色的部分会重新绘制，其余部分保留。",
   "mask.tools": "蒙版工具",
   "mask.canvas": "要绘制的图片",
   "mask.picture": "蒙版下的图片",
@@ -84,6 +84,8 @@ export const panels = {
   "mask.bucket": "填充线条围住的区域",
   "mask.size": "大小",
   "mask.softness": "柔和度",
+  "mask.tint": "显示蒙版的颜色",
+  "mask.tint_number": "颜色 {number}",
   "mask.undo": "撤销",
   "mask.redo": "重做",
   "mask.all": "全部填充",
@@ -101,6 +103,12 @@ export const panels = {
   "edit.mask": "绘制蒙版",
   "command.paint_mask": "绘制蒙版…",
   "mask.not_saved": "未保存：{message}",
+
+  "signin.title": "此服务器需要令牌",
+  "signin.text": "服务器启动时会显示令牌。它会换成一个 Cookie，因此此浏览器只会询问一次。",
+  "signin.token": "令牌",
+  "signin.enter": "打开编辑器",
+  "signin.wrong": "这不是此服务器的令牌。",
 
   "templates.title": "模板",
   "templates.basic": "基础",
