@@ -236,9 +236,7 @@ def run(command: list[str | Path], web: Path, node: Node) -> subprocess.Complete
 
 def _told(done: subprocess.CompletedProcess[str], lines: int = 15) -> str:
     words = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr or done.stdout).strip().splitlines()
-    telling = [
-        line for line in words if not re.match(r"npm warn|(npm error)?\s+(at|code:|errno:|syscall:) ", line)
-    ]
+    telling = [line for line in words if not re.match(r"npm warn|npm error($| {2,}| }| syscall | errno )", line)]
     return "\n".join(f"  {line}" for line in telling[:lines])
 
 
