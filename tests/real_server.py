@@ -87,15 +87,17 @@ class Running:
         return self.process.wait(30)
 
 
-@contextmanager
-def running(home: Path, *arguments: str, **environment: str) -> Iterator[Running]:
-    """`nodegraph serve` on a free port, with a home of its own, until the block ends.
-
-    Catalogs, which are named by the digest of their sources, are handed on from home to home.
-    """
+def hand_on_catalogs(home: Path) -> None:
+    """Give a new home the catalogs that earlier ones made; they are named by the digest of their sources."""
     (home / "cache").mkdir(parents=True, exist_ok=True)
     for known in CATALOGS.glob("catalog-*.json"):
         shutil.copy(known, home / "cache")
+
+
+@contextmanager
+def running(home: Path, *arguments: str, **environment: str) -> Iterator[Running]:
+    """`nodegraph serve` on a free port, with a home of its own, until the block ends."""
+    hand_on_catalogs(home)
     process = subprocess.Popen(
         [sys.executable, "-m", "nodegraph", "serve", "--port", "0", "--home", str(home), *arguments],
         stdout=subprocess.PIPE,
