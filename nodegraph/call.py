@@ -55,9 +55,12 @@ def call(
         ) from error
 
 
-def message(error: Exception) -> str:
+def message(error: BaseException) -> str:
     """An error in words: its text alone where it was raised on purpose, else with its type."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # an exception of a plugin may fail even to be shown
+        text = ""
     if isinstance(error, NodegraphError | ValueError | MemoryError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -251,14 +251,19 @@ class _Run:
             raise
         except (_Stale, NodeError):  # a lazy input's; its node has told so
             raise
-        except Exception as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a node that calls sys.exit() has failed, whatever status it gives
             self._fail(step, message(error), cause=error)
         finally:
             context.close()
         self._finish(step, outputs, time.perf_counter() - started, context)
         context.forget_state()
 
-    def _fail(self, step: Step, words: str, entry: str | None = None, cause: Exception | None = None) -> NoReturn:
+    def _fail(
+        self, step: Step, words: str, entry: str | None = None, cause: BaseException | None = None
+    ) -> NoReturn:
         self._tell(events.Failed(step.id, words, entry))
         raise NodeError(step.id, step.shape.type.name, words) from cause
 

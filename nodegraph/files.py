@@ -64,13 +64,13 @@ class Files:
         if shipped is not None:
             return shipped
         if Path(name).is_absolute():
-            path = Path(name).resolve()
-            if path in self._allowed and path.exists():
-                return path
+            operators = _resolved(Path(name))
+            if operators in self._allowed and operators.exists():
+                return operators
         refuse_unsafe(name)
         for root in self.roots.get(kind, ()):
-            path = (root / name).resolve()
-            if path.is_relative_to(root.resolve()) and path.exists():
+            path = _resolved(root / name)
+            if path is not None and path.is_relative_to(root.resolve()) and _holds(path):
                 return path
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         raise FileRefused(
@@ -151,6 +151,19 @@ class Files:
             _replace(path, content)
         except OSError as error:
             raise FileRefused(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _resolved(path: Path) -> Path | None:
+    """Where links lead to; None where they lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return None
+
+
+def _holds(path: Path) -> bool:
+    """Whether a file or a folder is there; a pipe or a device would be waited for without end."""
+    return path.is_file() or path.is_dir()
 
 
 def _is_one(path: Path, root: Path) -> bool:

@@ -184,6 +184,29 @@ def test_a_failure_names_node_type_and_cause_and_keeps_what_was_done(run: Runner
     assert CALLS == ["Plus 6 1"]
 
 
+class _Unshowable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("this error cannot be shown")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(SystemExit(0), "SystemExit: 0"), (SystemExit(), "SystemExit"), (_Unshowable(), "_Unshowable")],
+)
+def test_a_node_that_leaves_or_fails_in_words_nobody_can_read_has_failed(
+    run: Runner, error: BaseException, words: str
+) -> None:
+    def leave(value: int) -> int:
+        raise error
+
+    declared = run.registry.nodes["Number"]
+    run.registry.nodes["Number"] = Registered(declared.type, leave, None, False)
+    with pytest.raises(NodeError) as failure:
+        run({"n": {"type": "Number", "values": {"value": 4}}})
+    assert (failure.value.node, failure.value.message) == ("n", words)
+    assert events.Failed("n", words) in run.events
+
+
 def test_a_wrong_result_is_refused_at_its_node(run: Runner) -> None:
     with pytest.raises(NodeError, match="output 'value' is declared int but it returned str"):
         run({"l": {"type": "Liar"}})

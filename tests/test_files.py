@@ -54,6 +54,15 @@ def test_names_that_leave_their_folder_are_refused(files: Files, name: str) -> N
         files.find("images", name)
 
 
+def test_a_pipe_is_no_file_and_links_in_a_circle_lead_nowhere(files: Files) -> None:
+    root = files.roots["images"][0]
+    os.mkfifo(root / "pipe.png")
+    (root / "circle.png").symlink_to("circle.png")
+    for name in ("pipe.png", "circle.png", str(root / "circle.png")):
+        with pytest.raises(FileRefused):
+            files.find("images", name)
+
+
 def test_a_file_of_the_operator_is_allowed_by_its_path(files: Files, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     with pytest.raises(FileRefused):

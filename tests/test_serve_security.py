@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import socket
 import struct
@@ -388,6 +389,20 @@ def test_links_lead_nowhere(server: Running, tmp_path: Path) -> None:
         "POST", "/api/uploads?name=linked.png", headers={"Content-Type": "image/png"}, content=PICTURE
     )
     assert stored.json["name"] == "linked-2.png"
+
+
+def test_what_lies_in_a_workflows_place_and_is_no_file_is_said_so(server: Running) -> None:
+    folder = server.home / "workflows"
+    folder.mkdir(exist_ok=True)
+    (folder / "folder.json").mkdir()
+    (folder / "circle.json").symlink_to("circle.json")
+    os.mkfifo(folder / "pipe.json")
+    for name in ("folder", "circle", "pipe"):
+        address = f"/api/workflows/{name}"
+        assert server.get(address).status == 404, name
+        assert server.ask("PUT", address, {"workflow": workflow()}).status == 404, name
+        assert server.ask("DELETE", address).status == 404, name
+        assert server.ask("POST", f"{address}/rename", {"name": "other"}).status == 404, name
 
 
 # Files

@@ -29,7 +29,11 @@ def safe_name(name: str) -> str:
 def inside(folder: Path, name: str) -> Path:
     """The path of a safe name in a folder. A link there that leads elsewhere is refused."""
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        leads_out = not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead to each other
+        leads_out = True
+    if leads_out or (path.exists() and not path.is_file()):
         raise Refused("not_found", f"{name!r} is no file of this server")
     return path
 

@@ -26,6 +26,7 @@ TERMINATE_SECONDS, KILL_SECONDS = 2.0, 3.5  # after a cancel that the node does 
 START_SECONDS = 300.0
 SILENT_SECONDS = 60.0
 TICK_SECONDS = 2.0
+ENDS = frozenset({"succeeded", "failed", "cancelled"})
 BACKOFF_SECONDS = (0.5, 2.0, 8.0, 30.0)
 
 
@@ -238,10 +239,18 @@ class Supervisor:
             elif kind == "beat":
                 self.state = self.state.model_copy(update={"memory": report.get("memory")})
             elif kind == "end":
-                if process.end is not None and not process.end.done():
-                    process.end.set_result(report)
+                self._end(process, report)
             elif self._running is not None:
                 await self._dispatch.report(self._running, report, payload)
+
+    def _end(self, process: WorkerProcess, report: dict[str, Any]) -> None:
+        """Take the end of the run that the process has; what a node has written there itself ends the process."""
+        if process.end is None or process.end.done() or self._running is None:
+            return
+        if report.get("run") == self._running.id and report.get("status") in ENDS:
+            process.end.set_result(report)
+        else:
+            process.end_for("it told the end of a run that it does not have")
 
     async def _watch(self, process: WorkerProcess) -> None:
         """End a process that has said nothing for too long: stopped, or stuck beyond what a node may do."""

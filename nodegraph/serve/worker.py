@@ -134,6 +134,7 @@ class Worker:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._newest: _Job | None = None
         self._watched = threading.Event()
+        self._pid = os.getpid()
 
     def work(self) -> None:
         """Run what comes, for ever."""
@@ -147,6 +148,10 @@ class Worker:
                 if job.attempt > 1:
                     print(f"--- attempt {job.attempt} ---")
                 end = self._run(engine, job)
+                if os.getpid() != self._pid:
+                    # A node has forked and let the child return: one process alone may speak and go on.
+                    _flush()
+                    os._exit(0)
             self._reports.send(end)
 
     def _engine(self) -> Engine:

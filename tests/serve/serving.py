@@ -75,6 +75,24 @@ def Die(how: str, after: int = 0) -> int:
         raise SystemExit(3)
     raise ValueError(how)
 
+@node(category="test", effect="always")
+def Twin(path: str) -> None:
+    """Fork, and let both processes return."""
+    if os.fork() == 0:
+        note(path, str(os.getpid()))
+
+@node(category="test", effect="always")
+def Forge() -> None:
+    """Tell the end of a run by hand, wherever that may be read."""
+    import stat
+    from contextlib import suppress
+    for descriptor in range(3, 64):
+        with suppress(OSError):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+                os.write(descriptor, b'{"report":"end","run":"of somebody else"}\\n')
+    time.sleep(60)
+
 @node(category="test", effect="files")
 def WriteText(context: Context, text: str, name: str = "text") -> None:
     """Write a file."""

@@ -128,6 +128,7 @@ def test_failures_say_who_and_why(live: Live) -> None:
         leaving = await ended(service, (await service.submit(workflow(die=("Die", {"how": "system exit"})))).id)
         assert leaving.error is not None
         assert (leaving.status, leaving.attempts, leaving.error.message) == ("failed", 1, "SystemExit: 3")
+        assert (leaving.error.kind, leaving.error.node) == ("node", "die")
         unknown = await ended(service, (await service.submit(workflow(lost=("NoSuchNode", {})))).id)
         assert unknown.error is not None
         assert (unknown.error.kind, unknown.error.problems[0].node) == ("refused", "lost")
@@ -240,6 +241,36 @@ def test_a_thread_that_a_node_left_behind_does_not_speak_for_the_next_run(live: 
         assert (await ended(service, first.id)).nodes["haunt"].state == "finished"
         assert set((await ended(service, second.id)).nodes) == {"steps"}
         assert len((tmp_path / "ghost").read_text().split()) > 10  # it did talk meanwhile
+
+    live.run(scenario())
+
+
+def test_of_a_node_that_forks_one_process_goes_on(live: Live, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        service = live.service
+        twin = await service.submit(workflow(twin=("Twin", {"path": str(tmp_path / "twin")})))
+        after = await service.submit(workflow(steps=("Steps", {"path": str(tmp_path / "n"), "steps": 20})))
+        assert (await ended(service, twin.id)).status == "succeeded"
+        assert set((await ended(service, after.id)).nodes) == {"steps"}
+        assert (tmp_path / "n").read_text().count("step ") == 20
+        status = Path(f"/proc/{(tmp_path / 'twin').read_text().strip()}/status")
+        assert not status.exists() or "State:\tZ" in status.read_text()
+
+    live.run(scenario())
+
+
+def test_an_end_that_is_no_end_of_the_run_costs_the_process_and_no_run_is_left_running(
+    live: Live, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        service = live.service
+        forged = await service.submit(workflow(forge=("Forge", {})))
+        after = await service.submit(workflow(steps=("Steps", {"path": str(tmp_path / "n"), "steps": 1})))
+        failed = await ended(service, forged.id)
+        assert failed.error is not None
+        assert (failed.status, failed.attempts, failed.error.node) == ("failed", 3, "forge")
+        assert "it told the end of a run that it does not have" in failed.error.message
+        assert (await ended(service, after.id)).status == "succeeded"
 
     live.run(scenario())
 
