@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -165,6 +166,11 @@ def main() -> None:
     """Run the command line; errors are a message and an exit status, never a traceback."""
     # Threads that spin while they wait slow a busy machine down many times over; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # names of files and what is in them may hold what no terminal takes
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except NodegraphError as error:

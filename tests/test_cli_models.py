@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_it_lists_families_sizes_dtypes_and_licences(shell: Shell, tmp_path: Pat
     assert "LoRA (F32, CC0)" in plain.stdout
     assert "emoji" not in plain.stdout
     assert shell("models", "lora").returncode == 2
+
+
+def test_a_file_that_no_terminal_can_show_hides_no_other(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "models" / "loras"
+    lora(folder / "mine.safetensors")
+    (folder / os.fsdecode(b"latin-\xe9.safetensors")).write_bytes(b"")
+    header = json.dumps({"\ud800\x1b[2J": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "hostile.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    done = shell("models", "loras")
+    assert done.returncode == 0, done.stderr
+    assert "mine.safetensors" in done.stdout
+    assert "\\udce9.safetensors" in done.stdout
+    assert "\\ud800\\x1b[2J" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_a_folder_of_comfyui_is_read_as_it_is(tmp_path: Path) -> None:

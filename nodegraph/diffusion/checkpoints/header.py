@@ -120,6 +120,9 @@ def _parse(path: Path, text: bytes, origin: int, size: int) -> Header:
     if not isinstance(document, dict) or len(document) > TENSOR_LIMIT:
         raise ModelRefused(f"{path} is no safetensors file: its header is not a table of tensors")
     metadata = document.pop("__metadata__", {})
+    hidden = next((name for name in document if not name.isprintable()), None)
+    if hidden is not None:  # names are shown on terminals, which obey control characters
+        raise ModelRefused(f"{path} is damaged: a tensor is called {hidden[:80]!a}, which cannot be shown")
     tensors = {name: _entry(path, name, value, origin) for name, value in document.items()}
     if not tensors:
         raise ModelRefused(f"{path} holds no tensors. Download it again")
