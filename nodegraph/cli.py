@@ -16,9 +16,10 @@ import typer
 
 from nodegraph import __version__, cli_models, cli_results, cli_serve
 from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.call import place
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
-from nodegraph.errors import Cancelled, NodegraphError, RunError
+from nodegraph.errors import Cancelled, NodeError, NodegraphError, RunError
 from nodegraph.home import Home
 from nodegraph.options import (
     CANCELLED,
@@ -175,6 +176,8 @@ def main() -> None:
         app(standalone_mode=True)
     except NodegraphError as error:
         print(error, file=sys.stderr)
+        if isinstance(error, NodeError) and error.__cause__ is not None and (line := place(error.__cause__)):
+            print(f"  at {line}", file=sys.stderr)
         sys.exit(FAILED if isinstance(error, RunError) else REFUSED)
     except KeyboardInterrupt:
         sys.exit(CANCELLED)

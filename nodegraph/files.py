@@ -72,10 +72,11 @@ class Files:
             path = _resolved(root / name)
             if path is not None and path.is_relative_to(root.resolve()) and _holds(path):
                 return path
+        names = self.names(kind)
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         raise FileRefused(
             f"there is no {name!r} among the {kind} (folders searched: {folders})."
-            f"{did_you_mean(name, self.names(kind))}"
+            f"{did_you_mean(name, names) or _known(names)}"
         )
 
     def names(self, kind: str, limit: int = 10_000) -> list[str]:
@@ -164,6 +165,11 @@ def _resolved(path: Path) -> Path | None:
 def _holds(path: Path) -> bool:
     """Whether a file or a folder is there; a pipe or a device would be waited for without end."""
     return path.is_file() or path.is_dir()
+
+
+def _known(names: list[str]) -> str:
+    """Which names there are, where they are few enough to be read."""
+    return f" There is {', '.join(map(repr, names))}." if 0 < len(names) <= 5 else ""
 
 
 def _is_one(path: Path, root: Path) -> bool:

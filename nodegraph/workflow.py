@@ -121,6 +121,11 @@ class Workflow(_Document):
         """A workflow from JSON data, of this version or an older one, or from a receipt. Raises DocumentError."""
         if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT:
             data = data.get("workflow")
+        if _is_from_comfyui(data):
+            raise DocumentError(
+                "this is a ComfyUI workflow: its nodes are others, and it cannot be opened here. "
+                "Start from a shipped workflow; LoadModel may read the same checkpoint"
+            )
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
         try:
@@ -222,9 +227,19 @@ def _explain(error: ValidationError) -> str:
         place = " > ".join(str(part) for part in entry["loc"] if not _is_union_arm(part)) or "document"
         if entry["type"] == "extra_forbidden":
             lines.append(f"{place}: this field does not exist; remove it or correct its name")
+        elif "links" in entry["loc"] and entry["type"] in ("model_type", "list_type"):
+            lines.append(f'{place}: a link is written {{"node": "...", "output": "..."}}, or a list of these')
         else:
-            lines.append(f"{place}: {entry['msg']}")
+            lines.append(f"{place}: {entry['msg'].removeprefix('Value error, ')}")
     return "not a valid workflow:\n  " + "\n  ".join(dict.fromkeys(lines[:20]))
+
+
+def _is_from_comfyui(data: object) -> bool:
+    if not isinstance(data, dict) or "format" in data:
+        return False
+    saved = "last_node_id" in data and isinstance(data.get("nodes"), list)
+    exported = bool(data) and all(isinstance(node, dict) and "class_type" in node for node in data.values())
+    return saved or exported
 
 
 def _is_union_arm(part: object) -> bool:

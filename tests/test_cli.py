@@ -154,7 +154,10 @@ def test_a_failing_node_ends_with_status_1(shell: Shell, tmp_path: Path) -> None
     (tmp_path / "w.json").write_text(document(b={"type": "Break"}))
     done = shell("run", "w.json", "--plugins", "plugins")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "b (Break): KeyError: 'deep inside'"
+    words, line = done.stderr.splitlines()[-2:]
+    assert words == "b (Break): KeyError: 'deep inside'"
+    assert "mine.py, line " in line
+    assert line.endswith(': raise KeyError("deep inside")')
     assert "Traceback" not in done.stderr
 
 

@@ -125,3 +125,12 @@ def test_processes_at_once_never_overwrite_each_other(tmp_path: Path) -> None:
         worker.join(60)
     contents = {path.read_text() for path in tmp_path.iterdir()}
     assert contents == {f"{number} {i}" for number in range(4) for i in range(40)}
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    files = Files({"checkpoints": [tmp_path]})
+    with pytest.raises(FileRefused, match=r"checkpoints \(folders searched: .*\)\.$"):
+        files.find("checkpoints", "sdxl.safetensors")
+    (tmp_path / "own.safetensors").touch()
+    with pytest.raises(FileRefused, match=r"There is 'own\.safetensors'\.$"):
+        files.find("checkpoints", "else")
