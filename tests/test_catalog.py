@@ -56,7 +56,7 @@ def test_a_plugin_that_takes_the_process_down_costs_a_message(
     plugins.mkdir()
     (plugins / "deadly.py").write_text(source)
     if "sleep" in source:
-        monkeypatch.setattr(module, "IMPORT_SECONDS", 20)
+        monkeypatch.setattr(module, "IMPORT_SECONDS", 12)
     found = load_catalog(tmp_path / "cache", [plugins])
     assert "Sampler" in found.nodes
     (problem,) = found.problems

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 from conftest import ROOT
 
@@ -146,6 +147,7 @@ def Show(value: int) -> None:
 '''
 
 
+@pytest.mark.slow
 def test_changed_source_version_or_file_is_a_miss(shell: Shell, tmp_path: Path) -> None:
     plugin = tmp_path / "plugins" / "mine.py"
     plugin.parent.mkdir()
