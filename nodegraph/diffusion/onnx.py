@@ -134,4 +134,9 @@ def export(
         logger.setLevel(level)
     if program is None:
         raise ValueError("torch could not write the network as ONNX")
-    return bytes(program.model_proto.SerializeToString())
+    proto = program.model_proto
+    # torch notes with every operation the source file and line that it came from: paths of this machine.
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, *proto.graph.input):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return bytes(proto.SerializeToString())
