@@ -95,6 +95,7 @@ def test_a_first_visit_shows_an_example_that_can_run(editor: EditorPage) -> None
 
 def test_text_to_image_by_keyboard_alone(editor: EditorPage) -> None:
     keys = editor.page.keyboard
+    editor.page.mouse.move(2, 2)
     editor.new()
     editor.add("LoadModel")
     editor.add("Encode")
