@@ -93,7 +93,7 @@ def test_a_first_visit_shows_an_example_that_can_run(editor: EditorPage) -> None
     expect(editor.page.get_by_role("button", name="Run", exact=False).first).to_be_enabled()
 
 
-@pytest.mark.slow  # now and then it links to the wrong port: what rests under the pointer is picked
+@pytest.mark.slow  # fails now and then in a whole run, for a cause not yet found
 def test_text_to_image_by_keyboard_alone(editor: EditorPage) -> None:
     keys = editor.page.keyboard
     editor.new()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nodegraph.diffusion.autoencoder import Autoencoder
+from nodegraph.diffusion.conditional import Conditional
 from nodegraph.diffusion.dit import DiT
 from nodegraph.diffusion.text import TextNetwork, Vocabulary
 from nodegraph.diffusion.training import (
@@ -50,18 +51,6 @@ class Data(NamedTuple):
     pack: Pack
     training: list[int]
     held_out: list[int]
-
-
-class Both(nn.Module):
-    """The text encoder and the denoiser, trained together."""
-
-    def __init__(self, text: TextNetwork, denoiser: DiT) -> None:
-        super().__init__()
-        self.text = text
-        self.denoiser = denoiser
-
-    def forward(self, x: Tensor, time: Tensor, ids: Tensor, style: Tensor) -> Tensor:
-        return self.denoiser(x, time, *self.text(ids, style))
 
 
 def read(pack: Path, size: int) -> Data:
@@ -143,7 +132,7 @@ def train_denoiser(
     model = networks(words, latents.shape[1], latents.shape[-1]).to(device)
     average = Average(model, 0.998)
     averaged = average.network
-    assert isinstance(averaged, Both)
+    assert isinstance(averaged, Conditional)
     compiled: nn.Module = torch.compile(model) if args.compile else model  # type: ignore[assignment]
     parameters = list(model.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
@@ -215,13 +204,13 @@ def train_denoiser(
             return
 
 
-def networks(words: Vocabulary, channels: int, size: int) -> Both:
+def networks(words: Vocabulary, channels: int, size: int) -> Conditional:
     """The text encoder and the denoiser, untrained."""
-    return Both(TextNetwork(len(words), len(STYLES)), DiT(channels, size))
+    return Conditional(TextNetwork(len(words), len(STYLES)), DiT(channels, size))
 
 
 def export(
-    folder: Path, autoencoder: Autoencoder, both: Both, words: Vocabulary, size: int, state: dict[str, Any]
+    folder: Path, autoencoder: Autoencoder, both: Conditional, words: Vocabulary, size: int, state: dict[str, Any]
 ) -> None:
     """Write the weights in half precision with all that is needed to load them."""
     folder.mkdir(parents=True, exist_ok=True)
