@@ -121,6 +121,11 @@ DOCUMENTS = st.fixed_dictionaries(
 SETTINGS = st.dictionaries(st.sampled_from(["a.seed", "it.size", "x", "..", "a.", ".a", ""]), VALUES, max_size=2)
 
 
+def test_a_line_too_long_for_the_parser_is_refused_as_documented(server: Running) -> None:
+    case = SCHEMA["/api/uploads/{name}"]["GET"].Case(path_parameters={"name": "x" * 9000})
+    case.validate_response(case.call(base_url=f"http://127.0.0.1:{server.port}"), checks=CHECKS)
+
+
 @settings(max_examples=150, **FREE)
 @given(data=DOCUMENTS, values=SETTINGS, targets=st.one_of(st.none(), st.lists(NAMES, max_size=2)))
 @example(data=one("Paint"), values={"it.seed": 3}, targets=["it"])

@@ -16,6 +16,9 @@ from nodegraph.serve.routing import JSON, Route
 _REF = "#/components/schemas/{model}"
 _Use = tuple[type[BaseModel], Literal["validation", "serialization"]]
 _ANYWHERE = (400, 403, 422)
+_NOT_HTTP = (
+    "what the HTTP parser itself refuses, before there is a request: a line of over 8,190 bytes, a bad header"
+)
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
@@ -95,10 +98,10 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
     elif route.method not in ("GET", "HEAD"):
         errors.add(415)
     for status in sorted(errors):
-        found[str(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {JSON: {"schema": names[ApiError, "serialization"]}},
-        }
+        content: dict[str, Any] = {JSON: {"schema": names[ApiError, "serialization"]}}
+        if status == 400:
+            content["text/plain"] = {"schema": {"type": "string", "description": _NOT_HTTP}}
+        found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
     return found
 
 
