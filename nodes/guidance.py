@@ -55,16 +55,21 @@ def PerturbedAttentionGuidance(
     scale: Scale = 1.0,
     blocks: Annotated[
         str,
-        Field(max_length=200, pattern=r"^\s*\d+(\s*,\s*\d+)*\s*$", description="Numbers of the blocks, from 0."),
-    ] = "2",
+        Field(
+            max_length=200,
+            pattern=r"^\s*(\d+(\s*,\s*\d+)*\s*)?$",
+            description="Numbers of the blocks, from 0, with commas between them; empty leaves them to the model.",
+        ),
+    ] = "",
     start: Start = 0.0,
     end: End = 1.0,
 ) -> Guidance:
     """Move away from what the model paints when some of its blocks see each spot alone (Ahn et al. 2024).
 
-    It sharpens structure without a negative, also at guidance_scale 1.
+    It sharpens structure without a negative, also at guidance_scale 1, and costs one more pass a step. A block is
+    a layer of self-attention: 16 in Stable Diffusion 1 and 2, 70 in XL, 8 in the embedded model.
     """
-    numbers = tuple(sorted({int(part) for part in blocks.split(",")}))
+    numbers = tuple(sorted({int(part) for part in blocks.split(",") if part.strip()}))
     return _added(guidance, PerturbedAttention(scale, numbers, *_ordered(start, end)))
 
 

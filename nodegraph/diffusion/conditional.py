@@ -49,6 +49,11 @@ class DiTDenoiser:
         """How many blocks have self-attention."""
         return len(self.network.blocks)
 
+    @property
+    def usual_blocks(self) -> tuple[int, ...]:
+        """The one a quarter of the way in: of the embedded model's eight, number 2."""
+        return (len(self.network.blocks) // 4,)
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """D(x; sigma) under each condition, in order."""
         return self.predict_perturbed(x, sigma, conditions, ())

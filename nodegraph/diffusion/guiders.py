@@ -63,13 +63,16 @@ def perturbed_attention(denoise: Denoise, term: PerturbedAttention, run: Run) ->
     beyond = [block for block in term.blocks if block >= model.attention_blocks]
     if beyond:
         raise ValueError(f"this model has attention blocks 0 to {model.attention_blocks - 1}; got {beyond}")
+    if not term.scale:
+        return denoise
+    blocks = term.blocks or model.usual_blocks
 
     def perturbed(x: Tensor, sigma: float) -> Tensor:
         conditions = [c for c in run.positive.conditions if acts(c.start, c.end, run.progress(sigma))]
         if not conditions:
             return denoise(x, sigma)
         plain = mixed(x, conditions, run.predict(x, sigma, conditions))
-        worse = mixed(x, conditions, model.predict_perturbed(x, sigma, conditions, term.blocks))
+        worse = mixed(x, conditions, model.predict_perturbed(x, sigma, conditions, blocks))
         return denoise(x, sigma) + term.scale * (plain - worse)
 
     return perturbed

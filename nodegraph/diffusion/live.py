@@ -29,6 +29,11 @@ class Perturbable(Protocol):
         """How many blocks have self-attention."""
         ...
 
+    @property
+    def usual_blocks(self) -> tuple[int, ...]:
+        """Those that are perturbed where nobody says which."""
+        ...
+
     def predict_perturbed(
         self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
     ) -> list[Tensor]:

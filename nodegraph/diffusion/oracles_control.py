@@ -44,7 +44,7 @@ class _Labelled:
 
     def __init__(self, exact: analytic.Mixture | analytic.Gaussian, worse: Gaussian = DATA) -> None:
         self.exact, self.worse = exact, worse
-        self.attention_blocks = 1
+        self.attention_blocks, self.usual_blocks = 1, (0,)
 
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         labels = [c.label if isinstance(c.label, int) else None for c in conditions]

@@ -179,10 +179,13 @@ class ScaleWindow:
 
 @dataclass(frozen=True)
 class PerturbedAttention:
-    """Move away from what the network says when the self-attention of some blocks sees nothing but itself."""
+    """Move away from what the network says when each place of some blocks' self-attention sees itself alone.
+
+    No numbers of `blocks` stand for those that the network itself names.
+    """
 
     scale: float
-    blocks: tuple[int, ...]
+    blocks: tuple[int, ...] = ()
     start: float = 0.0
     end: float = 1.0
 

@@ -104,7 +104,7 @@ def test_terms_compose_and_zero_scales_change_nothing() -> None:
 class Attentive:
     """Two exact Gaussians stand for a network and its perturbed self; counts what is asked."""
 
-    attention_blocks = 3
+    attention_blocks, usual_blocks = 3, (1,)
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -132,6 +132,15 @@ def test_perturbed_attention_is_evaluated_once_and_shares_the_positive() -> None
     noisy = x + torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
     plain, worse = noisy / 2 + 1, noisy / 3
     assert torch.allclose(step.x, noisy / 2 + 2 * 1 + 3 * (plain - worse))
+
+
+@pytest.mark.parametrize(("scale", "asked"), [(3.0, [("plain", 0), ("perturbed", (1,))]), (0.0, [("plain", 0)])])
+def test_perturbed_attention_left_to_the_model_and_turned_off(scale: float, asked: list[object]) -> None:
+    model = Attentive()
+    levels, positive = Sigmas(torch.tensor([1.0, 0.0])), Conditioning((Condition(label=0),))
+    term = PerturbedAttention(scale)
+    list(sample(model, Latent(torch.ones(1, 1, 4)), levels, positive, guidance=Guidance((term,))))
+    assert model.asked == asked
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:

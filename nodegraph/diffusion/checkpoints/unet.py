@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nodegraph.diffusion.checkpoints.attention import SelfAttention
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.denoisers import denoiser
 from nodegraph.diffusion.images import resize
@@ -46,6 +48,20 @@ class UNet:
         """How many channels it takes beside the latent's own: 5 in an inpainting network."""
         return int(self.network.config["in_channels"] - self.network.config["out_channels"])
 
+    @property
+    def attention_blocks(self) -> int:
+        """How many of its transformer blocks have self-attention: 16 in Stable Diffusion 1, 70 in XL."""
+        return len(self._attention.layers)
+
+    @property
+    def usual_blocks(self) -> tuple[int, ...]:
+        """Those of its middle, where Ahn et al. (2024) perturb Stable Diffusion."""
+        return self._attention.middle
+
+    @cached_property
+    def _attention(self) -> SelfAttention:
+        return SelfAttention.of(self.network)
+
     def under(self, parametrization: Parametrization) -> UNet:
         """The same network, understood differently."""
         return replace(self, parametrization=parametrization)
@@ -67,6 +83,13 @@ class UNet:
         for _, group in groupby(conditions, key=lambda one: tuple(id(control) for control in one.controls)):
             estimates += self._together(x, sigma, list(group))
         return estimates
+
+    def predict_perturbed(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
+    ) -> list[Tensor]:
+        """The same where the self-attention of these blocks, counted from the input, is the identity."""
+        with self._attention.identity(blocks):
+            return self.predict(x, sigma, conditions)
 
     def _together(self, x: Tensor, sigma: float, conditions: list[Condition]) -> list[Tensor]:
         count = len(conditions)
