@@ -13,7 +13,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -m "slow or not slow"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nodegraph.cache import ResultCache
 from nodegraph.engine import Engine
@@ -23,6 +24,21 @@ from nodegraph.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 Shell = Callable[..., subprocess.CompletedProcess[str]]
+
+# A default run draws the same examples every time, so that what passed once passes again and a failure is a change
+# of the code. HYPOTHESIS_PROFILE=explore, as in `make test-all`, draws fresh ones.
+_PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", _PATIENT, derandomize=True)
+settings.register_profile("explore", _PATIENT)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """What a test draws from torch's own generator does not depend on the tests before it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
