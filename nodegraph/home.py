@@ -19,6 +19,7 @@ MODEL_FOLDERS: dict[str, tuple[str, ...]] = {
     "loras": ("loras",),
     "controlnet": ("controlnet",),
     "text_encoders": ("text_encoders", "clip"),
+    "tokenizers": ("tokenizers",),
     "embeddings": ("embeddings",),
     "upscalers": ("upscalers", "upscale_models"),
     "onnx": ("onnx",),

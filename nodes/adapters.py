@@ -10,8 +10,8 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from nodegraph import Context, node
+from nodegraph.diffusion.checkpoints import assembly, stable
 from nodegraph.diffusion.checkpoints import controlnet as controlnets
-from nodegraph.diffusion.checkpoints import stable
 from nodegraph.diffusion.images import on_white
 from nodegraph.diffusion.values import (
     VAE,
@@ -68,7 +68,7 @@ def LoadVAE(
 ) -> VAE:
     """Use another VAE for a model."""
     path, digest = _found(context, "vae", vae)
-    return stable.describe_vae(Checkpoint(vae, digest, model.checkpoint.family), path)
+    return assembly.describe_vae(Checkpoint(vae, digest, model.checkpoint.family), path)
 
 
 @node(category="conditioning")

@@ -11,11 +11,15 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from nodegraph import Context, node
+from nodegraph.diffusion.checkpoints.families import TextFamily
+from nodegraph.diffusion.checkpoints.text_files import assembled
+from nodegraph.diffusion.checkpoints.text_files import describe as describe_text_encoder
 from nodegraph.diffusion.conditioning import stacked
 from nodegraph.diffusion.images import on_white, resize
 from nodegraph.diffusion.live import (
     LiveDenoiser,
     LiveTextEncoder,
+    TakesTokenizer,
     adapted,
     controlled,
     parametrized,
@@ -35,13 +39,16 @@ from nodegraph.diffusion.values import (
     Prediction,
     TextEncoder,
 )
-from nodegraph.fields import CheckpointFile, Prompt
+from nodegraph.fields import CheckpointFile, Prompt, TextEncoderFile, file_field
 from nodegraph.fields import Fraction as Share
 
 Tile = Annotated[
     int | None,
     Field(ge=64, le=8192, description="Work in overlapping tiles of this many pixels, which takes less memory."),
 ]
+
+
+OtherTextEncoderFile = Annotated[str | None, file_field("text_encoders", "Another one, where the family has it.")]
 
 
 class Loaded(NamedTuple):
@@ -52,12 +59,44 @@ class Loaded(NamedTuple):
     vae: VAE
 
 
+TokenizerFile = Annotated[
+    str | None,
+    file_field("tokenizers", "How words become tokens (tokenizer.json), where T5 reads them; folders have it."),
+]
+
+
 @node(category="model")
-def LoadModel(context: Context, checkpoint: CheckpointFile = "emoji") -> Loaded:
+def LoadModel(context: Context, checkpoint: CheckpointFile = "emoji", tokenizer: TokenizerFile = None) -> Loaded:
     """Choose a checkpoint. Nothing is read into memory until a later node needs it."""
     path = context.files.find("checkpoints", checkpoint)
     digest = context.files.digest(path) if path is not None else None
-    return Loaded(*describe(checkpoint, path, digest))
+    model, text_encoder, vae = describe(checkpoint, path, digest)
+    return Loaded(model, replace(text_encoder, tokenizer=_tokenizer(context, tokenizer)), vae)
+
+
+@node(category="model")
+def LoadTextEncoder(
+    context: Context,
+    family: Annotated[TextFamily, Field(description="The family of models that it is for.")],
+    first: TextEncoderFile,
+    second: OtherTextEncoderFile = None,
+    third: OtherTextEncoderFile = None,
+    tokenizer: TokenizerFile = None,
+) -> TextEncoder:
+    """Choose text encoders in files of their own, in any order, such as clip_l and t5xxl for Flux."""
+    files = []
+    for name in (first, second, third):
+        if name is not None:
+            path = context.files.find("text_encoders", name)
+            if path is None:
+                raise ValueError(f"{name} is no file name")
+            files.append((name, context.files.digest(path), path))
+    return describe_text_encoder(family, files, _tokenizer(context, tokenizer))
+
+
+def _tokenizer(context: Context, name: str | None) -> Adapter | None:
+    path = None if name is None else context.files.find("tokenizers", name)
+    return None if name is None or path is None else Adapter(name, context.files.digest(path))
 
 
 @node(category="conditioning", on_device=True)
@@ -168,8 +207,18 @@ def Reparametrize(
     p = model.parametrization
     if shift is not None and p.law != "flow":
         raise ValueError(f"shift moves the times of a flow; this model's law is {p.law}. Leave shift out")
-    p = replace(p, prediction=prediction or p.prediction, shift=shift or p.shift)
+    grows = p.token_shift if shift is None else None
+    p = replace(p, prediction=prediction or p.prediction, shift=shift or p.shift, token_shift=grows)
     return replace(model, parametrization=with_zero_terminal_snr(p) if zero_terminal_snr else p)
+
+
+@node(category="conditioning")
+def FluxGuidance(
+    conditioning: Conditioning,
+    scale: Annotated[float, Field(ge=0, le=100, description="What it is told; 3.5 is usual.")] = 3.5,
+) -> Conditioning:
+    """Tell Flux.1 dev how strongly to follow the text. It was distilled from guidance: set guidance_scale to 1."""
+    return Conditioning(tuple(replace(one, numbers=(scale,)) for one in conditioning.conditions))
 
 
 def denoiser_of(context: Context, model: Model, *guides: Conditioning | None) -> LiveDenoiser:
@@ -183,7 +232,13 @@ def denoiser_of(context: Context, model: Model, *guides: Conditioning | None) ->
 
 def text_encoder_of(context: Context, text_encoder: TextEncoder) -> LiveTextEncoder:
     """The live text encoder behind a handle, with its LoRAs and the words that it was taught."""
-    live: LiveTextEncoder = context.open(text_encoder.checkpoint).text_encoder
+    if text_encoder.files:
+        live = assembled(text_encoder, [context.open(file).text_encoder for file in text_encoder.files])
+    else:
+        live = context.open(text_encoder.checkpoint).text_encoder
+    if text_encoder.tokenizer is not None and isinstance(live, TakesTokenizer):
+        ((path, _),) = _files(context, [text_encoder.tokenizer])
+        live = live.with_tokenizer(path)
     live = adapted(live, _files(context, text_encoder.adapters), text_encoder.checkpoint)
     words = zip(text_encoder.words, _files(context, text_encoder.words), strict=True)
     return taught(live, [(word.name, path) for word, (path, _) in words], text_encoder.checkpoint)

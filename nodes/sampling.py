@@ -14,7 +14,7 @@ from nodegraph.diffusion.guidance import guided
 from nodegraph.diffusion.noise import NoiseKind, NoiseSource, unit_noise
 from nodegraph.diffusion.samplers import SamplerName, invert
 from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import ScheduleName, schedule
+from nodegraph.diffusion.schedules import ScheduleName, for_tokens, schedule
 from nodegraph.diffusion.values import (
     VAE,
     Conditioning,
@@ -41,9 +41,18 @@ def Schedule(
     align: Annotated[
         bool, Field(description="Use the sigmas of the model's own whole timesteps, the nearest to each.")
     ] = False,
+    latent: Annotated[
+        Latent | None,
+        Field(
+            description="What will be painted; Flux takes more noise for larger pictures. Left out: 1024 x 1024."
+        ),
+    ] = None,
 ) -> Sigmas:
     """Space the sigmas, the noise levels that a sampler walks down."""
-    return Sigmas(schedule(kind, model.parametrization, steps, strength, align=align))
+    p = model.parametrization
+    if latent is not None:
+        p = for_tokens(p, latent.tensor.shape[-1] * latent.tensor.shape[-2] / 4)
+    return Sigmas(schedule(kind, p, steps, strength, align=align))
 
 
 @node(category="sampling", on_device=True)

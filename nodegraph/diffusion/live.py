@@ -105,6 +105,24 @@ class Controllable(Protocol):
 
 
 @runtime_checkable
+class Rescalable(Protocol):
+    """A VAE whose network several families use, each with a shift and scale of its own."""
+
+    def of_family(self, name: str) -> LiveVAE:
+        """The same network for the latents of a family."""
+        ...
+
+
+@runtime_checkable
+class TakesTokenizer(Protocol):
+    """A text encoder whose tokenizer is a file of the user's."""
+
+    def with_tokenizer(self, path: Path) -> LiveTextEncoder:
+        """The same with the tokenizer in a file."""
+        ...
+
+
+@runtime_checkable
 class Teachable(Protocol):
     """A text encoder that can be given words of which only vectors are known."""
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from nodegraph.diffusion import emoji, exact, trained
-from nodegraph.diffusion.checkpoints import controlnet, stable
+from nodegraph.diffusion.checkpoints import controlnet, flux, stable, text_files
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
 from nodegraph.diffusion.checkpoints.parts import contents
+from nodegraph.diffusion.checkpoints.texts import ROLES
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.live import Loaded
@@ -24,6 +25,8 @@ FAMILIES: dict[str, ModuleType] = {
     "trained": trained,
     controlnet.FAMILY: controlnet,
     **dict.fromkeys(KNOWN, stable),
+    **dict.fromkeys(flux.LENGTHS, flux),
+    **dict.fromkeys(ROLES, text_files),
 }
 
 
@@ -52,6 +55,11 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     family = choose("family of checkpoints", checkpoint.family, FAMILIES)
     loaded: Loaded = family.load(checkpoint, path, device, dtype)
     return loaded
+
+
+def identity(checkpoint: Checkpoint) -> str:
+    """What networks are the same by: the content of their file and, of a text encoder's, the part that is read."""
+    return f"{checkpoint.digest} {checkpoint.family}" if checkpoint.family in ROLES else checkpoint.digest
 
 
 def _family(name: str, path: Path | None) -> str:

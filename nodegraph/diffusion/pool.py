@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded
-from nodegraph.diffusion.loading import load
+from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded, Rescalable
+from nodegraph.diffusion.loading import identity, load
 from nodegraph.diffusion.memory import HOST, OutOfMemory, asked, available, gigabytes, total, weight_bytes
 from nodegraph.diffusion.values import Checkpoint
 
@@ -60,6 +60,7 @@ class Live:
     """A checkpoint in use. Each part is brought to the device when it is first asked for."""
 
     _part: Callable[[str], Loaded]
+    _family: str
 
     @property
     def denoiser(self) -> LiveDenoiser:
@@ -73,8 +74,9 @@ class Live:
 
     @property
     def vae(self) -> LiveVAE:
-        """Its VAE."""
-        return self._part("vae").vae
+        """Its VAE, for the latents of the family that asks."""
+        vae = self._part("vae").vae
+        return vae.of_family(self._family) if isinstance(vae, Rescalable) else vae
 
 
 class ModelPool:
@@ -120,7 +122,7 @@ class ModelPool:
                     self._use(entry.parts[name], lease)
                 return entry.loaded
 
-        return Live(part)
+        return Live(part, checkpoint.family)
 
     def used(self, device: str = HOST) -> int:
         """Bytes of weights on a device now."""
@@ -162,7 +164,7 @@ class ModelPool:
                     pass
 
     def _entry(self, checkpoint: Checkpoint, path: Path | None, device: str, dtype: str) -> _Entry:
-        key = (checkpoint.digest, device, dtype)
+        key = (identity(checkpoint), device, dtype)
         entry = self._entries.get(key)
         if entry is None:
             self._make_room(HOST, weight_bytes(path, dtype), checkpoint.name)

@@ -106,6 +106,19 @@ def with_zero_terminal_snr(parametrization: Parametrization) -> Parametrization:
     return replace(parametrization, zero_snr=True, sigma_max=LIMIT)
 
 
+def for_tokens(parametrization: Parametrization, tokens: float) -> Parametrization:
+    """A flow with the shift of a picture of so many tokens, where it grows with them; else unchanged.
+
+    The logarithm of the shift is a straight line in the number of tokens (Black Forest Labs' Flux, 2024; the
+    reason is in Esser et al. 2024, section 5.3.2: a larger picture needs more noise to be hidden as well).
+    """
+    if parametrization.token_shift is None:
+        return parametrization
+    low, high = parametrization.token_shift
+    slope = (high - low) / (4096 - 256)
+    return replace(parametrization, shift=math.exp(low + slope * (tokens - 256)))
+
+
 def schedule(
     kind: str,
     parametrization: Parametrization,

@@ -218,6 +218,8 @@ class Parametrization:
         sigma_min, sigma_max: the sigmas that schedules span by default.
         shift: of the flow's times, towards noise where above 1.
         zero_snr: the discrete law is rescaled so that its last timestep is pure noise.
+        token_shift: where the shift grows with the picture, its logarithm at 256 and at 4,096 tokens of 16 x 16
+            pixels; `shift` is then that of a picture whose size is not told.
     """
 
     prediction: Prediction
@@ -226,6 +228,7 @@ class Parametrization:
     sigma_max: float
     shift: float = 1.0
     zero_snr: bool = False
+    token_shift: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.prediction not in get_args(Prediction):
@@ -340,12 +343,18 @@ class Model:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text encoder, by its checkpoint, the styles that it knows, what changes it, and words it has learned."""
+    """A text encoder, by its checkpoint, the styles that it knows, what changes it, and words it has learned.
+
+    `files` are its networks where each is in a file of its own; `checkpoint` then says the family that they are
+    for. `tokenizer` is a file that says how words become tokens, where the family's files do not carry it.
+    """
 
     checkpoint: Checkpoint
     styles: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
     words: tuple[Adapter, ...] = ()
+    files: tuple[Checkpoint, ...] = ()
+    tokenizer: Adapter | None = None
 
 
 @dataclass(frozen=True)

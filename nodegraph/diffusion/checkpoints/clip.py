@@ -19,6 +19,7 @@ from nodegraph.diffusion.checkpoints.weights import Reader
 from nodegraph.diffusion.values import Condition, Conditioning
 
 WINDOW = 75  # tokens between the two marks that begin and end a text
+Summary = Literal["projected", "plain"] | None
 START, END = 49406, 49407
 STEP = 1.1  # what a bare bracket multiplies by
 _BRACKETS = re.compile(r"\\[()\[\]\\]|\(|\)|\[|\]|:\s*([+-]?\d*\.?\d+)\s*\)|[^\\()\[\]:]+|.", re.DOTALL)
@@ -117,7 +118,7 @@ class Encoder:
         network: of transformers, with or without a projection.
         layer: `last` is its normalised output, `penultimate` the output of the last layer but one.
         padding: token number after the end.
-        pooled: whether its projected summary is used too.
+        pooled: the summary that is used too: `projected`, `plain` (before any projection), or none.
         learned: vectors (count, width) of learned words.
         patches: takes LoRAs in and out.
         files: the LoRAs that are wanted, with their strengths.
@@ -126,10 +127,14 @@ class Encoder:
     network: Any
     layer: Literal["last", "penultimate"]
     padding: int
-    pooled: bool = False
+    pooled: Summary = None
     learned: Mapping[str, Tensor] | None = None
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
+
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> Encoder:
+        """The same encoder with LoRAs, each with its strength."""
+        return replace(self, files=tuple(files))
 
     @property
     def width(self) -> int:
@@ -170,7 +175,12 @@ class Encoder:
         finally:
             hook.remove()
         hidden = given.last_hidden_state if self.layer == "last" else given.hidden_states[-2]
-        return hidden, given.text_embeds if self.pooled else None
+        if self.pooled == "projected":
+            return hidden, given.text_embeds
+        if self.pooled is None:
+            return hidden, None
+        first = (marks == END).int().argmax(-1)
+        return hidden, given.last_hidden_state[torch.arange(len(marks)), first]
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +206,7 @@ class TextEncoders:
 
     def adapted(self, files: Sequence[tuple[Path, float]]) -> TextEncoders:
         """The same encoders with LoRAs, each with its strength."""
-        return TextEncoders(tuple(replace(encoder, files=tuple(files)) for encoder in self.encoders))
+        return TextEncoders(tuple(encoder.adapted(files) for encoder in self.encoders))
 
     def taught(self, words: Sequence[tuple[str, Path]]) -> TextEncoders:
         """The same encoders with learned words, each from its file."""

@@ -16,8 +16,8 @@ LIMIT = 64  # levels, layers and blocks; the largest network known has 60
 
 def unet(part: Part, family: str) -> dict[str, Any]:
     """The configuration of a U-Net of Stable Diffusion, or of a ControlNet's copy of its first half."""
-    levels = _bounded(part, r"down_blocks\.(\d+)\.")
-    channels = [_side(part, f"down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
+    levels = bounded(part, r"down_blocks\.(\d+)\.")
+    channels = [side(part, f"down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
     attention = [part.count(rf"down_blocks\.{i}\.attentions\.(\d+)\.") > 0 for i in range(levels)]
     depths = [max(1, _depth(part, f"down_blocks.{i}.attentions.0")) for i in range(levels)]
     middle = part.count(r"mid_block\.attentions\.(\d+)\.") > 0
@@ -27,9 +27,9 @@ def unet(part: Part, family: str) -> dict[str, Any]:
         (source.shape[1] for name, source in part.weights.items() if name.endswith("attn2.to_k.weight")), 0
     )
     config: dict[str, Any] = {
-        "in_channels": _side(part, "conv_in.weight", 1),
+        "in_channels": side(part, "conv_in.weight", 1),
         "block_out_channels": channels,
-        "layers_per_block": _bounded(part, r"down_blocks\.0\.resnets\.(\d+)\."),
+        "layers_per_block": bounded(part, r"down_blocks\.0\.resnets\.(\d+)\."),
         "down_block_types": ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention],
         "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else None,
         "transformer_layers_per_block": depths,
@@ -43,7 +43,7 @@ def unet(part: Part, family: str) -> dict[str, Any]:
         config |= {
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 256,
-            "projection_class_embeddings_input_dim": _side(part, "add_embedding.linear_1.weight", 1),
+            "projection_class_embeddings_input_dim": side(part, "add_embedding.linear_1.weight", 1),
         }
     return config
 
@@ -51,7 +51,7 @@ def unet(part: Part, family: str) -> dict[str, Any]:
 def whole_unet(part: Part, family: str) -> dict[str, Any]:
     """The configuration of a U-Net with both halves."""
     config = unet(part, family)
-    config["out_channels"] = _side(part, "conv_out.weight", 0)
+    config["out_channels"] = side(part, "conv_out.weight", 0)
     types = reversed(config["down_block_types"])
     config["up_block_types"] = ["CrossAttnUpBlock2D" if "Cross" in kind else "UpBlock2D" for kind in types]
     return config
@@ -61,9 +61,9 @@ def control(part: Part) -> dict[str, Any]:
     """The configuration of a ControlNet."""
     first = part.shape("down_blocks.0.attentions.0.proj_in.weight")
     config = unet(part, "sd1" if first is not None and len(first) == 4 else "")
-    hints = [_side(part, "controlnet_cond_embedding.conv_in.weight", 0)]
+    hints = [side(part, "controlnet_cond_embedding.conv_in.weight", 0)]
     steps = part.count(r"controlnet_cond_embedding\.blocks\.(\d+)\.")
-    hints += [_side(part, f"controlnet_cond_embedding.blocks.{i}.weight", 0) for i in range(1, steps, 2)]
+    hints += [side(part, f"controlnet_cond_embedding.blocks.{i}.weight", 0) for i in range(1, steps, 2)]
     config["conditioning_embedding_out_channels"] = hints
     config["mid_block_type"] = config["mid_block_type"] or "UNetMidBlock2DCrossAttn"
     return config
@@ -71,13 +71,13 @@ def control(part: Part) -> dict[str, Any]:
 
 def vae(part: Part) -> dict[str, Any]:
     """The configuration of an AutoencoderKL."""
-    levels = _bounded(part, r"decoder\.up_blocks\.(\d+)\.")
-    channels = [_side(part, f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
+    levels = bounded(part, r"decoder\.up_blocks\.(\d+)\.")
+    channels = [side(part, f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": _bounded(part, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "layers_per_block": bounded(part, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
         "latent_channels": vae_channels(part),
         "use_quant_conv": "quant_conv.weight" in part.weights,
         "use_post_quant_conv": "post_quant_conv.weight" in part.weights,
@@ -87,12 +87,12 @@ def vae(part: Part) -> dict[str, Any]:
 
 def vae_channels(part: Part) -> int:
     """How many channels a VAE's latents have."""
-    return _side(part, "decoder.conv_in.weight", 1)
+    return side(part, "decoder.conv_in.weight", 1)
 
 
 def vae_downscale(part: Part) -> int:
     """How many pixels of a side become one of the latent."""
-    return int(2 ** (_bounded(part, r"decoder\.up_blocks\.(\d+)\.") - 1))
+    return int(2 ** (bounded(part, r"decoder\.up_blocks\.(\d+)\.") - 1))
 
 
 def clip(part: Part, activation: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
     Raises:
         ModelRefused: its vocabulary is not CLIP's: token numbers would mean other words.
     """
-    vocabulary = _side(part, "embeddings.token_embedding.weight", 0)
+    vocabulary = side(part, "embeddings.token_embedding.weight", 0)
     if vocabulary != CLIP_VOCABULARY:
         source = part.weights["embeddings.token_embedding.weight"]
         raise ModelRefused(
@@ -109,20 +109,20 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
             f"{CLIP_VOCABULARY:,}; every "
             "word would be read as another. Get the checkpoint with the text encoder that it was trained with"
         )
-    width = _side(part, "embeddings.token_embedding.weight", 1)
+    width = side(part, "embeddings.token_embedding.weight", 1)
     config: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": width,
-        "intermediate_size": _side(part, "encoder.layers.0.mlp.fc1.weight", 0),
-        "num_hidden_layers": _bounded(part, r"encoder\.layers\.(\d+)\."),
+        "intermediate_size": side(part, "encoder.layers.0.mlp.fc1.weight", 0),
+        "num_hidden_layers": bounded(part, r"encoder\.layers\.(\d+)\."),
         "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": _side(part, "embeddings.position_embedding.weight", 0),
+        "max_position_embeddings": side(part, "embeddings.position_embedding.weight", 0),
         "hidden_act": str(part.config.get("hidden_act", activation)),
         "eos_token_id": 49407,
         "bos_token_id": 49406,
     }
     if "text_projection.weight" in part.weights:
-        config["projection_dim"] = _side(part, "text_projection.weight", 0)
+        config["projection_dim"] = side(part, "text_projection.weight", 0)
     return config
 
 
@@ -130,7 +130,8 @@ def _depth(part: Part, module: str) -> int:
     return part.count(module.replace(".", r"\.") + r"\.transformer_blocks\.(\d+)\.")
 
 
-def _side(part: Part, name: str, axis: int) -> int:
+def side(part: Part, name: str, axis: int) -> int:
+    """How long a side of a weight is. Raises ModelRefused where there is no such weight or side."""
     shape = part.shape(name)
     if shape is None or len(shape) <= axis:
         path = next(iter(part.weights.values())).path if part.weights else part.folder
@@ -138,7 +139,8 @@ def _side(part: Part, name: str, axis: int) -> int:
     return shape[axis]
 
 
-def _bounded(part: Part, pattern: str) -> int:
+def bounded(part: Part, pattern: str) -> int:
+    """How many layers have names that fit a pattern. Raises ModelRefused where there are none, or too many."""
     count = part.count(pattern)
     if not 0 < count <= LIMIT:
         path = next(iter(part.weights.values())).path if part.weights else part.folder

@@ -50,13 +50,13 @@ def detect(found: Contents) -> Detected:
     part = found.parts.get("denoiser")
     if part is None or what_it_holds(found) == "LoRA":
         raise ModelRefused(f"{found.path} {what_else(found)}")
-    differences = {name: _differences(part, _signs(part, family)) for name, family in FAMILIES.items()}
+    differences = {name: _differences(part, family.signs) for name, family in FAMILIES.items()}
     for name, missing in differences.items():
         if not missing:
             first = part.shape("conv_in.weight")
             inpaints = first is not None and first[1] == 9
             return Detected(name, _predicts(found, FAMILIES[name].prediction), inpaints)
-    nearest = min(differences, key=lambda name: len(differences[name]) / len(_signs(part, FAMILIES[name])))
+    nearest = min(differences, key=lambda name: len(differences[name]) / len(FAMILIES[name].signs))
     raise ModelRefused(
         f"{found.path} is of no family that is known. The nearest is {FAMILIES[nearest].title}, but "
         f"{differences[nearest][0]}. Known are {', '.join(family.title for family in FAMILIES.values())}"
@@ -95,10 +95,6 @@ def what_it_holds(found: Contents) -> str:
     if found.keys & {"emb_params", "clip_l", "clip_g", "string_to_param"}:
         return "embedding"
     return "unknown"
-
-
-def _signs(part: Part, family: Family) -> tuple[Sign, ...]:
-    return family.original if part.layout == "original" and family.original else family.signs
 
 
 def _differences(part: Part, signs: tuple[Sign, ...]) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Law, Prediction
 
+# Families whose text encoders come in files of their own.
+TextFamily = Literal["flux", "flux-schnell"]
 Shape = tuple[int, ...]
 
 
@@ -17,7 +20,7 @@ class Sign:
     """A weight that tells a family: its name, and what its shape must be.
 
     Args:
-        name: of the weight, under diffusers' names, or those of the file where `Family.original` says so.
+        name: of the weight, under diffusers' names.
         fits: whether a shape is right.
         words: what the shape should be, for messages.
         absent: whether the weight must not be there.
@@ -36,11 +39,12 @@ class Family:
     Args:
         title: its name for people.
         signs: what tells it, the most telling first.
-        original: what tells it in files with its own naming; empty where that naming is turned into diffusers'.
         prediction: what its network predicts unless the file says otherwise.
         size: width and height in pixels that it was made for.
         scale, shift: of its latents: what samplers see is (raw - shift) * scale.
         law, sigma_min, sigma_max: of its training noise.
+        time_shift, token_shift: of a flow's times, see `Parametrization`.
+        latent_channels: of its VAE.
     """
 
     title: str
@@ -49,14 +53,20 @@ class Family:
     size: int
     scale: float
     shift: float = 0.0
-    original: tuple[Sign, ...] = ()
     law: Law = "scaled_linear"
     sigma_min: float = 0.0291672
     sigma_max: float = 14.614641
+    time_shift: float = 1.0
+    token_shift: tuple[float, float] | None = None
+    latent_channels: int = 4
 
 
 def _matrix(shape: Shape) -> bool:
     return len(shape) == 2
+
+
+def _packed(shape: Shape) -> bool:
+    return len(shape) == 2 and shape[1] == 64
 
 
 def _convolution(shape: Shape) -> bool:
@@ -72,6 +82,16 @@ _ADDED = "add_embedding.linear_1.weight"
 _FIRST = "down_blocks.0.attentions.0.proj_in.weight"
 _SECOND = "down_blocks.1.attentions.0.proj_in.weight"
 _CROSS = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+# Flow times from 1 to 1 / 1,000.
+_FLOW_MIN, _FLOW_MAX = 0.001, 1e6
+_FLUX = (
+    Sign("x_embedder.weight", _packed, "a matrix of 64 columns"),
+    Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
+    Sign("single_transformer_blocks.0.proj_mlp.weight", _matrix, "a matrix"),
+    Sign("single_transformer_blocks.0.norm.linear.weight", _matrix, "a matrix"),
+    Sign("time_text_embed.text_embedder.linear_1.weight", _matrix, "a matrix"),
+)
+_GUIDED = "time_text_embed.guidance_embedder.linear_1.weight"
 
 FAMILIES: dict[str, Family] = {
     "sd1": Family(
@@ -123,5 +143,31 @@ FAMILIES: dict[str, Family] = {
         "eps",
         1024,
         0.13025,
+    ),
+    "flux": Family(
+        "Flux.1 dev",
+        (*_FLUX, Sign(_GUIDED, _matrix, "a matrix")),
+        "flow",
+        1024,
+        0.3611,
+        0.1159,
+        "flow",
+        _FLOW_MIN,
+        _FLOW_MAX,
+        math.exp(1.15),
+        (0.5, 1.15),
+        latent_channels=16,
+    ),
+    "flux-schnell": Family(
+        "Flux.1 schnell",
+        (*_FLUX, Sign(_GUIDED, absent=True)),
+        "flow",
+        1024,
+        0.3611,
+        0.1159,
+        "flow",
+        _FLOW_MIN,
+        _FLOW_MAX,
+        latent_channels=16,
     ),
 }

@@ -1,7 +1,6 @@
 """The networks in a file or folder: every tensor sorted by the part it belongs to, under one set of names.
 
-U-Nets, ControlNets, VAEs and CLIP text encoders get the names of diffusers and transformers, whatever layout they
-came in. Transformers of other families keep the names of their file; `layout` says which these are.
+Networks get the names of diffusers and transformers, whatever layout they came in.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from nodegraph.diffusion.checkpoints.header import Entry, Header, ModelRefused, read
-from nodegraph.diffusion.checkpoints.names import open_clip_name, unet_renamer, vae_renamer
+from nodegraph.diffusion.checkpoints.layouts import layout_of
+from nodegraph.diffusion.checkpoints.names import Rename, open_clip_name, unet_renamer, vae_renamer
 
-PartName = Literal["denoiser", "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "controlnet"]
-Layout = Literal["diffusers", "original"]
+# `text_encoder` and `text_encoder_2` are CLIP's, whatever folder they came from.
+PartName = Literal["denoiser", "vae", "text_encoder", "text_encoder_2", "t5", "controlnet"]
 
 # Prefixes of single files, longest first where one holds another, and the text encoders' naming.
 _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
@@ -32,7 +32,7 @@ _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("conditioner.embedders.1.model.", "text_encoder_2", "open_clip"),
     ("text_encoders.clip_l.transformer.", "text_encoder", "clip"),
     ("text_encoders.clip_g.transformer.", "text_encoder_2", "clip"),
-    ("text_encoders.t5xxl.transformer.", "text_encoder_3", ""),
+    ("text_encoders.t5xxl.transformer.", "t5", "t5"),  # the style lets names go
 )
 _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("unet", "denoiser"),
@@ -40,20 +40,23 @@ _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("vae", "vae"),
     ("text_encoder", "text_encoder"),
     ("text_encoder_2", "text_encoder_2"),
-    ("text_encoder_3", "text_encoder_3"),
+    ("text_encoder_3", "t5"),
 )
+# What only T5's encoder has: its own embedding, or the first of its projections.
+_T5 = ("shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight")
 # Weights of old diffusers VAEs.
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a weight comes from: a tensor of a file, whole, or one of three blocks of its rows, or turned.
+    """Where a weight comes from: a tensor of a file, whole, or some of its rows, or turned.
 
     Args:
         path, key, entry: the tensor, by the name that the file has for it.
         shape: of the weight that is made of it.
-        third: 0, 1 or 2 where the weight is that third of the rows.
+        rows: the first of them and the one after the last, where the weight is not all of the tensor.
+        swapped: whether the two halves of the rows change places.
         transposed: whether rows and columns change places.
     """
 
@@ -61,15 +64,15 @@ class Source:
     key: str
     entry: Entry
     shape: tuple[int, ...]
-    third: int | None = None
+    rows: tuple[int, int] | None = None
+    swapped: bool = False
     transposed: bool = False
 
 
 @dataclass
 class Part:
-    """One network's weights by name, the layout of the names, and a folder's own configuration."""
+    """One network's weights by name, and where it is of a folder, that and its own configuration."""
 
-    layout: Layout = "diffusers"
     weights: dict[str, Source] = field(default_factory=dict)
     config: Mapping[str, object] = field(default_factory=dict)
     folder: Path | None = None
@@ -118,7 +121,7 @@ def _of_file(path: Path) -> Contents:
                 break
     if "denoiser" not in parts and "controlnet" not in parts and (bare := _bare(header)) is not None:
         parts = {bare: dict(header.tensors)}
-        naming = {bare: "|" + ("clip" if bare == "text_encoder" else "")}
+        naming = {bare: "|" + {"text_encoder": "clip", "t5": "t5"}.get(bare, "")}
     found = {part: _renamed(header, part, entries, *naming[part].split("|")) for part, entries in parts.items()}
     return Contents(path, found, header.metadata, frozenset(header.tensors), header.dtype, header.bytes)
 
@@ -132,6 +135,8 @@ def _bare(header: Header) -> PartName | None:
         return "vae"
     if keys & {"text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight"}:
         return "text_encoder"
+    if keys & set(_T5):
+        return "t5"
     if any(
         re.match(
             r"(input_blocks|down_blocks|double_blocks|joint_blocks|transformer_blocks|blocks|layers)\.0\.", key
@@ -146,17 +151,21 @@ def _renamed(header: Header, part: PartName, entries: dict[str, Entry], prefix: 
     bare = {key.removeprefix(prefix): (key, entry) for key, entry in entries.items()}
     made = Part()
     if part in ("denoiser", "controlnet") and any(key.startswith("input_blocks.0.0.") for key in bare):
-        rename = unet_renamer(bare)
-    elif part == "denoiser" and "down_blocks.0.resnets.0.conv1.weight" not in bare:
-        made.layout = "original"
-        rename = str
+        rename: Rename = unet_renamer(bare)
+    elif part == "denoiser" and (known := layout_of({name: entry.shape for name, (_, entry) in bare.items()})):
+        layout, width = known
+        for key, (full, entry) in bare.items():
+            for piece in layout.pieces(key, entry.shape, width):
+                source = Source(header.path, full, entry, piece.shape, piece.rows, piece.swapped)
+                made.weights[piece.name] = source
+        return made
     elif part == "vae":
         original = any(key.startswith(("decoder.mid.", "encoder.mid.")) for key in bare)
         rename = vae_renamer(bare) if original else _modern_vae
     elif style == "open_clip":
         rename = open_clip_name
     else:
-        rename = _clip_name if style == "clip" else str
+        rename = _clip_name if style == "clip" else _RENAMES.get(part, str)
     for key, (full, entry) in bare.items():
         # What has no new name keeps its own, so that the network can say that it has no place for it.
         name = rename(key) if style else rename(key) or key
@@ -172,9 +181,10 @@ def _sources(
 ) -> Iterator[tuple[str, Source]]:
     shape = entry.shape
     if match := re.fullmatch(r"(.+)\.in_proj_(weight|bias)", name):
+        rows = shape[0] // 3 if shape else 0
         for third, letter in enumerate("qkv"):
-            rows = (shape[0] // 3, *shape[1:])
-            yield f"{match[1]}.{letter}_proj.{match[2]}", Source(path, key, entry, rows, third=third)
+            source = Source(path, key, entry, (rows, *shape[1:]), (third * rows, (third + 1) * rows))
+            yield f"{match[1]}.{letter}_proj.{match[2]}", source
     elif style == "open_clip" and key.endswith("text_projection"):
         yield name, Source(path, key, entry, shape[::-1], transposed=True)
     elif part == "vae" and ".attentions." in name and len(shape) == 4:
@@ -195,8 +205,16 @@ def _clip_name(key: str) -> str:
     return key.removeprefix("text_model.")
 
 
+def _t5_name(key: str) -> str | None:
+    # The encoder's embedding is the shared one: files hold it under either name, or twice.
+    return {"encoder.embed_tokens.weight": "shared.weight", "spiece_model": None}.get(key, key)
+
+
 def _modern_vae(key: str) -> str:
     return re.sub(r"\.(query|key|value|proj_attn)\.(?=weight|bias)", lambda m: f".{_OLD_ATTENTION[m[1]]}.", key)
+
+
+_RENAMES: dict[PartName, Rename] = {"vae": _modern_vae, "denoiser": str, "t5": _t5_name}
 
 
 def _of_folder(path: Path) -> Contents:
@@ -212,13 +230,15 @@ def _of_folder(path: Path) -> Contents:
             config = json.loads((path / folder / "config.json").read_text("utf-8"))
         except (OSError, ValueError):
             config = {}
+        found = [read(file) for file in files]
+        headers += found
+        if part.startswith("text_encoder") and any(header.tensors.keys() & set(_T5) for header in found):
+            part = "t5"
         made = parts[part] = Part(config=config if isinstance(config, dict) else {}, folder=path / folder)
-        rename = _modern_vae if part == "vae" else _clip_name if part.startswith("text_encoder") else str
-        for file in files:
-            header = read(file)
-            headers.append(header)
+        rename = _RENAMES.get(part, _clip_name)
+        for file, header in zip(files, found, strict=True):
             for key, entry in header.tensors.items():
-                if (name := rename(key)) != "embeddings.position_ids":
+                if (name := rename(key)) not in (None, "embeddings.position_ids"):
                     made.weights.update(_sources(file, part, name, key, entry, ""))
     if not headers:
         raise ModelRefused(

@@ -48,8 +48,10 @@ class Reader:
         keep = dtype is None or kind == dtype or not kind.is_floating_point
         raw = self._mapped(source, kind) if keep else self._buffered(source, kind)
         whole = raw.view(source.entry.shape)
-        if source.third is not None:
-            whole = whole.tensor_split(3)[source.third]
+        if source.rows is not None:
+            whole = whole[slice(*source.rows)]
+        if source.swapped:
+            whole = torch.cat(whole.tensor_split(2)[::-1])
         if source.transposed:
             whole = whole.T
         if not keep:
@@ -125,7 +127,8 @@ def fill(
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     compare(weights, wanted, path, what)
     reader = Reader()
-    network.load_state_dict({name: reader.tensor(weights[name], dtype) for name in wanted}, assign=True)
+    read = {source: reader.tensor(source, dtype) for source in {weights[name]: None for name in wanted}}
+    network.load_state_dict({name: read[weights[name]] for name in wanted}, assign=True)
     return network.eval().requires_grad_(False)
 
 

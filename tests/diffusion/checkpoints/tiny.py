@@ -68,23 +68,24 @@ def make(family: str, *, channels: int = 4, prediction: str = "epsilon", seed: i
         scaling_factor=0.13025 if large else 0.18215,
     )
     if family != "sdxl-refiner":
-        made.networks["text_encoder"] = CLIPTextModel(_clip(64, 3, "gelu" if family == "sd2" else "quick_gelu"))
+        made.networks["text_encoder"] = CLIPTextModel(clip(64, 3, "gelu" if family == "sd2" else "quick_gelu"))
     if large:
-        made.networks["text_encoder_2"] = CLIPTextModelWithProjection(_clip(128, 3, "gelu"))
+        made.networks["text_encoder_2"] = CLIPTextModelWithProjection(clip(128, 3, "gelu"))
     for network in made.networks.values():
         network.eval()
-        _louder(network)
+        louder(network)
     return made
 
 
-def _clip(width: int, layers: int, activation: str) -> CLIPTextConfig:
+def clip(width: int, layers: int, activation: str) -> CLIPTextConfig:
+    """The configuration of a CLIP text encoder."""
     return CLIPTextConfig(
         hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers, num_attention_heads=width // 64,
         hidden_act=activation, projection_dim=32, eos_token_id=49407, bos_token_id=49406,
     )  # fmt: skip
 
 
-def _louder(network: nn.Module) -> None:
+def louder(network: nn.Module) -> None:
     """Norms and biases that are not ones and zeros, so that a swapped pair shows."""
     for name, value in network.named_parameters():
         if value.ndim == 1:
@@ -234,3 +235,12 @@ def original_open_clip(network: Any) -> dict[str, Tensor]:
             ):  # fmt: skip
                 found[f"{block}{old}.{leaf}"] = weights[f"{layer}{new}.{leaf}"]
     return found
+
+
+def tokens(prompt: str) -> Tensor:
+    """CLIP's tokens of a prompt (1, 77), as transformers' tokenizer numbers them."""
+    from instant_clip_tokenizer import Tokenizer
+
+    inner = Tokenizer().encode(prompt)
+    ids = [49406, *inner, 49407]
+    return torch.tensor([ids + [49407] * (77 - len(ids))])

@@ -1,0 +1,153 @@
+"""What checkpoints of every family share: handles from headers, VAEs, CLIP networks, words for a missing part."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nodegraph.diffusion.checkpoints import configs
+from nodegraph.diffusion.checkpoints.detect import Detected, detect, what_else
+from nodegraph.diffusion.checkpoints.families import FAMILIES, Family
+from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.parts import Contents, Part, contents
+from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.handles import Handles
+from nodegraph.diffusion.values import VAE, Checkpoint, Model, Parametrization, TextEncoder
+
+IMPORTING = threading.Lock()  # what is imported lazily by two threads at once may be seen half made
+
+
+def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
+    """The handles, from headers alone."""
+    found = contents(there(path))
+    detected = detect(found)
+    part = found.parts.get("vae")
+    usual = (detected.family.latent_channels, 8)
+    channels, downscale = (configs.vae_channels(part), configs.vae_downscale(part)) if part else usual
+    return Handles(
+        Model(checkpoint, parametrization(detected)),
+        TextEncoder(checkpoint),
+        VAE(checkpoint, channels, downscale, detected.family.size),
+    )
+
+
+def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:
+    """The handle of another VAE for a model of the checkpoint's family, from the header alone.
+
+    Raises:
+        ModelRefused: the file holds no VAE, one with other latents, or a whole model of another family.
+        ValueError: the family takes none of another file.
+    """
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ValueError(f"a model of the family {checkpoint.family} has a VAE of its own and takes no other")
+    found = contents(path)
+    part = found.parts.get("vae")
+    if part is None:
+        raise ModelRefused(f"{path} {what_else(found)}; a VAE is wanted here")
+    if "denoiser" in found.parts and detect(found).name != checkpoint.family:
+        raise ModelRefused(
+            f"{path} is a whole model of another family, {detect(found).title}; choose a file with the VAE alone"
+        )
+    channels = configs.vae_channels(part)
+    if channels != family.latent_channels:
+        raise ModelRefused(
+            f"{path} is a VAE of {channels} latent channels, and {family.title} paints {family.latent_channels}; "
+            "choose the VAE that belongs to the model's family"
+        )
+    return VAE(checkpoint, channels, configs.vae_downscale(part), family.size)
+
+
+def parametrization(detected: Detected) -> Parametrization:
+    """How a checkpoint's network is read."""
+    f = detected.family
+    return Parametrization(
+        detected.prediction, f.law, f.sigma_min, f.sigma_max, f.time_shift, token_shift=f.token_shift
+    )
+
+
+def there(path: Path | None) -> Path:
+    """The path of a checkpoint's file. Raises ValueError where it is gone."""
+    if path is None:
+        raise ValueError("the checkpoint's file is no longer where it was; run the workflow again")
+    return path
+
+
+def vae_of(found: Contents, family: Family, networks: dict[str, nn.Module]) -> Any:
+    """The live VAE of a file, in float32 whatever the rest is: in float16 that of SDXL overflows."""
+    part = found.parts.get("vae")
+    if part is None:
+        return Missing(found, "VAE")
+    networks["vae"] = network = vae_network(part, found.path)
+    return LatentVAE(network, family)
+
+
+def vae_network(part: Part, path: Path) -> nn.Module:
+    """An AutoencoderKL with its weights, in float32."""
+    config = configs.vae(part)
+    with IMPORTING:
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    return fill(lambda: AutoencoderKL(**config), part.weights, torch.float32, path, "VAE")
+
+
+def clip_network(part: Part, activation: str, projected: bool, dtype: torch.dtype, path: Path) -> nn.Module:
+    """A CLIP text encoder with its weights, with the projection of its summary or without."""
+    with IMPORTING:
+        from transformers import CLIPTextConfig
+        from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+    config = CLIPTextConfig(**configs.clip(part, activation))
+    if not projected:
+        weights = {name: source for name, source in part.weights.items() if name != "text_projection.weight"}
+        return fill(lambda: CLIPTextModel(config), weights, dtype, path, "text encoder")
+    weights = {_projected_name(name): source for name, source in part.weights.items()}
+    return fill(lambda: CLIPTextModelWithProjection(config), weights, dtype, path, "text encoder")
+
+
+def _projected_name(name: str) -> str:
+    return name if name == "text_projection.weight" else f"text_model.{name}"
+
+
+@dataclass(frozen=True, eq=False)
+class LatentVAE:
+    """Pictures to the latents that a family's samplers see, and back."""
+
+    network: Any
+    family: Family
+
+    def of_family(self, name: str) -> LatentVAE:
+        """The same network with the shift and scale of another family's latents."""
+        return replace(self, family=FAMILIES.get(name, self.family))
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        """The posterior's mean, shifted and scaled."""
+        kind = next(self.network.parameters()).dtype
+        posterior = self.network.encode(image.to(kind) * 2 - 1, return_dict=False)[0]
+        return (posterior.mode().to(image.dtype) - self.family.shift) * self.family.scale
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) in [0, 1]."""
+        kind = next(self.network.parameters()).dtype
+        raw = latent / self.family.scale + self.family.shift
+        decoded = self.network.decode(raw.to(kind), return_dict=False)[0]
+        return ((decoded + 1) / 2).clamp(0, 1).to(latent.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Missing:
+    """A part that a file has not: whatever is asked of it is refused with what to do."""
+
+    found: Contents
+    what: str
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(
+            f"{self.found.path} holds no {self.what}; link one from another file (LoadVAE, LoadTextEncoder, or a "
+            f"LoadModel that has it)"
+        )

@@ -1,0 +1,166 @@
+"""Flux.1 dev and schnell (Black Forest Labs, 2024): a transformer over 2 x 2 tokens of the latent and T5's words.
+
+The latent's tokens carry positions (0, row, column), the text's all zero. The dev network is distilled from
+guidance and told its scale; both networks also read CLIP's summary of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nodegraph.diffusion.checkpoints import configs, t5, texts
+from nodegraph.diffusion.checkpoints.assembly import (
+    IMPORTING,
+    Missing,
+    describe,
+    parametrization,
+    there,
+    vae_of,
+)
+from nodegraph.diffusion.checkpoints.clip import Encoder
+from nodegraph.diffusion.checkpoints.detect import detect
+from nodegraph.diffusion.checkpoints.families import FAMILIES
+from nodegraph.diffusion.checkpoints.lora import Patches
+from nodegraph.diffusion.checkpoints.parts import Part, contents
+from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
+from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning
+
+__all__ = ["describe", "load"]
+GUIDANCE = 3.5  # what the dev network is told where nobody says
+LENGTHS = {"flux": 512, "flux-schnell": 256}  # tokens of text that each was trained with
+
+
+def config(part: Part) -> dict[str, Any]:
+    """The configuration of the transformer, from the shapes of its weights."""
+    head = configs.side(part, "transformer_blocks.0.attn.norm_q.weight", 0)
+    width = configs.side(part, "x_embedder.weight", 0)
+    rest = (head - head // 8) // 2  # an eighth of a head turns with no position, the rest with row and column
+    return {
+        "in_channels": configs.side(part, "x_embedder.weight", 1),
+        "out_channels": configs.side(part, "proj_out.weight", 0),
+        "num_layers": configs.bounded(part, r"transformer_blocks\.(\d+)\."),
+        "num_single_layers": configs.bounded(part, r"single_transformer_blocks\.(\d+)\."),
+        "attention_head_dim": head,
+        "num_attention_heads": max(1, width // max(1, head)),
+        "joint_attention_dim": configs.side(part, "context_embedder.weight", 1),
+        "pooled_projection_dim": configs.side(part, "time_text_embed.text_embedder.linear_1.weight", 1),
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in part.weights,
+        "axes_dims_rope": [head - 2 * rest, rest, rest],
+    }
+
+
+def network(part: Part, dtype: torch.dtype, path: Path) -> nn.Module:
+    """The transformer with its weights."""
+    sizes = config(part)
+    with IMPORTING:
+        from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+    return fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
+
+
+def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
+    """The flow that the network predicts for latents (N, C, h, w) at flow times (N,)."""
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    guidance = None
+    if network.config["guidance_embeds"]:
+        guidance = x.new_full((len(x),), GUIDANCE) if words.numbers is None else words.numbers[:, 0].to(x.dtype)
+    flow = network(
+        pack(x),
+        encoder_hidden_states=words.embedding,
+        pooled_projections=words.pooled,
+        timestep=time.to(x.dtype),
+        img_ids=positions(height, width, x.device),
+        txt_ids=torch.zeros(words.embedding.shape[1], 3, device=x.device),
+        guidance=guidance,
+        return_dict=False,
+    )[0]
+    return unpack(flow, height, width)
+
+
+def pack(x: Tensor) -> Tensor:
+    """Latents (N, C, 2 h, 2 w) as tokens (N, h w, 4 C): each 2 x 2 square, its channels slowest."""
+    n, channels, height, width = x.shape
+    squares = x.view(n, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return squares.reshape(n, height // 2 * (width // 2), 4 * channels)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `pack` for h x w tokens."""
+    n, _, channels = tokens.shape
+    squares = tokens.view(n, height, width, channels // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return squares.reshape(n, channels // 4, 2 * height, 2 * width)
+
+
+def positions(height: int, width: int, device: torch.device) -> Tensor:
+    """Where the tokens are: (h w, 3), zero, row and column."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], -1).flatten(0, 1).float().to(device)
+
+
+@dataclass(frozen=True, eq=False)
+class FluxText:
+    """T5's words and CLIP's summary. Either may be missing in a file, and is then asked for when it is needed."""
+
+    clip: Encoder
+    t5: t5.T5
+    length: int
+
+    def encode(self, text: str, styles: dict[str, float]) -> Conditioning:
+        """What a text says."""
+        if styles:
+            raise ValueError("this model knows no styles by name; say the style in the text, leave `style` empty")
+        embedding, _ = self.t5.encode(text, self.length)
+        _, pooled = self.clip.encode(text)
+        assert pooled is not None  # asked for in `load`
+        return Conditioning((Condition(embedding.float().cpu(), pooled=pooled.float().cpu()),))
+
+    def unknown_words(self, text: str) -> list[str]:  # noqa: ARG002
+        """None: every word is spelled out in pieces that are known."""
+        return []
+
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> FluxText:
+        """The same encoders with LoRAs in CLIP, each with its strength."""
+        return replace(self, clip=self.clip.adapted(files)) if files else self
+
+    def with_tokenizer(self, path: Path) -> FluxText:
+        """The same encoders with T5's tokenizer from a file."""
+        return replace(self, t5=self.t5.with_tokenizer(path))
+
+
+def assembled(family: str, parts: Mapping[str, Any]) -> FluxText:
+    """The text encoder of a family from its networks by their role."""
+    return FluxText(texts.used(parts["clip-l"], pooled="plain"), parts["t5"], LENGTHS[family])
+
+
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
+    """The networks that the file or folder has, on the host.
+
+    Raises:
+        ModelRefused: a weight is missing, wrong or one too many.
+    """
+    found = contents(there(path))
+    kind = getattr(torch, dtype)
+    networks: dict[str, nn.Module] = {}
+    denoiser: Any = Missing(found, "denoising network")
+    if (part := found.parts.get("denoiser")) is not None:
+        networks["denoiser"] = live = network(part, kind, found.path)
+        sizes = config(part)
+        denoiser = Transformer(
+            live,
+            parametrization(detect(found)),
+            forward,
+            sizes["in_channels"] // 4,
+            sizes["joint_attention_dim"],
+            summarised=True,
+            patches=Patches(live, "denoiser"),
+        )
+    vae = vae_of(found, FAMILIES[checkpoint.family], networks)
+    text = texts.read(found, ("clip-l", "t5"), kind, networks)
+    return Loaded(denoiser, assembled(checkpoint.family, text), vae, networks)

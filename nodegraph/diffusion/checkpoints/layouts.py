@@ -1,0 +1,131 @@
+"""Original names of transformers' weights, as tables: which weights of diffusers each one becomes.
+
+Original files keep a block's projections in one matrix, diffusers apart: such a weight becomes several, each some
+of its rows. Where original files put shift before scale, diffusers has scale before shift: the halves swap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+Shape = tuple[int, ...]
+_LEAVES = {"weight": "weight", "bias": "bias", "scale": "weight"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What modules become.
+
+    Args:
+        pattern: of the module's original name, for `re.fullmatch`.
+        names: of the module or modules in diffusers, with the pattern's groups. Of several, each but the last
+            takes as many rows as the network is wide, the last what is left.
+        swapped: whether the halves of the rows change places, where there are just two blocks of rows.
+    """
+
+    pattern: str
+    names: tuple[str, ...]
+    swapped: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One weight of diffusers: its name and shape, the rows of the original that it is, whether halves swap."""
+
+    name: str
+    shape: Shape
+    rows: tuple[int, int] | None = None
+    swapped: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The original naming of one architecture.
+
+    Args:
+        mark: the start of a weight's name that no other layout has.
+        width: a weight with as many rows as the network is wide.
+        rules: the first that fits holds.
+    """
+
+    mark: str
+    width: str
+    rules: tuple[Rule, ...]
+
+    @cached_property
+    def _compiled(self) -> list[tuple[re.Pattern[str], Rule]]:
+        return [(re.compile(rule.pattern), rule) for rule in self.rules]
+
+    def pieces(self, key: str, shape: Shape, width: int) -> Iterator[Piece]:
+        """What a weight becomes. One that no rule knows keeps its name, for the network to say so."""
+        module, _, leaf = key.rpartition(".")
+        ending = f".{_LEAVES[leaf]}" if leaf in _LEAVES else ""
+        module = module if ending else key
+        for pattern, rule in self._compiled:
+            if (match := pattern.fullmatch(module)) is not None:
+                names = [match.expand(name) + ending for name in rule.names]
+                break
+        else:
+            yield Piece(key, shape)
+            return
+        if len(names) == 1:
+            yield Piece(names[0], shape, swapped=rule.swapped and shape[:1] == (2 * width,))
+            return
+        edges = [min(width * i, shape[0]) for i in range(len(names))] + [shape[0]]
+        for name, start, end in zip(names, edges, edges[1:], strict=False):
+            yield Piece(name, (end - start, *shape[1:]), (start, end))
+
+
+def layout_of(shapes: Mapping[str, Shape]) -> tuple[Layout, int] | None:
+    """The original layout that weights are named in, and the network's width; None where no table has it."""
+    for layout in LAYOUTS:
+        if any(name.startswith(layout.mark) for name in shapes):
+            return layout, next(iter(shapes.get(layout.width, ())), 0)
+    return None
+
+
+def _apart(start: str, *letters: str) -> tuple[str, ...]:
+    return tuple(start.format(letter) for letter in letters or "qkv")
+
+
+_DOUBLE, _SINGLE = r"double_blocks\.(\d+)\.", r"single_blocks\.(\d+)\."
+_BLOCK, _ALONE = r"transformer_blocks.\1.", r"single_transformer_blocks.\1."
+FLUX = Layout(
+    "double_blocks.0.img_attn.",
+    "img_in.weight",
+    (
+        Rule(r"time_in\.in_layer", ("time_text_embed.timestep_embedder.linear_1",)),
+        Rule(r"time_in\.out_layer", ("time_text_embed.timestep_embedder.linear_2",)),
+        Rule(r"vector_in\.in_layer", ("time_text_embed.text_embedder.linear_1",)),
+        Rule(r"vector_in\.out_layer", ("time_text_embed.text_embedder.linear_2",)),
+        Rule(r"guidance_in\.in_layer", ("time_text_embed.guidance_embedder.linear_1",)),
+        Rule(r"guidance_in\.out_layer", ("time_text_embed.guidance_embedder.linear_2",)),
+        Rule("txt_in", ("context_embedder",)),
+        Rule("img_in", ("x_embedder",)),
+        Rule(_DOUBLE + r"img_mod\.lin", (_BLOCK + "norm1.linear",)),
+        Rule(_DOUBLE + r"txt_mod\.lin", (_BLOCK + "norm1_context.linear",)),
+        Rule(_DOUBLE + r"img_attn\.qkv", _apart(_BLOCK + "attn.to_{}")),
+        Rule(_DOUBLE + r"txt_attn\.qkv", _apart(_BLOCK + "attn.add_{}_proj")),
+        Rule(_DOUBLE + r"img_attn\.norm\.query_norm", (_BLOCK + "attn.norm_q",)),
+        Rule(_DOUBLE + r"img_attn\.norm\.key_norm", (_BLOCK + "attn.norm_k",)),
+        Rule(_DOUBLE + r"txt_attn\.norm\.query_norm", (_BLOCK + "attn.norm_added_q",)),
+        Rule(_DOUBLE + r"txt_attn\.norm\.key_norm", (_BLOCK + "attn.norm_added_k",)),
+        Rule(_DOUBLE + r"img_attn\.proj", (_BLOCK + "attn.to_out.0",)),
+        Rule(_DOUBLE + r"txt_attn\.proj", (_BLOCK + "attn.to_add_out",)),
+        Rule(_DOUBLE + r"img_mlp\.0", (_BLOCK + "ff.net.0.proj",)),
+        Rule(_DOUBLE + r"img_mlp\.2", (_BLOCK + "ff.net.2",)),
+        Rule(_DOUBLE + r"txt_mlp\.0", (_BLOCK + "ff_context.net.0.proj",)),
+        Rule(_DOUBLE + r"txt_mlp\.2", (_BLOCK + "ff_context.net.2",)),
+        Rule(_SINGLE + r"modulation\.lin", (_ALONE + "norm.linear",)),
+        Rule(_SINGLE + "linear1", (*_apart(_ALONE + "attn.to_{}"), _ALONE + "proj_mlp")),
+        Rule(_SINGLE + r"norm\.query_norm", (_ALONE + "attn.norm_q",)),
+        Rule(_SINGLE + r"norm\.key_norm", (_ALONE + "attn.norm_k",)),
+        Rule(_SINGLE + "linear2", (_ALONE + "proj_out",)),
+        Rule(r"final_layer\.linear", ("proj_out",)),
+        Rule(r"final_layer\.adaLN_modulation\.1", ("norm_out.linear",), swapped=True),
+    ),
+)
+LAYOUTS = (FLUX,)

@@ -1,0 +1,172 @@
+"""T5's text encoder (Raffel et al. 2020): sizes from its weights, tokens from the user's tokenizer file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nodegraph.diffusion.checkpoints import configs
+from nodegraph.diffusion.checkpoints.assembly import IMPORTING
+from nodegraph.diffusion.checkpoints.clip import weighted
+from nodegraph.diffusion.checkpoints.header import ModelRefused
+from nodegraph.diffusion.checkpoints.parts import Part
+from nodegraph.diffusion.checkpoints.weights import fill
+
+TOKENIZER = "tokenizer.json"
+SIZE_LIMIT = 100_000_000  # bytes of a tokenizer file; the largest known has 20 MB
+PADDING, END = 0, 1
+_FIRST = "encoder.block.0.layer.0.SelfAttention."
+
+
+@dataclass(frozen=True, eq=False)
+class T5:
+    """A live T5 encoder.
+
+    Args:
+        network: of transformers.
+        tokenizer: the file that says how words become tokens; None where nobody gave one.
+        path: of the weights, for messages.
+    """
+
+    network: Any
+    tokenizer: Path | None
+    path: Path
+
+    def encode(self, text: str, length: int) -> tuple[Tensor, Tensor]:
+        """Embedding (1, length, width) of a prompt filled up with padding, and a mask (1, length) of its tokens.
+
+        Padding takes part in the attention, as the families that use this were trained. Words in weighted brackets
+        are moved away from what the empty prompt says at their place.
+
+        Raises:
+            ValueError: the text has more tokens than fit, or there is no tokenizer.
+        """
+        numbers, weights = self._tokens(text)
+        if len(numbers) > length:
+            raise ValueError(
+                f"the text is {len(numbers)} tokens long and this model reads {length}; make it shorter"
+            )
+        fill = length - len(numbers)
+        hidden = self._run([*numbers, *[PADDING] * fill])
+        if any(weight != 1 for weight in weights):
+            factors = torch.tensor([*weights, *[1.0] * fill])[None, :, None].to(hidden)
+            empty = self._run([END, *[PADDING] * (length - 1)])
+            hidden = torch.where(factors == 1, hidden, empty + (hidden - empty) * factors)
+        return hidden, (torch.arange(length) < len(numbers))[None]
+
+    def with_tokenizer(self, path: Path) -> T5:
+        """The same with another tokenizer file."""
+        return replace(self, tokenizer=path)
+
+    @torch.no_grad()
+    def _run(self, numbers: Sequence[int]) -> Tensor:
+        ids = torch.tensor([numbers], device=next(self.network.parameters()).device)
+        hidden: Tensor = self.network(input_ids=ids, return_dict=False)[0]
+        return hidden
+
+    def _tokens(self, text: str) -> tuple[list[int], list[float]]:
+        tokenizer = tokenizer_of(self.tokenizer, self.path, self.network.config.vocab_size)
+        numbers: list[int] = []
+        weights: list[float] = []
+        for words, weight in weighted(text):
+            found = tokenizer.encode(words.strip(), add_special_tokens=False).ids
+            numbers += found
+            weights += [weight] * len(found)
+        return [*numbers, END], [*weights, 1.0]
+
+
+def tokenizer_of(path: Path | None, weights: Path, vocabulary: int) -> Any:
+    """The tokenizer in a file, checked against the vocabulary of the network that it is for.
+
+    Args:
+        path: of the file; None where there is none.
+        weights: of the text encoder, for messages.
+        vocabulary: how many tokens the network knows.
+
+    Raises:
+        ModelRefused: no file was given, it is none of a tokenizer, or it is another model's.
+    """
+    if path is None:
+        raise ModelRefused(
+            f"{weights} holds a text encoder without its tokenizer, which no file of weights carries. Get "
+            f"{TOKENIZER} of the model that the text encoder was made from, put it into the folder `tokenizers` "
+            "of your models, and choose it in the input `tokenizer` of the node that loads the text encoder"
+        )
+    if not path.is_file():
+        raise ModelRefused(
+            f"{path} is missing; without it no prompt can be read. Copy the whole folder {path.parent.name} of "
+            f"the model to {path.parent}"
+        )
+    found = _opened(path, path.stat().st_mtime_ns)
+    size = found.get_vocab_size(with_added_tokens=True)
+    if size > vocabulary:
+        raise ModelRefused(
+            f"{path} has {size:,} tokens and the text encoder {weights.name} knows {vocabulary:,}; it is the "
+            "tokenizer of another model"
+        )
+    return found
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, _modified: int) -> Any:
+    with IMPORTING:
+        from tokenizers import Tokenizer
+    if path.stat().st_size > SIZE_LIMIT:
+        raise ModelRefused(f"{path} is {path.stat().st_size:,} bytes long; no tokenizer is")
+    try:
+        if "model" not in json.loads(path.read_bytes()):
+            raise ValueError("no model")
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library has one exception, called Exception
+        raise ModelRefused(
+            f"{path} is no {TOKENIZER} of the tokenizers library ({str(error)[:200]}). Get that of the text "
+            "encoder"
+        ) from None
+
+
+def config(part: Part) -> dict[str, Any]:
+    """The configuration of a T5 encoder, from the shapes of its weights."""
+    rows = configs.side(part, _FIRST + "q.weight", 0)
+    heads = configs.side(part, _FIRST + "relative_attention_bias.weight", 1)
+    gated = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in part.weights
+    first = f"encoder.block.0.layer.1.DenseReluDense.wi{'_0' if gated else ''}.weight"
+    return {
+        "vocab_size": configs.side(part, "shared.weight", 0),
+        "d_model": configs.side(part, "shared.weight", 1),
+        "d_kv": max(1, rows // max(1, heads)),
+        "num_heads": heads,
+        "d_ff": configs.side(part, first, 0),
+        "num_layers": configs.bounded(part, r"encoder\.block\.(\d+)\."),
+        "relative_attention_num_buckets": configs.side(part, _FIRST + "relative_attention_bias.weight", 0),
+        "feed_forward_proj": "gated-gelu" if gated else "relu",
+    }
+
+
+def load(part: Part, dtype: torch.dtype, path: Path) -> T5:
+    """The live encoder of a file or folder, whose tokenizer is beside it in the folder.
+
+    Its numbers outgrow float16, so that it is held in bfloat16 where that is asked for.
+    """
+    sizes = config(part)
+    with IMPORTING:
+        from transformers import T5Config
+        from transformers.models.t5.modeling_t5 import T5EncoderModel
+    weights = {**part.weights, "encoder.embed_tokens.weight": part.weights["shared.weight"]}
+    kind = torch.bfloat16 if dtype == torch.float16 else dtype
+    network: Any = fill(lambda: T5EncoderModel(T5Config(**sizes)), weights, kind, path, "text encoder")
+    network.encoder.embed_tokens.weight = network.shared.weight  # one in memory, also when it moves
+    return T5(network, folder_tokenizer(part), path)
+
+
+def folder_tokenizer(part: Part) -> Path | None:
+    """Where a diffusers folder keeps the tokenizer of one of its text encoders; None for a single file."""
+    if part.folder is None:
+        return None
+    return part.folder.with_name(part.folder.name.replace("text_encoder", "tokenizer")) / TOKENIZER

@@ -1,0 +1,130 @@
+"""A diffusion transformer as a denoiser: conditions of one length of text in one batch, the rest in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nodegraph.diffusion.checkpoints.lora import Patches
+from nodegraph.diffusion.denoisers import denoiser
+from nodegraph.diffusion.values import Condition, Parametrization
+
+
+class Words(NamedTuple):
+    """What a network is told beside the latent.
+
+    Args:
+        embedding: (N, T, D).
+        pooled: (N, P), where the family has a summary.
+        mask: (N, T), true where there is a token, where the family has one.
+        numbers: (N, K), where a conditioning has some.
+    """
+
+    embedding: Tensor
+    pooled: Tensor | None
+    mask: Tensor | None
+    numbers: Tensor | None
+
+
+Forward = Callable[[Any, Tensor, Tensor, Words], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Transformer:
+    """D(x; sigma) of a transformer.
+
+    Args:
+        network: of diffusers.
+        parametrization: how it was trained.
+        forward: calls it: (network, x as in training, time (N,), words) to its prediction, all in its dtype.
+        channels: of its latents.
+        width: of the embeddings that it reads.
+        summarised: whether it reads a text's summary too.
+        multiple: what the sides of a latent are multiples of.
+        patches, files: LoRAs, see `lora`.
+    """
+
+    network: Any
+    parametrization: Parametrization
+    forward: Forward
+    channels: int
+    width: int
+    summarised: bool = False
+    multiple: int = 2
+    patches: Patches | None = None
+    files: tuple[tuple[Path, float], ...] = ()
+
+    def under(self, parametrization: Parametrization) -> Transformer:
+        """The same network, understood differently."""
+        return replace(self, parametrization=parametrization)
+
+    def adapted(self, files: Sequence[tuple[Path, float]]) -> Transformer:
+        """The same network with LoRAs, each with its strength."""
+        return replace(self, files=tuple(files))
+
+    def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        """Denoised estimates of latents (N, C, ..., h, w)."""
+        self._check(x, conditions)
+        if self.patches is not None:
+            self.patches.set(self.files)
+        estimates: list[Tensor] = []
+        for _, group in groupby(conditions, key=_kind):
+            estimates += self._together(x, sigma, list(group))
+        return estimates
+
+    def _together(self, x: Tensor, sigma: float, conditions: list[Condition]) -> list[Tensor]:
+        dtype = next(self.network.parameters()).dtype
+
+        def rows(parts: list[Tensor | None], kind: torch.dtype) -> Tensor | None:
+            found = [part.expand(len(x), *part.shape[1:]) for part in parts if part is not None]
+            return torch.cat(found).to(x.device, kind) if found else None
+
+        embedding = rows([one.embedding for one in conditions], dtype)
+        assert embedding is not None  # checked
+        told = [None if one.numbers is None else torch.tensor([one.numbers]) for one in conditions]
+        words = Words(
+            embedding,
+            rows([one.pooled for one in conditions], dtype) if self.summarised else None,
+            rows([one.mask for one in conditions], torch.bool),
+            rows(told, torch.float32),
+        )
+
+        def network(scaled: Tensor, time: Tensor) -> Tensor:
+            return self.forward(self.network, scaled.to(dtype), time, words).to(x.dtype)
+
+        repeated = x.repeat(len(conditions), *[1] * (x.ndim - 1))
+        return list(denoiser(network, self.parametrization)(repeated, sigma).chunk(len(conditions)))
+
+    def _check(self, x: Tensor, conditions: Sequence[Condition]) -> None:
+        if x.shape[1] != self.channels:
+            raise ValueError(
+                f"this model paints latents of {self.channels} channels; got {tuple(x.shape)}. Make the latent "
+                "with EmptyLatent or VAEEncode from this model's own VAE"
+            )
+        if any(side % self.multiple for side in x.shape[-2:]):
+            raise ValueError(
+                f"this model paints latents whose sides are multiples of {self.multiple}; got {x.shape[-1]} x "
+                f"{x.shape[-2]}. Choose another width and height, or resize the picture"
+            )
+        for one in conditions:
+            told = one.embedding is not None and one.embedding.shape[-1] == self.width
+            if not told or (self.summarised and one.pooled is None):
+                raise ValueError(
+                    "the conditioning was not made by a text encoder of this model's family; link Encode to this "
+                    "model's own, or to a LoadTextEncoder that is set for its family"
+                )
+            if one.controls:
+                raise ValueError("this model follows no ControlNet; take ApplyControlNet out")
+
+
+def _kind(condition: Condition) -> tuple[Any, ...]:
+    """What conditions have in common that share a batch."""
+    embedding = condition.embedding
+    length = None if embedding is None else embedding.shape[1]
+    return length, condition.mask is None, None if condition.numbers is None else len(condition.numbers)
