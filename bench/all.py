@@ -136,7 +136,8 @@ def loop() -> Iterator[Row]:
     import sampler
 
     for row in sampler.measurements():
-        what = f"sampling loop, {row.sampler}, network of width {row.width}, against the faster peer"
+        network = f"network of width {row.width}" if row.width else "no network"
+        what = f"sampling loop, {row.sampler}, {network}, against the faster peer"
         yield Row(what, row.ratios, "times as fast", sampler.LEAST, is_speed=True)
 
 

@@ -1,8 +1,9 @@
 """The sampling loop beside k-diffusion's and diffusers': one network, one run, turn about.
 
-`python bench/sampler.py` prints a Markdown table. Each round runs all loops once, in changing order, so that what
-else the machine does falls on all alike; a ratio is taken within a round, and its median and quartiles over rounds
-are shown. Above 1 ours is the faster. Peers that are not installed are left out.
+`python bench/sampler.py` prints a Markdown table. Each round runs all loops once, in changing order; a ratio is
+taken within a round, and its median and quartiles over rounds are shown. Above 1 ours is the faster. The time of
+one thread of this process is counted, so that what else the machine does is not. The rows without a network show
+what a loop itself costs. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from peers import BETAS, STABLE, UNet, k_diffusion, network
-from torch import Tensor
+from peers import BETAS, STABLE, k_diffusion, network
+from torch import Tensor, nn
 
 from nodegraph.diffusion.denoisers import denoiser
 from nodegraph.diffusion.noise import NoiseSource
@@ -23,6 +24,7 @@ from nodegraph.diffusion.samplers import SAMPLERS
 from nodegraph.diffusion.schedules import schedule
 
 STEPS, ROUNDS = 20, 31
+WIDTHS = (0, 16, 96)  # of no network, of one that costs little beside the loop, and of one that costs much
 LEAST = 0.97  # of the faster peer's speed
 Loop = Callable[[], Tensor]
 # Our name, k-diffusion's, and diffusers' scheduler.
@@ -32,6 +34,14 @@ COMPARED = (
     ("dpmpp_2m", "dpmpp_2m", "DPMSolverMultistep"),
     ("euler_ancestral", "euler_ancestral", "EulerAncestralDiscrete"),
 )
+
+
+class Nothing(nn.Module):
+    """In place of a network: what a loop then takes is its own."""
+
+    def forward(self, x: Tensor, timestep: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
+        """The sample itself."""
+        return x
 
 
 class Row(NamedTuple):
@@ -49,7 +59,7 @@ class Row(NamedTuple):
         return [min(at) / own for own, *at in zip(ours, *peers, strict=True)]
 
 
-def our_loop(name: str, net: UNet, start: Tensor) -> Loop:
+def our_loop(name: str, net: nn.Module, start: Tensor) -> Loop:
     """Our sampler over our denoiser."""
     sigmas = schedule("karras", STABLE, STEPS).tolist()
     denoise = denoiser(net, STABLE)
@@ -61,7 +71,7 @@ def our_loop(name: str, net: UNet, start: Tensor) -> Loop:
     return run
 
 
-def k_diffusion_loop(name: str, net: UNet, start: Tensor) -> Loop:
+def k_diffusion_loop(name: str, net: nn.Module, start: Tensor) -> Loop:
     """Its sampler over its own wrapper."""
     sampling, external = k_diffusion("sampling"), k_diffusion("external")
     wrapped = external.DiscreteEpsDDPMDenoiser(net, torch.cumprod(1 - BETAS, 0), quantize=False)
@@ -76,7 +86,7 @@ def k_diffusion_loop(name: str, net: UNet, start: Tensor) -> Loop:
     return run
 
 
-def diffusers_loop(name: str, net: UNet, start: Tensor) -> Loop:
+def diffusers_loop(name: str, net: nn.Module, start: Tensor) -> Loop:
     """Its scheduler in the loop that its pipelines have."""
     import diffusers
 
@@ -102,10 +112,9 @@ def measure(
     scheduler: str,
     width: int,
     rounds: int = ROUNDS,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Row:
     """Time all loops that there are, turn about."""
-    net = network(width)
+    net = network(width) if width else Nothing()
     start = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     loops = {"nodegraph": our_loop(sampler, net, start)}
     for name, make, what in (
@@ -124,9 +133,9 @@ def measure(
     names = list(loops)
     for index in range(rounds):
         for name in names[index % len(names) :] + names[: index % len(names)]:
-            started = clock()
+            started = time.process_time()
             loops[name]()
-            milliseconds[name].append((clock() - started) * 1e3)
+            milliseconds[name].append((time.process_time() - started) * 1e3)
     return Row(sampler, width, milliseconds)
 
 
@@ -141,13 +150,20 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         low, middle, high = statistics.quantiles(row.ratios, n=4)
         times = " | ".join(f"{statistics.median(row.milliseconds[name]):.1f}" for name in names)
-        lines.append(f"| {row.sampler} | {row.width} | {times} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
+        lines.append(
+            f"| {row.sampler} | {row.width or 'none'} | {times} | {middle:.2f} ({low:.2f} to {high:.2f}) |"
+        )
     return "\n".join(lines)
 
 
 def measurements(rounds: int = ROUNDS) -> list[Row]:
-    """Every comparison, with a network that costs little beside the loop and one that costs much."""
-    return [measure(*compared, width, rounds) for width in (16, 96) for compared in COMPARED]
+    """Every comparison, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [measure(*compared, width, rounds) for width in WIDTHS for compared in COMPARED]
+    finally:
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":
