@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Law, Prediction
 
 # Families whose text encoders come in files of their own.
-TextFamily = Literal["flux", "flux-schnell"]
+TextFamily = Literal["flux", "flux-schnell", "sd3", "sd35"]
 Shape = tuple[int, ...]
 
 
@@ -69,6 +69,15 @@ def _packed(shape: Shape) -> bool:
     return len(shape) == 2 and shape[1] == 64
 
 
+def _sixteen(shape: Shape) -> bool:
+    return len(shape) == 4 and shape[1] == 16
+
+
+def _flow_sigma(time: float, shift: float) -> float:
+    shifted = shift * time / (1 + (shift - 1) * time)
+    return shifted / (1 - shifted)
+
+
 def _convolution(shape: Shape) -> bool:
     return len(shape) == 4
 
@@ -91,6 +100,14 @@ _FLUX = (
     Sign("single_transformer_blocks.0.norm.linear.weight", _matrix, "a matrix"),
     Sign("time_text_embed.text_embedder.linear_1.weight", _matrix, "a matrix"),
 )
+_SD3 = (
+    Sign("pos_embed.proj.weight", _sixteen, "a convolution of 16 channels"),
+    Sign("context_embedder.weight", _matrix, "a matrix"),
+    Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
+    Sign("transformer_blocks.0.norm1_context.linear.weight", _matrix, "a matrix"),
+    Sign("pos_embed.pos_embed"),
+)
+_NORMED = "transformer_blocks.0.attn.norm_q.weight"
 _GUIDED = "time_text_embed.guidance_embedder.linear_1.weight"
 
 FAMILIES: dict[str, Family] = {
@@ -168,6 +185,32 @@ FAMILIES: dict[str, Family] = {
         "flow",
         _FLOW_MIN,
         _FLOW_MAX,
+        latent_channels=16,
+    ),
+    "sd3": Family(
+        "Stable Diffusion 3",
+        (*_SD3, Sign(_NORMED, absent=True)),
+        "flow",
+        1024,
+        1.5305,
+        0.0609,
+        "flow",
+        _flow_sigma(_FLOW_MIN, 3.0),
+        _FLOW_MAX,
+        3.0,
+        latent_channels=16,
+    ),
+    "sd35": Family(
+        "Stable Diffusion 3.5",
+        (*_SD3, Sign(_NORMED)),
+        "flow",
+        1024,
+        1.5305,
+        0.0609,
+        "flow",
+        _flow_sigma(_FLOW_MIN, 3.0),
+        _FLOW_MAX,
+        3.0,
         latent_channels=16,
     ),
 }

@@ -12,28 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nodegraph.diffusion.checkpoints import configs, t5, texts
-from nodegraph.diffusion.checkpoints.assembly import (
-    IMPORTING,
-    Missing,
-    describe,
-    parametrization,
-    there,
-    vae_of,
-)
+from nodegraph.diffusion.checkpoints import configs, t5, texts, whole
+from nodegraph.diffusion.checkpoints.assembly import IMPORTING, describe
 from nodegraph.diffusion.checkpoints.clip import Encoder
-from nodegraph.diffusion.checkpoints.detect import detect
-from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.lora import Patches
-from nodegraph.diffusion.checkpoints.parts import Part, contents
+from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
 from nodegraph.diffusion.checkpoints.weights import fill
 from nodegraph.diffusion.live import Loaded
-from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning
+from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 
-__all__ = ["describe", "load"]
+__all__ = ["LENGTHS", "assembled", "describe", "load"]
 GUIDANCE = 3.5  # what the dev network is told where nobody says
 LENGTHS = {"flux": 512, "flux-schnell": 256}  # tokens of text that each was trained with
 
@@ -57,12 +48,21 @@ def config(part: Part) -> dict[str, Any]:
     }
 
 
-def network(part: Part, dtype: torch.dtype, path: Path) -> nn.Module:
-    """The transformer with its weights."""
+def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Parametrization) -> Transformer:
+    """The live transformer of a file."""
     sizes = config(part)
     with IMPORTING:
         from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
-    return fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
+    network = fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
+    return Transformer(
+        network,
+        parametrization,
+        forward,
+        sizes["in_channels"] // 4,
+        sizes["joint_attention_dim"],
+        summarised=True,
+        patches=Patches(network, "denoiser"),
+    )
 
 
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
@@ -118,7 +118,7 @@ class FluxText:
             raise ValueError("this model knows no styles by name; say the style in the text, leave `style` empty")
         embedding, _ = self.t5.encode(text, self.length)
         _, pooled = self.clip.encode(text)
-        assert pooled is not None  # asked for in `load`
+        assert pooled is not None  # asked for in `assembled`
         return Conditioning((Condition(embedding.float().cpu(), pooled=pooled.float().cpu()),))
 
     def unknown_words(self, text: str) -> list[str]:  # noqa: ARG002
@@ -134,33 +134,11 @@ class FluxText:
         return replace(self, t5=self.t5.with_tokenizer(path))
 
 
-def assembled(family: str, parts: Mapping[str, Any]) -> FluxText:
+def assembled(family: str, parts: Mapping[str, Any], part: Part | None = None) -> FluxText:  # noqa: ARG001
     """The text encoder of a family from its networks by their role."""
     return FluxText(texts.used(parts["clip-l"], pooled="plain"), parts["t5"], LENGTHS[family])
 
 
 def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
-    """The networks that the file or folder has, on the host.
-
-    Raises:
-        ModelRefused: a weight is missing, wrong or one too many.
-    """
-    found = contents(there(path))
-    kind = getattr(torch, dtype)
-    networks: dict[str, nn.Module] = {}
-    denoiser: Any = Missing(found, "denoising network")
-    if (part := found.parts.get("denoiser")) is not None:
-        networks["denoiser"] = live = network(part, kind, found.path)
-        sizes = config(part)
-        denoiser = Transformer(
-            live,
-            parametrization(detect(found)),
-            forward,
-            sizes["in_channels"] // 4,
-            sizes["joint_attention_dim"],
-            summarised=True,
-            patches=Patches(live, "denoiser"),
-        )
-    vae = vae_of(found, FAMILIES[checkpoint.family], networks)
-    text = texts.read(found, ("clip-l", "t5"), kind, networks)
-    return Loaded(denoiser, assembled(checkpoint.family, text), vae, networks)
+    """The networks that the file or folder has, on the host. Raises as `whole.load` does."""
+    return whole.load(checkpoint, path, dtype, transformer, ("clip-l", "t5"), assembled)

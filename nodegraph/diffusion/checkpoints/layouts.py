@@ -128,4 +128,33 @@ FLUX = Layout(
         Rule(r"final_layer\.adaLN_modulation\.1", ("norm_out.linear",), swapped=True),
     ),
 )
-LAYOUTS = (FLUX,)
+_JOINT = r"joint_blocks\.(\d+)\."
+_X, _CONTEXT = _JOINT + r"x_block\.", _JOINT + r"context_block\."
+SD3 = Layout(
+    "joint_blocks.0.x_block.",
+    "x_embedder.proj.weight",
+    (
+        Rule("pos_embed", ("pos_embed.pos_embed",)),
+        Rule(r"x_embedder\.proj", ("pos_embed.proj",)),
+        Rule(r"t_embedder\.mlp\.0", ("time_text_embed.timestep_embedder.linear_1",)),
+        Rule(r"t_embedder\.mlp\.2", ("time_text_embed.timestep_embedder.linear_2",)),
+        Rule(r"y_embedder\.mlp\.0", ("time_text_embed.text_embedder.linear_1",)),
+        Rule(r"y_embedder\.mlp\.2", ("time_text_embed.text_embedder.linear_2",)),
+        Rule(_X + r"(attn2?)\.qkv", _apart(_BLOCK + r"\2.to_{}")),
+        Rule(_CONTEXT + r"attn\.qkv", _apart(_BLOCK + "attn.add_{}_proj")),
+        Rule(_X + r"(attn2?)\.ln_([qk])", (_BLOCK + r"\2.norm_\3",)),
+        Rule(_CONTEXT + r"attn\.ln_([qk])", (_BLOCK + r"attn.norm_added_\2",)),
+        Rule(_X + r"(attn2?)\.proj", (_BLOCK + r"\2.to_out.0",)),
+        Rule(_CONTEXT + r"attn\.proj", (_BLOCK + "attn.to_add_out",)),
+        Rule(_X + r"adaLN_modulation\.1", (_BLOCK + "norm1.linear",)),
+        # The last block's context is but shifted and scaled: two blocks of rows, in the other order.
+        Rule(_CONTEXT + r"adaLN_modulation\.1", (_BLOCK + "norm1_context.linear",), swapped=True),
+        Rule(_X + r"mlp\.fc1", (_BLOCK + "ff.net.0.proj",)),
+        Rule(_X + r"mlp\.fc2", (_BLOCK + "ff.net.2",)),
+        Rule(_CONTEXT + r"mlp\.fc1", (_BLOCK + "ff_context.net.0.proj",)),
+        Rule(_CONTEXT + r"mlp\.fc2", (_BLOCK + "ff_context.net.2",)),
+        Rule(r"final_layer\.linear", ("proj_out",)),
+        Rule(r"final_layer\.adaLN_modulation\.1", ("norm_out.linear",), swapped=True),
+    ),
+)
+LAYOUTS = (FLUX, SD3)

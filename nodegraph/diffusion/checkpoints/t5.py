@@ -39,8 +39,10 @@ class T5:
     tokenizer: Path | None
     path: Path
 
-    def encode(self, text: str, length: int) -> tuple[Tensor, Tensor]:
+    def encode(self, text: str, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
         """Embedding (1, length, width) of a prompt filled up with padding, and a mask (1, length) of its tokens.
+
+        Where `most` is given, a longer prompt gives as many as it has, up to that.
 
         Padding takes part in the attention, as the families that use this were trained. Words in weighted brackets
         are moved away from what the empty prompt says at their place.
@@ -49,10 +51,11 @@ class T5:
             ValueError: the text has more tokens than fit, or there is no tokenizer.
         """
         numbers, weights = self._tokens(text)
-        if len(numbers) > length:
+        if len(numbers) > (most or length):
             raise ValueError(
-                f"the text is {len(numbers)} tokens long and this model reads {length}; make it shorter"
+                f"the text is {len(numbers)} tokens long and this model reads {most or length}; make it shorter"
             )
+        length = max(length, len(numbers))
         fill = length - len(numbers)
         hidden = self._run([*numbers, *[PADDING] * fill])
         if any(weight != 1 for weight in weights):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nodegraph.diffusion.checkpoints import configs, flux, texts
+from nodegraph.diffusion.checkpoints import configs, flux, sd3, texts
 from nodegraph.diffusion.checkpoints.assembly import Missing, there
 from nodegraph.diffusion.checkpoints.detect import what_else
 from nodegraph.diffusion.checkpoints.families import FAMILIES
@@ -20,10 +20,11 @@ from nodegraph.diffusion.live import LiveTextEncoder, Loaded
 from nodegraph.diffusion.values import Adapter, Checkpoint, TextEncoder
 
 # Each family with the roles that it needs, those it can do without, and what puts them together.
-Together = Callable[[str, Mapping[str, Any]], LiveTextEncoder]
+Together = Callable[[str, Mapping[str, Any], None], LiveTextEncoder]
 FAMILY_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Together]] = {
     "flux": (("clip-l", "t5"), (), flux.assembled),
     "flux-schnell": (("clip-l", "t5"), (), flux.assembled),
+    **dict.fromkeys(sd3.FAMILIES, (("clip-l", "clip-g"), ("t5",), sd3.assembled)),
 }
 
 
@@ -111,4 +112,4 @@ def assembled(handle: TextEncoder, encoders: Sequence[Any]) -> LiveTextEncoder:
     needed, optional, together = FAMILY_ROLES[handle.checkpoint.family]
     parts: dict[str, Any] = dict.fromkeys((*needed, *optional))
     parts |= {file.family: encoder for file, encoder in zip(handle.files, encoders, strict=True)}
-    return together(handle.checkpoint.family, parts)
+    return together(handle.checkpoint.family, parts, None)

@@ -46,7 +46,7 @@ class Transformer:
         channels: of its latents.
         width: of the embeddings that it reads.
         summarised: whether it reads a text's summary too.
-        multiple: what the sides of a latent are multiples of.
+        multiple, largest: what the sides of a latent are multiples of, and how long they may be.
         patches, files: LoRAs, see `lora`.
     """
 
@@ -57,6 +57,7 @@ class Transformer:
     width: int
     summarised: bool = False
     multiple: int = 2
+    largest: int | None = None
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
 
@@ -111,6 +112,11 @@ class Transformer:
             raise ValueError(
                 f"this model paints latents whose sides are multiples of {self.multiple}; got {x.shape[-1]} x "
                 f"{x.shape[-2]}. Choose another width and height, or resize the picture"
+            )
+        if self.largest is not None and max(x.shape[-2:]) > self.largest:
+            raise ValueError(
+                f"this model knows {self.largest} places along a side and the latent has {max(x.shape[-2:])}; "
+                "make a smaller picture and enlarge it"
             )
         for one in conditions:
             told = one.embedding is not None and one.embedding.shape[-1] == self.width

@@ -237,10 +237,10 @@ def original_open_clip(network: Any) -> dict[str, Tensor]:
     return found
 
 
-def tokens(prompt: str) -> Tensor:
-    """CLIP's tokens of a prompt (1, 77), as transformers' tokenizer numbers them."""
+def tokens(prompt: str, padding: int = 49407) -> Tensor:
+    """CLIP's tokens of a prompt (1, 77) filled up with padding, as transformers' tokenizer numbers them."""
     from instant_clip_tokenizer import Tokenizer
 
     inner = Tokenizer().encode(prompt)
     ids = [49406, *inner, 49407]
-    return torch.tensor([ids + [49407] * (77 - len(ids))])
+    return torch.tensor([ids + [padding] * (77 - len(ids))])

@@ -9,14 +9,14 @@ from typing import Any
 
 import tiny
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import Unigram
 from torch import Tensor
 from transformers import T5Config
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
 T5_WIDTH, CLIP_WIDTH = 32, 64
@@ -38,11 +38,11 @@ def vae(scale: float, shift: float) -> AutoencoderKL:
     )
 
 
-def t5() -> T5EncoderModel:
+def t5(width: int = T5_WIDTH) -> T5EncoderModel:
     """A T5 encoder of two gated layers."""
     return T5EncoderModel(
         T5Config(
-            vocab_size=64, d_model=T5_WIDTH, d_kv=16, d_ff=48, num_layers=2, num_heads=4,
+            vocab_size=64, d_model=width, d_kv=16, d_ff=48, num_layers=2, num_heads=4,
             feed_forward_proj="gated-gelu",
         )
     )  # fmt: skip
@@ -70,6 +70,24 @@ def flux(guided: bool) -> tiny.Tiny:
     made.networks["vae"] = vae(0.3611, 0.1159)
     made.networks["text_encoder"] = CLIPTextModel(tiny.clip(CLIP_WIDTH, 2, "quick_gelu"))
     made.networks["text_encoder_2"] = t5()
+    for network in made.networks.values():
+        tiny.louder(network.eval())
+    return made
+
+
+def sd3(kind: str) -> tiny.Tiny:
+    """Stable Diffusion `3`, `3.5 medium` (its first layer has a second attention) or `3.5 large`."""
+    torch.manual_seed(0)
+    made = tiny.Tiny("sd3" if kind == "3" else "sd35")
+    made.networks["transformer"] = SD3Transformer2DModel(
+        sample_size=16, num_layers=3, attention_head_dim=64, num_attention_heads=2, joint_attention_dim=256,
+        caption_projection_dim=128, pooled_projection_dim=64, pos_embed_max_size=12,
+        dual_attention_layers=(0, 1) if kind == "3.5 medium" else (), qk_norm=None if kind == "3" else "rms_norm",
+    )  # fmt: skip
+    made.networks["vae"] = vae(1.5305, 0.0609)
+    made.networks["text_encoder"] = CLIPTextModelWithProjection(tiny.clip(64, 2, "quick_gelu"))
+    made.networks["text_encoder_2"] = CLIPTextModelWithProjection(tiny.clip(128, 2, "gelu"))
+    made.networks["text_encoder_3"] = t5(256)
     for network in made.networks.values():
         tiny.louder(network.eval())
     return made
@@ -117,25 +135,35 @@ def text(network: Any) -> dict[str, Tensor]:
     }
 
 
-def swap(weight: Tensor) -> Tensor:
-    """The halves of the rows in each other's place."""
-    return torch.cat(weight.chunk(2)[::-1])
-
-
 def original_flux(network: Any) -> dict[str, Tensor]:
     """A Flux transformer's weights as Black Forest Labs name them."""
     return dict(_flux(network.state_dict(), network.config))
 
 
+class _Names:
+    """Pairs of original names and weights, made of diffusers'."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def both(self, new: str, old: str) -> Iterator[tuple[str, Tensor]]:
+        """Weight and bias of a module."""
+        return self.joint(old, new)
+
+    def joint(self, old: str, *new: str) -> Iterator[tuple[str, Tensor]]:
+        """Weight and bias of modules, one below the other."""
+        for leaf in ("weight", "bias"):
+            yield f"{old}.{leaf}", torch.cat([self.weights[f"{name}.{leaf}"] for name in new])
+
+    def swapped(self, new: str, old: str) -> Iterator[tuple[str, Tensor]]:
+        """Weight and bias with their halves in each other's place."""
+        for leaf in ("weight", "bias"):
+            yield f"{old}.{leaf}", torch.cat(self.weights[f"{new}.{leaf}"].chunk(2)[::-1])
+
+
 def _flux(w: Weights, config: Any) -> Iterator[tuple[str, Tensor]]:
-    def both(new: str, old: str) -> Iterator[tuple[str, Tensor]]:
-        for leaf in ("weight", "bias"):
-            yield f"{old}.{leaf}", w[f"{new}.{leaf}"]
-
-    def joint(old: str, *new: str) -> Iterator[tuple[str, Tensor]]:
-        for leaf in ("weight", "bias"):
-            yield f"{old}.{leaf}", torch.cat([w[f"{name}.{leaf}"] for name in new])
-
+    names = _Names(w)
+    both, joint = names.both, names.joint
     ends = [("timestep", "time"), ("text", "vector"), *([("guidance", "guidance")] * config.guidance_embeds)]
     for new, old in ends:
         yield from both(f"time_text_embed.{new}_embedder.linear_1", f"{old}_in.in_layer")
@@ -146,8 +174,8 @@ def _flux(w: Weights, config: Any) -> Iterator[tuple[str, Tensor]]:
         new, old = f"transformer_blocks.{i}", f"double_blocks.{i}"
         for side, norm, add, ff in (("img", "norm1", "", "ff"), ("txt", "norm1_context", "added_", "ff_context")):
             yield from both(f"{new}.{norm}.linear", f"{old}.{side}_mod.lin")
-            names = [f"{new}.attn.add_{letter}_proj" if add else f"{new}.attn.to_{letter}" for letter in "qkv"]
-            yield from joint(f"{old}.{side}_attn.qkv", *names)
+            parts = [f"{new}.attn.add_{letter}_proj" if add else f"{new}.attn.to_{letter}" for letter in "qkv"]
+            yield from joint(f"{old}.{side}_attn.qkv", *parts)
             yield f"{old}.{side}_attn.norm.query_norm.scale", w[f"{new}.attn.norm_{add}q.weight"]
             yield f"{old}.{side}_attn.norm.key_norm.scale", w[f"{new}.attn.norm_{add}k.weight"]
             yield from both(f"{new}.attn.{'to_add_out' if add else 'to_out.0'}", f"{old}.{side}_attn.proj")
@@ -161,5 +189,44 @@ def _flux(w: Weights, config: Any) -> Iterator[tuple[str, Tensor]]:
         yield f"{old}.norm.key_norm.scale", w[f"{new}.attn.norm_k.weight"]
         yield from both(f"{new}.proj_out", f"{old}.linear2")
     yield from both("proj_out", "final_layer.linear")
-    for leaf in ("weight", "bias"):
-        yield f"final_layer.adaLN_modulation.1.{leaf}", swap(w[f"norm_out.linear.{leaf}"])
+    yield from names.swapped("norm_out.linear", "final_layer.adaLN_modulation.1")
+
+
+def original_sd3(network: Any) -> dict[str, Tensor]:
+    """A Stable Diffusion 3 transformer's weights as Stability AI names them."""
+    return dict(_sd3(network.state_dict(), network.config))
+
+
+def _sd3(w: Weights, config: Any) -> Iterator[tuple[str, Tensor]]:
+    names = _Names(w)
+    both, joint = names.both, names.joint
+    yield "pos_embed", w["pos_embed.pos_embed"]
+    yield from both("pos_embed.proj", "x_embedder.proj")
+    for new, old in (("timestep", "t"), ("text", "y")):
+        yield from both(f"time_text_embed.{new}_embedder.linear_1", f"{old}_embedder.mlp.0")
+        yield from both(f"time_text_embed.{new}_embedder.linear_2", f"{old}_embedder.mlp.2")
+    yield from both("context_embedder", "context_embedder")
+    for i in range(config.num_layers):
+        new, old, last = f"transformer_blocks.{i}", f"joint_blocks.{i}", i == config.num_layers - 1
+        yield from both(f"{new}.norm1.linear", f"{old}.x_block.adaLN_modulation.1")
+        context = names.swapped if last else both
+        yield from context(f"{new}.norm1_context.linear", f"{old}.context_block.adaLN_modulation.1")
+        yield from joint(f"{old}.x_block.attn.qkv", *(f"{new}.attn.to_{letter}" for letter in "qkv"))
+        yield from joint(f"{old}.context_block.attn.qkv", *(f"{new}.attn.add_{letter}_proj" for letter in "qkv"))
+        yield from both(f"{new}.attn.to_out.0", f"{old}.x_block.attn.proj")
+        yield from both(f"{new}.ff.net.0.proj", f"{old}.x_block.mlp.fc1")
+        yield from both(f"{new}.ff.net.2", f"{old}.x_block.mlp.fc2")
+        if i in config.dual_attention_layers:
+            yield from joint(f"{old}.x_block.attn2.qkv", *(f"{new}.attn2.to_{letter}" for letter in "qkv"))
+            yield from both(f"{new}.attn2.to_out.0", f"{old}.x_block.attn2.proj")
+        for letter in "qk" if config.qk_norm else "":
+            yield f"{old}.x_block.attn.ln_{letter}.weight", w[f"{new}.attn.norm_{letter}.weight"]
+            yield f"{old}.context_block.attn.ln_{letter}.weight", w[f"{new}.attn.norm_added_{letter}.weight"]
+            if i in config.dual_attention_layers:
+                yield f"{old}.x_block.attn2.ln_{letter}.weight", w[f"{new}.attn2.norm_{letter}.weight"]
+        if not last:
+            yield from both(f"{new}.attn.to_add_out", f"{old}.context_block.attn.proj")
+            yield from both(f"{new}.ff_context.net.0.proj", f"{old}.context_block.mlp.fc1")
+            yield from both(f"{new}.ff_context.net.2", f"{old}.context_block.mlp.fc2")
+    yield from both("proj_out", "final_layer.linear")
+    yield from names.swapped("norm_out.linear", "final_layer.adaLN_modulation.1")
