@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import comfy
+import editor
 from engine import BUDGET_CACHED, BUDGET_COLD, BUDGET_GROWTH, measure
 
 ROOT = Path(__file__).parent.parent
@@ -141,15 +142,24 @@ def loop() -> Iterator[Row]:
         yield Row(what, row.ratios, "times as fast", sampler.LEAST, is_speed=True)
 
 
+def browser() -> Iterator[Row | str]:
+    """The editor in Chromium, see `editor.py`; a row that says why, where it cannot be measured."""
+    try:
+        for what, values, unit, budget in editor.figures():
+            yield Row(what, values, unit, budget)
+    except editor.Skipped as reason:
+        yield f"| editor | skipped: {reason} | | |"
+
+
 def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfy", metavar="URL", help="a ComfyUI server to be compared with")
     options = parser.parse_args()
     print("| what | measured | budget | holds |\n|---|---|---|---|", flush=True)
-    for part in (engine, processes, disk, loop):
+    for part in (engine, processes, disk, browser, loop):
         for row in part():
-            print(row.markdown(), flush=True)
+            print(row if isinstance(row, str) else row.markdown(), flush=True)
     if options.comfy:
         print(f"\n{comfy.report(options.comfy)}", flush=True)
 

@@ -1,10 +1,12 @@
 // The document as Svelte Flow has it. Objects that did not change stay the same, so that only what did is drawn again.
-import type { Edge, Node } from "@xyflow/svelte";
+import { Position as Side, type Edge, type Node } from "@xyflow/svelte";
+import type { NodeType } from "../api/generated";
 import { asList, own, type Frame, type NodeSpec, type Position, type Workflow } from "../model/document";
 import type { FrameKind } from "../model/edit";
 import type { Wires } from "../model/fit";
 import { edgeId, portId } from "../state/edges";
 import type { Chosen } from "../state/tab.svelte";
+import { guess } from "./guess";
 import { lookOf } from "./ports";
 
 export type NodeData = { spec: NodeSpec; collapsed: boolean };
@@ -22,7 +24,10 @@ export function frameOf(id: string): { kind: FrameKind; index: number } | null {
   return index === undefined ? null : { kind: kind as FrameKind, index: Number(index) };
 }
 
-export function flowNodes(workflow: Workflow, chosen: Chosen, before: readonly FlowNode[]): FlowNode[] {
+/** `typeOf` is given for a large graph: nodes that were never drawn get a size and ports from their types. */
+export function flowNodes(
+  workflow: Workflow, chosen: Chosen, before: readonly FlowNode[], typeOf: ((id: string, spec: NodeSpec) => NodeType) | null = null,
+): FlowNode[] {
   const old = new Map(before.map((node) => [node.id, node]));
   const nodes: FlowNode[] = [];
   for (const kind of ["groups", "notes"] as const) {
@@ -32,9 +37,42 @@ export function flowNodes(workflow: Workflow, chosen: Chosen, before: readonly F
   }
   for (const [id, spec] of Object.entries(workflow.nodes)) {
     const place = own(workflow.layout, id) ?? PLACE;
-    nodes.push(specNode(id, spec, place, chosen.nodes.has(id), old.get(id) as Node<NodeData, "node"> | undefined));
+    const there = old.get(id) as Node<NodeData, "node"> | undefined;
+    const next = specNode(id, spec, place, chosen.nodes.has(id), there);
+    const isGuess = next.measured === undefined || (next.handles !== undefined && next.data !== there?.data);
+    nodes.push(typeOf && isGuess ? guessed(next as Node<NodeData, "node">, typeOf(id, spec)) : next);
   }
   return nodes;
+}
+
+const PORT = 14;
+const guesses = new WeakSet<object>();
+
+function guessed(node: Node<NodeData, "node">, type: NodeType): FlowNode {
+  const { spec, collapsed } = node.data;
+  const { height, inputs, outputs } = guess(spec, type, collapsed);
+  const width = node.width ?? WIDTH;
+  const measured = { width, height };
+  guesses.add(measured);
+  const port = { width: PORT, height: PORT };
+  const handles = [
+    ...[...inputs].map(([name, at]) => (
+      { ...port, id: portId(name), type: "target" as const, position: Side.Left, x: -PORT / 2, y: at - PORT / 2 })),
+    ...[...outputs].map(([name, at]) => (
+      { ...port, id: portId(name), type: "source" as const, position: Side.Right, x: width - PORT / 2, y: at - PORT / 2 })),
+  ];
+  return { ...node, measured, handles };
+}
+
+/** The nodes as the canvas hands them back: what it has measured is no guess any more. */
+export function settled(nodes: FlowNode[]): FlowNode[] {
+  const isMeasured = (node: FlowNode) => node.handles !== undefined && node.measured && !guesses.has(node.measured);
+  if (!nodes.some(isMeasured)) return nodes;
+  return nodes.map((node) => {
+    if (!isMeasured(node)) return node;
+    const { handles: _, ...rest } = node;
+    return rest as FlowNode;
+  });
 }
 
 function specNode(

@@ -1,13 +1,14 @@
 // The editor as one object: open tabs, the node types, what is chosen, and what is open above the canvas.
 import { createContext } from "svelte";
 import type { Client } from "../api/client";
-import type { Artifact, FileEntry } from "../api/generated";
+import type { Artifact, FileEntry, NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import type { Size } from "../model/arrange";
-import { asList, own, type Link, type Workflow } from "../model/document";
+import { asList, own, type Link, type NodeSpec, type Workflow } from "../model/document";
 import { addNode, link, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
 import { freshId, snakeCase } from "../model/names";
+import { placeholder } from "../model/placeholder";
 import { Panels } from "../panels/panels.svelte";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
@@ -105,15 +106,19 @@ export class App {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => (this.systemDark = event.matches));
   }
 
-  /** The outputs of a node that links use, in order; all that is known of a node whose type is missing. */
-  outputsUsed(id: string): string[] {
-    const used = new Set<string>();
+  private used = $derived.by(() => {
+    const used = new Map<string, Set<string>>();
     for (const spec of Object.values(this.tab.workflow.nodes)) {
       for (const links of Object.values(spec.links)) {
-        for (const one of asList(links)) if (one.node === id) used.add(one.output);
+        for (const { node, output } of asList(links)) used.set(node, (used.get(node) ?? new Set()).add(output));
       }
     }
-    return [...used];
+    return used;
+  });
+
+  /** The type of a node in view; one made up from its values and links where that is not installed. */
+  typeOf(id: string, spec: NodeSpec): NodeType {
+    return own(this.types, spec.type) ?? placeholder(spec, [...(this.used.get(id) ?? [])]);
   }
 
   connect(from: Link, to: Target): void {
