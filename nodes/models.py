@@ -61,7 +61,9 @@ class Loaded(NamedTuple):
 
 TokenizerFile = Annotated[
     str | None,
-    file_field("tokenizers", "How words become tokens (tokenizer.json), where T5 reads them; folders have it."),
+    file_field(
+        "tokenizers", "How words become tokens (tokenizer.json), where T5 or Qwen reads them; folders have it."
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nodegraph.diffusion import emoji, exact, trained
-from nodegraph.diffusion.checkpoints import controlnet, flux, sd3, stable, text_files
+from nodegraph.diffusion.checkpoints import controlnet, flux, qwen, sd3, stable, text_files, zimage
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
 from nodegraph.diffusion.checkpoints.parts import contents
@@ -27,6 +27,8 @@ FAMILIES: dict[str, ModuleType] = {
     **dict.fromkeys(KNOWN, stable),
     **dict.fromkeys(flux.LENGTHS, flux),
     **dict.fromkeys(sd3.FAMILIES, sd3),
+    **dict.fromkeys(zimage.FAMILIES, zimage),
+    **dict.fromkeys(qwen.FAMILIES, qwen),
     **dict.fromkeys(ROLES, text_files),
 }
 

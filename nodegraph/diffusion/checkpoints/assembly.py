@@ -1,25 +1,22 @@
-"""What checkpoints of every family share: handles from headers, VAEs, CLIP networks, words for a missing part."""
+"""What checkpoints of every family share: handles from headers, CLIP networks, words for a missing part."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.detect import Detected, detect, what_else
-from nodegraph.diffusion.checkpoints.families import FAMILIES, Family
+from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import Contents, Part, contents
-from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.values import VAE, Checkpoint, Model, Parametrization, TextEncoder
-
-IMPORTING = threading.Lock()  # what is imported lazily by two threads at once may be seen half made
 
 
 def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
@@ -78,23 +75,6 @@ def there(path: Path | None) -> Path:
     return path
 
 
-def vae_of(found: Contents, family: Family, networks: dict[str, nn.Module]) -> Any:
-    """The live VAE of a file, in float32 whatever the rest is: in float16 that of SDXL overflows."""
-    part = found.parts.get("vae")
-    if part is None:
-        return Missing(found, "VAE")
-    networks["vae"] = network = vae_network(part, found.path)
-    return LatentVAE(network, family)
-
-
-def vae_network(part: Part, path: Path) -> nn.Module:
-    """An AutoencoderKL with its weights, in float32."""
-    config = configs.vae(part)
-    with IMPORTING:
-        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    return fill(lambda: AutoencoderKL(**config), part.weights, torch.float32, path, "VAE")
-
-
 def clip_network(part: Part, activation: str, projected: bool, dtype: torch.dtype, path: Path) -> nn.Module:
     """A CLIP text encoder with its weights, with the projection of its summary or without."""
     with IMPORTING:
@@ -110,33 +90,6 @@ def clip_network(part: Part, activation: str, projected: bool, dtype: torch.dtyp
 
 def _projected_name(name: str) -> str:
     return name if name == "text_projection.weight" else f"text_model.{name}"
-
-
-@dataclass(frozen=True, eq=False)
-class LatentVAE:
-    """Pictures to the latents that a family's samplers see, and back."""
-
-    network: Any
-    family: Family
-
-    def of_family(self, name: str) -> LatentVAE:
-        """The same network with the shift and scale of another family's latents."""
-        return replace(self, family=FAMILIES.get(name, self.family))
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        """The posterior's mean, shifted and scaled."""
-        kind = next(self.network.parameters()).dtype
-        posterior = self.network.encode(image.to(kind) * 2 - 1, return_dict=False)[0]
-        return (posterior.mode().to(image.dtype) - self.family.shift) * self.family.scale
-
-    @torch.no_grad()
-    def decode(self, latent: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [0, 1]."""
-        kind = next(self.network.parameters()).dtype
-        raw = latent / self.family.scale + self.family.shift
-        decoded = self.network.decode(raw.to(kind), return_dict=False)[0]
-        return ((decoded + 1) / 2).clamp(0, 1).to(latent.dtype)
 
 
 @dataclass(frozen=True, eq=False)

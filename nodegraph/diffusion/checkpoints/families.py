@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Law, Prediction
 
 # Families whose text encoders come in files of their own.
-TextFamily = Literal["flux", "flux-schnell", "sd3", "sd35"]
+TextFamily = Literal["flux", "flux-schnell", "sd3", "sd35", "z-image", "qwen-image"]
 Shape = tuple[int, ...]
 
 
@@ -211,6 +211,45 @@ FAMILIES: dict[str, Family] = {
         _flow_sigma(_FLOW_MIN, 3.0),
         _FLOW_MAX,
         3.0,
+        latent_channels=16,
+    ),
+    "z-image": Family(
+        "Z-Image",
+        (
+            Sign("all_x_embedder.2-1.weight", _packed, "a matrix of 64 columns"),
+            Sign("cap_embedder.1.weight", _matrix, "a matrix"),
+            Sign("cap_pad_token"),
+            Sign("noise_refiner.0.attention.to_q.weight", _matrix, "a matrix"),
+            Sign("siglip_pad_token", absent=True),
+        ),
+        "flow",
+        1024,
+        0.3611,
+        0.1159,
+        "flow",
+        _FLOW_MIN,
+        _FLOW_MAX,
+        3.0,
+        latent_channels=16,
+    ),
+    "qwen-image": Family(
+        "Qwen-Image",
+        (
+            Sign("img_in.weight", _packed, "a matrix of 64 columns"),
+            Sign("txt_norm.weight"),
+            Sign("txt_in.weight", _matrix, "a matrix"),
+            Sign("transformer_blocks.0.img_mod.1.weight", _matrix, "a matrix"),
+            Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
+        ),
+        "flow",
+        1328,
+        1.0,
+        0.0,
+        "flow",
+        _FLOW_MIN,
+        _FLOW_MAX,
+        math.exp(0.69355),
+        (0.5, 0.69355),
         latent_channels=16,
     ),
 }

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.checkpoints import configs, t5, texts, whole
-from nodegraph.diffusion.checkpoints.assembly import IMPORTING, describe
+from nodegraph.diffusion.checkpoints.assembly import describe
 from nodegraph.diffusion.checkpoints.clip import Encoder
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
-from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 

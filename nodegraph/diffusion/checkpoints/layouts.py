@@ -22,7 +22,7 @@ class Rule:
     Args:
         pattern: of the module's original name, for `re.fullmatch`.
         names: of the module or modules in diffusers, with the pattern's groups. Of several, each but the last
-            takes as many rows as the network is wide, the last what is left.
+            takes as many rows as the network is wide, the last what is left; of none, the weight is of no use.
         swapped: whether the halves of the rows change places, where there are just two blocks of rows.
     """
 
@@ -70,6 +70,8 @@ class Layout:
                 break
         else:
             yield Piece(key, shape)
+            return
+        if not names:
             return
         if len(names) == 1:
             yield Piece(names[0], shape, swapped=rule.swapped and shape[:1] == (2 * width,))
@@ -157,4 +159,16 @@ SD3 = Layout(
         Rule(r"final_layer\.adaLN_modulation\.1", ("norm_out.linear",), swapped=True),
     ),
 )
-LAYOUTS = (FLUX, SD3)
+Z_IMAGE = Layout(
+    "cap_pad_token",  # Lumina 2, whose other names are the same, has none
+    "x_embedder.weight",
+    (
+        Rule("x_embedder", ("all_x_embedder.2-1",)),
+        Rule(r"final_layer\.(.+)", (r"all_final_layer.2-1.\1",)),
+        Rule(r"(.+\.attention)\.qkv", _apart(r"\1.to_{}")),
+        Rule(r"(.+\.attention)\.out", (r"\1.to_out.0",)),
+        Rule(r"(.+\.attention)\.([qk])_norm", (r"\1.norm_\2",)),
+        Rule("norm_final", ()),  # never used
+    ),
+)
+LAYOUTS = (FLUX, SD3, Z_IMAGE)

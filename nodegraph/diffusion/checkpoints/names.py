@@ -148,6 +148,35 @@ def vae_renamer(keys: Iterable[str]) -> Rename:
     return rename
 
 
+def frames_vae_renamer(keys: Iterable[str]) -> Rename:
+    """How the weights of Wan's original VAE are called in diffusers.
+
+    Args:
+        keys: all of them, without the prefix; they tell how many layers a level of the decoder has.
+    """
+    ends = [int(match[1]) for key in keys if (match := re.match(r"decoder\.upsamples\.(\d+)\.resample\.", key))]
+    level = min(ends, default=0) + 1
+    layers = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2", "residual.6": "conv2"}
+    layers |= {"shortcut": "conv_shortcut", "head.0": "norm_out", "head.2": "conv_out"}
+    middle = {"0": "resnets.0", "1": "attentions.0", "2": "resnets.1"}
+
+    def up(match: re.Match[str]) -> str:
+        block, place = divmod(int(match[1]), level)
+        return f"decoder.up_blocks.{block}." + ("upsamplers.0." if place == level - 1 else f"resnets.{place}.")
+
+    def rename(key: str) -> str | None:
+        for old, new in layers.items():
+            key = re.sub(rf"\.{re.escape(old)}\.(?=[a-z]+$)", f".{new}.", key)
+        key = re.sub(r"^conv1\.", "quant_conv.", re.sub(r"^conv2\.", "post_quant_conv.", key))
+        key = re.sub(r"^(encoder|decoder)\.conv1\.", r"\1.conv_in.", key)
+        key = re.sub(r"\.middle\.([012])\.", lambda match: f".mid_block.{middle[match[1]]}.", key)
+        return re.sub(
+            r"^decoder\.upsamples\.(\d+)\.", up, key.replace("encoder.downsamples.", "encoder.down_blocks.")
+        )
+
+    return rename
+
+
 def open_clip_name(key: str) -> str | None:
     """How a weight of OpenCLIP's text network is called in transformers; None where it has no use there.
 

@@ -13,10 +13,16 @@ from typing import Literal
 
 from nodegraph.diffusion.checkpoints.header import Entry, Header, ModelRefused, read
 from nodegraph.diffusion.checkpoints.layouts import layout_of
-from nodegraph.diffusion.checkpoints.names import Rename, open_clip_name, unet_renamer, vae_renamer
+from nodegraph.diffusion.checkpoints.names import (
+    Rename,
+    frames_vae_renamer,
+    open_clip_name,
+    unet_renamer,
+    vae_renamer,
+)
 
 # `text_encoder` and `text_encoder_2` are CLIP's, whatever folder they came from.
-PartName = Literal["denoiser", "vae", "text_encoder", "text_encoder_2", "t5", "controlnet"]
+PartName = Literal["denoiser", "vae", "text_encoder", "text_encoder_2", "t5", "llm", "controlnet"]
 
 # Prefixes of single files, longest first where one holds another, and the text encoders' naming.
 _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
@@ -32,7 +38,9 @@ _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("conditioner.embedders.1.model.", "text_encoder_2", "open_clip"),
     ("text_encoders.clip_l.transformer.", "text_encoder", "clip"),
     ("text_encoders.clip_g.transformer.", "text_encoder_2", "clip"),
-    ("text_encoders.t5xxl.transformer.", "t5", "t5"),  # the style lets names go
+    ("text_encoders.t5xxl.transformer.", "t5", "lets go"),
+    ("text_encoders.qwen3_4b.transformer.", "llm", "lets go"),
+    ("text_encoders.qwen25_7b.transformer.", "llm", "lets go"),
 )
 _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("unet", "denoiser"),
@@ -42,6 +50,7 @@ _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("text_encoder_2", "text_encoder_2"),
     ("text_encoder_3", "t5"),
 )
+_LLM = "layers.0.self_attn.o_proj.weight"  # CLIP calls it out_proj
 # What only T5's encoder has: its own embedding, or the first of its projections.
 _T5 = ("shared.weight", "encoder.block.0.layer.0.SelfAttention.q.weight")
 # Weights of old diffusers VAEs.
@@ -121,7 +130,7 @@ def _of_file(path: Path) -> Contents:
                 break
     if "denoiser" not in parts and "controlnet" not in parts and (bare := _bare(header)) is not None:
         parts = {bare: dict(header.tensors)}
-        naming = {bare: "|" + {"text_encoder": "clip", "t5": "t5"}.get(bare, "")}
+        naming = {bare: "|" + {"text_encoder": "clip", "t5": "lets go", "llm": "lets go"}.get(bare, "")}
     found = {part: _renamed(header, part, entries, *naming[part].split("|")) for part, entries in parts.items()}
     return Contents(path, found, header.metadata, frozenset(header.tensors), header.dtype, header.bytes)
 
@@ -131,12 +140,14 @@ def _bare(header: Header) -> PartName | None:
     keys = header.tensors.keys()
     if keys & {"input_hint_block.0.weight", "controlnet_cond_embedding.conv_in.weight"}:
         return "controlnet"
-    if keys & {"decoder.conv_in.weight", "encoder.conv_in.weight"}:
+    if keys & {"decoder.conv_in.weight", "encoder.conv_in.weight", "decoder.middle.0.residual.0.gamma"}:
         return "vae"
     if keys & {"text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight"}:
         return "text_encoder"
     if keys & set(_T5):
         return "t5"
+    if any(key.endswith(_LLM) for key in keys):
+        return "llm"
     if any(
         re.match(
             r"(input_blocks|down_blocks|double_blocks|joint_blocks|transformer_blocks|blocks|layers)\.0\.", key
@@ -161,7 +172,8 @@ def _renamed(header: Header, part: PartName, entries: dict[str, Entry], prefix: 
         return made
     elif part == "vae":
         original = any(key.startswith(("decoder.mid.", "encoder.mid.")) for key in bare)
-        rename = vae_renamer(bare) if original else _modern_vae
+        frames = any(key.startswith("decoder.middle.") for key in bare)
+        rename = vae_renamer(bare) if original else frames_vae_renamer(bare) if frames else _modern_vae
     elif style == "open_clip":
         rename = open_clip_name
     else:
@@ -187,7 +199,7 @@ def _sources(
             yield f"{match[1]}.{letter}_proj.{match[2]}", source
     elif style == "open_clip" and key.endswith("text_projection"):
         yield name, Source(path, key, entry, shape[::-1], transposed=True)
-    elif part == "vae" and ".attentions." in name and len(shape) == 4:
+    elif part == "vae" and len(shape) == 4 and re.search(r"\.attentions\.0\.to_(q|k|v|out\.0)\.", name):
         yield name, Source(path, key, entry, shape[:2])
     else:
         yield name, Source(path, key, entry, shape)
@@ -210,11 +222,18 @@ def _t5_name(key: str) -> str | None:
     return {"encoder.embed_tokens.weight": "shared.weight", "spiece_model": None}.get(key, key)
 
 
+def _llm_name(key: str) -> str | None:
+    # Heads, and the eyes of models that see, are of no use here.
+    if re.match(r"lm_head\.|(model\.)?visual\.", key):
+        return None
+    return re.sub(r"^(model\.language_model\.|language_model\.model\.|language_model\.|model\.)", "", key)
+
+
 def _modern_vae(key: str) -> str:
     return re.sub(r"\.(query|key|value|proj_attn)\.(?=weight|bias)", lambda m: f".{_OLD_ATTENTION[m[1]]}.", key)
 
 
-_RENAMES: dict[PartName, Rename] = {"vae": _modern_vae, "denoiser": str, "t5": _t5_name}
+_RENAMES: dict[PartName, Rename] = {"vae": _modern_vae, "denoiser": str, "t5": _t5_name, "llm": _llm_name}
 
 
 def _of_folder(path: Path) -> Contents:
@@ -234,6 +253,8 @@ def _of_folder(path: Path) -> Contents:
         headers += found
         if part.startswith("text_encoder") and any(header.tensors.keys() & set(_T5) for header in found):
             part = "t5"
+        elif part.startswith("text_encoder") and any(key.endswith(_LLM) for one in found for key in one.tensors):
+            part = "llm"
         made = parts[part] = Part(config=config if isinstance(config, dict) else {}, folder=path / folder)
         rename = _RENAMES.get(part, _clip_name)
         for file, header in zip(files, found, strict=True):

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints import configs, whole
-from nodegraph.diffusion.checkpoints.assembly import IMPORTING, Missing, describe
+from nodegraph.diffusion.checkpoints.assembly import Missing, describe
 from nodegraph.diffusion.checkpoints.clip import Encoder
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.t5 import T5
 from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
-from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 

@@ -10,13 +10,11 @@ from torch import nn
 
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.assembly import (
-    IMPORTING,
     Missing,
     clip_network,
     describe,
     parametrization,
     there,
-    vae_of,
 )
 from nodegraph.diffusion.checkpoints.clip import END, Encoder, Summary, TextEncoders
 from nodegraph.diffusion.checkpoints.detect import detect
@@ -25,7 +23,8 @@ from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.lora import Patches, Target, terms
 from nodegraph.diffusion.checkpoints.parts import Contents, Part, PartName, contents
 from nodegraph.diffusion.checkpoints.unet import UNet
-from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.checkpoints.vaes import vae_of
+from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint
 

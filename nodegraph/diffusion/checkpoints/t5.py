@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,11 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.checkpoints import configs
-from nodegraph.diffusion.checkpoints.assembly import IMPORTING
 from nodegraph.diffusion.checkpoints.clip import weighted
-from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import Part
-from nodegraph.diffusion.checkpoints.weights import fill
+from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, tokenizer_of
+from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 
-TOKENIZER = "tokenizer.json"
-SIZE_LIMIT = 100_000_000  # bytes of a tokenizer file; the largest known has 20 MB
 PADDING, END = 0, 1
 _FIRST = "encoder.block.0.layer.0.SelfAttention."
 
@@ -85,55 +80,6 @@ class T5:
         return [*numbers, END], [*weights, 1.0]
 
 
-def tokenizer_of(path: Path | None, weights: Path, vocabulary: int) -> Any:
-    """The tokenizer in a file, checked against the vocabulary of the network that it is for.
-
-    Args:
-        path: of the file; None where there is none.
-        weights: of the text encoder, for messages.
-        vocabulary: how many tokens the network knows.
-
-    Raises:
-        ModelRefused: no file was given, it is none of a tokenizer, or it is another model's.
-    """
-    if path is None:
-        raise ModelRefused(
-            f"{weights} holds a text encoder without its tokenizer, which no file of weights carries. Get "
-            f"{TOKENIZER} of the model that the text encoder was made from, put it into the folder `tokenizers` "
-            "of your models, and choose it in the input `tokenizer` of the node that loads the text encoder"
-        )
-    if not path.is_file():
-        raise ModelRefused(
-            f"{path} is missing; without it no prompt can be read. Copy the whole folder {path.parent.name} of "
-            f"the model to {path.parent}"
-        )
-    found = _opened(path, path.stat().st_mtime_ns)
-    size = found.get_vocab_size(with_added_tokens=True)
-    if size > vocabulary:
-        raise ModelRefused(
-            f"{path} has {size:,} tokens and the text encoder {weights.name} knows {vocabulary:,}; it is the "
-            "tokenizer of another model"
-        )
-    return found
-
-
-@lru_cache(maxsize=8)
-def _opened(path: Path, _modified: int) -> Any:
-    with IMPORTING:
-        from tokenizers import Tokenizer
-    if path.stat().st_size > SIZE_LIMIT:
-        raise ModelRefused(f"{path} is {path.stat().st_size:,} bytes long; no tokenizer is")
-    try:
-        if "model" not in json.loads(path.read_bytes()):
-            raise ValueError("no model")
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library has one exception, called Exception
-        raise ModelRefused(
-            f"{path} is no {TOKENIZER} of the tokenizers library ({str(error)[:200]}). Get that of the text "
-            "encoder"
-        ) from None
-
-
 def config(part: Part) -> dict[str, Any]:
     """The configuration of a T5 encoder, from the shapes of its weights."""
     rows = configs.side(part, _FIRST + "q.weight", 0)
@@ -166,10 +112,3 @@ def load(part: Part, dtype: torch.dtype, path: Path) -> T5:
     network: Any = fill(lambda: T5EncoderModel(T5Config(**sizes)), weights, kind, path, "text encoder")
     network.encoder.embed_tokens.weight = network.shared.weight  # one in memory, also when it moves
     return T5(network, folder_tokenizer(part), path)
-
-
-def folder_tokenizer(part: Part) -> Path | None:
-    """Where a diffusers folder keeps the tokenizer of one of its text encoders; None for a single file."""
-    if part.folder is None:
-        return None
-    return part.folder.with_name(part.folder.name.replace("text_encoder", "tokenizer")) / TOKENIZER

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nodegraph.diffusion.checkpoints import configs, flux, sd3, texts
+from nodegraph.diffusion.checkpoints import configs, flux, qwen, sd3, texts, zimage
 from nodegraph.diffusion.checkpoints.assembly import Missing, there
 from nodegraph.diffusion.checkpoints.detect import what_else
 from nodegraph.diffusion.checkpoints.families import FAMILIES
@@ -24,6 +24,8 @@ Together = Callable[[str, Mapping[str, Any], None], LiveTextEncoder]
 FAMILY_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Together]] = {
     "flux": (("clip-l", "t5"), (), flux.assembled),
     "flux-schnell": (("clip-l", "t5"), (), flux.assembled),
+    "z-image": (zimage.ROLES, (), zimage.assembled),
+    "qwen-image": (qwen.ROLES, (), qwen.assembled),
     **dict.fromkeys(sd3.FAMILIES, (("clip-l", "clip-g"), ("t5",), sd3.assembled)),
 }
 
@@ -34,7 +36,7 @@ def describe(family: str, files: Sequence[tuple[str, str, Path]], tokenizer: Ada
     Args:
         family: that they are for.
         files: name, digest and path of each, in any order.
-        tokenizer: how T5's words become tokens.
+        tokenizer: how words become tokens, where no package knows.
 
     Raises:
         ModelRefused: a file holds no text encoder, or the family needs others.

@@ -1,4 +1,4 @@
-"""The text encoders of a file by their role in a family: CLIP L and G, T5."""
+"""The text encoders of a file by their role in a family: CLIP L and G, T5, language models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nodegraph.diffusion.checkpoints import t5
+from nodegraph.diffusion.checkpoints import llm, t5
 from nodegraph.diffusion.checkpoints.assembly import Missing, clip_network
 from nodegraph.diffusion.checkpoints.clip import END, Encoder, Summary
 from nodegraph.diffusion.checkpoints.lora import Patches
@@ -21,6 +21,8 @@ ROLES: dict[str, tuple[PartName, str]] = {
     "clip-l": ("text_encoder", "CLIP L"),
     "clip-g": ("text_encoder_2", "CLIP G"),
     "t5": ("t5", "T5"),
+    "qwen3": ("llm", "Qwen 3"),
+    "qwen2.5-vl": ("llm", "Qwen 2.5 VL"),
 }
 
 
@@ -41,8 +43,10 @@ def read(
     return made
 
 
-def one(role: str, part: Part, dtype: torch.dtype, path: Path) -> Encoder | t5.T5:
+def one(role: str, part: Part, dtype: torch.dtype, path: Path) -> Encoder | t5.T5 | llm.LanguageModel:
     """One live encoder."""
+    if ROLES[role][0] == "llm":
+        return llm.load(part, dtype, path)
     if role == "t5":
         return t5.load(part, dtype, path)
     small = role == "clip-l"

@@ -25,6 +25,7 @@ DTYPES = {
     "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 _making = threading.Lock()
+IMPORTING = threading.Lock()  # what is imported lazily by two threads at once may be seen half made
 
 
 class Reader:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from nodegraph.diffusion.checkpoints import texts
-from nodegraph.diffusion.checkpoints.assembly import Missing, parametrization, there, vae_of
+from nodegraph.diffusion.checkpoints.assembly import Missing, parametrization, there
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.parts import Part, contents
 from nodegraph.diffusion.checkpoints.transformer import Transformer
+from nodegraph.diffusion.checkpoints.vaes import vae_of
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint, Parametrization
 

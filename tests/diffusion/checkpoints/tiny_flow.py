@@ -9,13 +9,20 @@ from typing import Any
 
 import tiny
 import torch
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
+from diffusers import (
+    AutoencoderKLQwenImage,
+    AutoencoderKLWan,
+    FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+    ZImageTransformer2DModel,
+)
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import Unigram
+from tokenizers.models import BPE, Unigram
 from torch import Tensor
-from transformers import T5Config
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3Config, Qwen3Model, T5Config
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
@@ -93,11 +100,78 @@ def sd3(kind: str) -> tiny.Tiny:
     return made
 
 
+def frames_vae(kind: type[Any] = AutoencoderKLWan) -> Any:
+    """A VAE of frames, of one layer a level."""
+    return kind(base_dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1)
+
+
+def z_image() -> tiny.Tiny:
+    """Z-Image with two layers and one of each refiner."""
+    torch.manual_seed(0)
+    made = tiny.Tiny("z-image")
+    made.networks["transformer"] = ZImageTransformer2DModel(
+        dim=64, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=48, axes_dims=[8, 12, 12],
+        axes_lens=[1536, 512, 512],
+    )  # fmt: skip
+    made.networks["vae"] = vae(0.3611, 0.1159)
+    made.networks["text_encoder"] = Qwen3Model(
+        Qwen3Config(
+            vocab_size=300, hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2,
+            num_key_value_heads=1, head_dim=32, rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        )
+    )  # fmt: skip
+    return _finished(made)
+
+
+def qwen_image() -> tiny.Tiny:
+    """Qwen-Image with two blocks, and eyes in its text encoder."""
+    torch.manual_seed(0)
+    made = tiny.Tiny("qwen-image")
+    made.networks["transformer"] = QwenImageTransformer2DModel(
+        in_channels=64, out_channels=16, num_layers=2, attention_head_dim=32, num_attention_heads=2,
+        joint_attention_dim=256, axes_dims_rope=(4, 14, 14),
+    )  # fmt: skip
+    for block in made.networks["transformer"].transformer_blocks:  # so that words count
+        block.attn.add_v_proj.weight.data.mul_(16)
+        block.img_mod[1].bias.data.add_(1)
+    made.networks["vae"] = frames_vae(AutoencoderKLQwenImage)
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+    words = {
+        "vocab_size": 300, "hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "rope_parameters": rope, "rms_norm_eps": 1e-6,
+    }  # fmt: skip
+    eyes = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 256}
+    config = Qwen2_5_VLConfig(text_config=words, vision_config=eyes)
+    made.networks["text_encoder"] = Qwen2_5_VLForConditionalGeneration(config)
+    return _finished(made)
+
+
+def _finished(made: tiny.Tiny) -> tiny.Tiny:
+    for network in made.networks.values():
+        tiny.louder(network.eval())
+        for name, value in network.named_parameters():
+            if value.ndim == 2 and "pad_token" in name:
+                value.data.normal_()
+    return made
+
+
+def save_bytes_tokenizer(path: Path) -> Path:
+    """A tokenizer of bytes with the marks of a conversation, in the form of Qwen's."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(path))
+    return path
+
+
 def save_folder(made: tiny.Tiny, path: Path, tokenizer: str) -> Path:
-    """A checkpoint as a diffusers folder, with T5's tokenizer in the folder of that name."""
+    """A checkpoint as a diffusers folder, with its tokenizer in the folder of that name."""
     for name, network in made.networks.items():
         network.save_pretrained(path / name, safe_serialization=True)
-    save_tokenizer(path / tokenizer / "tokenizer.json")
+    keep = save_bytes_tokenizer if tokenizer == "tokenizer" else save_tokenizer
+    keep(path / tokenizer / "tokenizer.json")
     (path / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline"}))
     return path
 
@@ -230,3 +304,48 @@ def _sd3(w: Weights, config: Any) -> Iterator[tuple[str, Tensor]]:
             yield from both(f"{new}.ff_context.net.2", f"{old}.context_block.mlp.fc2")
     yield from both("proj_out", "final_layer.linear")
     yield from names.swapped("norm_out.linear", "final_layer.adaLN_modulation.1")
+
+
+def original_z_image(network: Any) -> dict[str, Tensor]:
+    """A Z-Image transformer's weights as its own files name them."""
+    found, weights = {"norm_final.weight": torch.ones(8)}, network.state_dict()
+    for name, value in weights.items():
+        old = name.replace("all_x_embedder.2-1.", "x_embedder.").replace("all_final_layer.2-1.", "final_layer.")
+        old = old.replace(".attention.to_out.0.", ".attention.out.").replace(".norm_q.", ".q_norm.")
+        old = old.replace(".norm_k.", ".k_norm.")
+        if ".attention.to_q." in name:
+            rows = [weights[name.replace("to_q", f"to_{letter}")] for letter in "qkv"]
+            found[old.replace("to_q", "qkv")] = torch.cat(rows)
+        elif ".attention.to_" not in old:
+            found[old] = value
+    return found
+
+
+def original_frames_vae(network: Any) -> dict[str, Tensor]:
+    """A VAE of frames as Wan's own files name it."""
+    layers = network.config.num_res_blocks
+    pairs = [("quant_conv.", "conv1."), ("post_quant_conv.", "conv2.")]
+    for side in ("encoder", "decoder"):
+        pairs += [(f"{side}.conv_in.", f"{side}.conv1."), (f"{side}.norm_out.", f"{side}.head.0.")]
+        pairs += [(f"{side}.conv_out.", f"{side}.head.2.")]
+        for new, old in (("resnets.0", 0), ("attentions.0", 1), ("resnets.1", 2)):
+            pairs.append((f"{side}.mid_block.{new}.", f"{side}.middle.{old}."))
+    pairs.append(("encoder.down_blocks.", "encoder.downsamples."))
+    for block in range(4):
+        start = block * (layers + 2)
+        for layer in range(layers + 1):
+            pairs.append((f"decoder.up_blocks.{block}.resnets.{layer}.", f"decoder.upsamples.{start + layer}."))
+        pairs.append((f"decoder.up_blocks.{block}.upsamplers.0.", f"decoder.upsamples.{start + layers + 1}."))
+    inner = (
+        (".norm1.", ".residual.0."), (".conv1.", ".residual.2."), (".norm2.", ".residual.3."),
+        (".conv2.", ".residual.6."), (".conv_shortcut.", ".shortcut."),
+    )  # fmt: skip
+    found = {}
+    for name, value in network.state_dict().items():
+        new, old = next(pair for pair in pairs if name.startswith(pair[0]))
+        rest = "." + name.removeprefix(new)
+        if "residual" not in old and not old.startswith(("encoder.conv1", "decoder.conv1")):
+            for plain, original in inner:
+                rest = rest.replace(plain, original)
+        found[old + rest[1:]] = value
+    return found
