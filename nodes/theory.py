@@ -139,7 +139,7 @@ def PlotConvergence(
     counts = [n for n in (5, 10, 20, 40, 80, 160, 320, 640) if n <= most_steps]
     curves = []
     for name in _names(samplers, SAMPLERS):
-        if name in ETA or name in ("ddpm", "ddpm_fixed_large", "lcm"):
+        if name in ETA or name in ("ddpm", "ddpm_fixed_large", "ddpm_learned_range", "lcm"):
             raise ValueError(f"{name} adds noise, so that it has no one path; leave it out")
         errors = [rms_error(name, n, shape=sides) for n in counts]
         order = math.log2(errors[-2] / errors[-1])
@@ -156,9 +156,12 @@ def PlotConvergence(
 def PlotVariance(
     samplers: Annotated[
         str, Field(max_length=500, description="Names of samplers that add noise, with commas between them.")
-    ] = "euler_ancestral, dpmpp_2s_ancestral, dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde",
+    ] = "euler_ancestral, dpmpp_2s_ancestral, dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde, ddpm_learned_range",
 ) -> Image:
-    """Plot the exact variance of what stochastic samplers make of data of variance 0.25, by number of steps."""
+    """Plot the exact variance of what stochastic samplers make of data of variance 0.25, by number of steps.
+
+    `ddpm_learned_range` is given the best variance that could be learned.
+    """
     counts = (10, 14, 20, 28, 40, 80, 160)
     places = [math.log10(n) for n in counts]
     curves = [

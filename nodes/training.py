@@ -109,9 +109,18 @@ def DiffusionLoss(
     style: Annotated[
         float, Field(ge=0, le=1000, description="Weight of how badly the asked style is read off the estimate.")
     ] = 0.0,
+    variance: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1000,
+            description="Weight of the bound that teaches the variance of a step, for the sampler "
+            "`ddpm_learned_range`; 1 is usual, 0 learns none. For `eps` and `v`.",
+        ),
+    ] = 0.0,
 ) -> Objective:
-    """What TrainDiffusion minimises: a sum of three weighted parts, reported one by one."""
-    return Objective(prediction, min_snr, diffusion, reconstruction, style)
+    """What TrainDiffusion minimises: a sum of weighted parts, reported one by one."""
+    return Objective(prediction, min_snr, diffusion, reconstruction, style, variance)
 
 
 @node(category="training", on_device=True)
@@ -150,6 +159,7 @@ def TrainDiffusion(
         size=dataset.size,
         channels=clean.shape[1],
         prediction=objective.prediction,
+        variance=objective.variance > 0,
         condition="class" if condition == "class" else "text",
         words=captions.vocabulary.words,
         styles=dataset.styles,

@@ -54,13 +54,30 @@ class DiTDenoiser:
         """The one a quarter of the way in: of the embedded model's eight, number 2."""
         return (len(self.network.blocks) // 4,)
 
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the network has a second half of its output for the variance of a step."""
+        return self.network.outputs == 2 * self.channels
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """D(x; sigma) under each condition, in order."""
-        return self.predict_perturbed(x, sigma, conditions, ())
+        return self._together(x, sigma, conditions, ())[0]
 
     def predict_perturbed(
         self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
     ) -> list[Tensor]:
+        """D(x; sigma) where each token of these blocks sees itself alone."""
+        return self._together(x, sigma, conditions, blocks)[0]
+
+    def predict_placed(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """D(x; sigma), and where the variance of a step lies between its bounds, of a network that learned it."""
+        return self._together(x, sigma, conditions, ())
+
+    def _together(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition], blocks: Sequence[int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """All conditions in one batch: their embeddings have one shape."""
         if tuple(x.shape[1:]) != (self.channels, self.side, self.side):
             pixels = self.side * self.downscale
@@ -75,13 +92,16 @@ class DiTDenoiser:
             for parts in zip(*map(_parts, conditions), strict=True)
         )
         kind, unit = next(self.network.parameters()).dtype, unit_time(self.parametrization)
+        placed: list[Tensor] = []
 
         def network(scaled: Tensor, time: Tensor) -> Tensor:
             output = self.network(scaled.to(kind), time * unit, text.to(kind), mask, pooled.to(kind), blocks)
-            return output.to(scaled.dtype)
+            output = output.to(scaled.dtype)
+            placed.extend(output[:, self.channels :].chunk(count))
+            return output[:, : self.channels]
 
         denoise = denoiser(network, self.parametrization)
-        return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count))
+        return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count)), placed
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class DiT(nn.Module):
-    """Predicts a tensor of its input's shape from a noisy latent, a time and a text embedding.
+    """Predicts a tensor of its input's size from a noisy latent, a time and a text embedding.
 
     Args:
         channels: latent channels.
@@ -24,6 +24,7 @@ class DiT(nn.Module):
         width: width of the tokens; a multiple of `heads`.
         depth: number of blocks.
         text_width: width of the text embedding.
+        outputs: channels of the prediction; left out, as many as the latent has.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class DiT(nn.Module):
         depth: int = 8,
         heads: int = 6,
         text_width: int = 256,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.patch = patch
+        self.outputs = outputs or channels
         self.width = width
         self.inward = nn.Linear(channels * patch * patch, width)
         self.positions = nn.Parameter(_grid_embedding(size // patch, width))
@@ -46,7 +49,7 @@ class DiT(nn.Module):
         self.modulation = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(_Block(width, heads, text_width) for _ in range(depth))
         self.final_modulation = nn.Linear(width, 2 * width)
-        self.outward = nn.Linear(width, channels * patch * patch)
+        self.outward = nn.Linear(width, self.outputs * patch * patch)
         for layer in (self.modulation, self.final_modulation, self.outward):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -69,9 +72,9 @@ class DiT(nn.Module):
             perturbed: numbers of blocks whose self-attention is the identity: a token sees itself alone.
 
         Returns:
-            the prediction, of the shape of x.
+            the prediction (N, outputs, size, size).
         """
-        n, channels, height, width = x.shape
+        n, _, height, width = x.shape
         tokens = self.inward(_to_patches(x, self.patch)) + self.positions
         signal = functional.silu(self.time(time_embedding(time, 256).to(x.dtype)) + self.pooled(pooled))
         shared = self.modulation(signal).view(n, 6, self.width)
@@ -80,7 +83,7 @@ class DiT(nn.Module):
             tokens = block(tokens, shared, text, allowed, index in perturbed)
         shift, scale = self.final_modulation(signal)[:, None].chunk(2, dim=-1)
         tokens = functional.layer_norm(tokens, (self.width,)) * (1 + scale) + shift
-        return _from_patches(self.outward(tokens), self.patch, channels, height, width)
+        return _from_patches(self.outward(tokens), self.patch, self.outputs, height, width)
 
 
 class _Block(nn.Module):

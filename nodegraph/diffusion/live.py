@@ -42,6 +42,22 @@ class Perturbable(Protocol):
 
 
 @runtime_checkable
+class LearnsVariance(Protocol):
+    """A denoiser whose network may have been trained to say how uncertain a step of DDPM is."""
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether this one was."""
+        ...
+
+    def predict_placed(
+        self, x: Tensor, sigma: float, conditions: Sequence[Condition]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """D(x; sigma) under each condition, and where the variance lies, see `stepping.KnowsVariance`."""
+        ...
+
+
+@runtime_checkable
 class Classifies(Protocol):
     """A denoiser that knows how likely a class is."""
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from nodegraph.diffusion import oracles_control, oracles_process, references
 from nodegraph.diffusion.analytic import Gaussian, Mixture
 from nodegraph.diffusion.noise import NoiseSource
-from nodegraph.diffusion.probing import Finding, last, levels, named, no_noise, probed
-from nodegraph.diffusion.samplers import SAMPLERS
+from nodegraph.diffusion.probing import BestVariance, Finding, last, levels, named, no_noise, probed
+from nodegraph.diffusion.samplers import LEARNED, SAMPLERS
 from nodegraph.diffusion.schedules import LIMIT
 from nodegraph.diffusion.stepping import Denoise, Noise
 
@@ -77,6 +77,7 @@ VARIANCES = (
     Variance("dpmpp_3m_sde", {}, (0.4599, 0.2589, 0.2512, 0.2497, 0.2493)),
 )
 STEPS = (10, 20, 40, 80, 160)
+BEST_VARIANCE = 0.24915  # V^2 / (V + s^2) after the step from the last sigma s to 0
 MODES = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0] * 8, [1.0] * 8]), torch.tensor([0.04, 0.09]))
 # Samplers, and the printed formulas that they must equal.
 IDENTITIES: tuple[tuple[str, dict[str, Any], str, Reference], ...] = (
@@ -135,7 +136,8 @@ def exact_moments(name: str, steps: int, device: str = "cpu", **options: Any) ->
     """Mean and variance of a sampler's output from N(0, sigma_0^2), sigma 14.6146 to 0.02917 and 0."""
     sigmas = [*levels(steps, 14.6146, 0.02917), 0.0]
     start = torch.tensor([sigmas[0]], dtype=torch.float64, device=device)
-    found = probed(lambda x, noise: SAMPLERS[name](DATA.denoise, x, sigmas, noise, **options), start)
+    denoise = BestVariance(DATA) if name in LEARNED else DATA.denoise
+    found = probed(lambda x, noise: SAMPLERS[name](denoise, x, sigmas, noise, **options), start)
     return found.mean, found.variance
 
 
@@ -162,6 +164,10 @@ def selftest(device: str = "cpu") -> Iterator[Finding]:
         for steps, variance in zip(STEPS, variances, strict=True):
             _, found = exact_moments(name, steps, device, **options)
             yield Finding.near(f"{named(name, options)}: variance after {steps} steps", found, variance, 1e-4)
+    for steps in STEPS:
+        _, found = exact_moments("ddpm_learned_range", steps, device)
+        what = f"ddpm_learned_range with the best variance, {steps} steps: variance"
+        yield Finding.near(what, found, BEST_VARIANCE, 1e-4)
     for steps in (1, 2, 4, 8):
         _, found = consistency_moments(steps, device)
         yield Finding.near(f"lcm, exact consistency, {steps} steps: variance", found, DATA.variance, 1e-3)

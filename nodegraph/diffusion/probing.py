@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nodegraph.diffusion.analytic import Gaussian
 from nodegraph.diffusion.schedules import karras
-from nodegraph.diffusion.stepping import Noise, Step
+from nodegraph.diffusion.stepping import Noise, Step, posterior_deviations
 from nodegraph.diffusion.values import Parametrization
 
 
@@ -55,6 +57,28 @@ def levels(steps: int, high: float, low: float) -> list[float]:
     """Karras sigmas without a final zero: ending at 0 would add a bias of its own."""
     sigmas: list[float] = karras(Parametrization("x0", "continuous", low, high), steps).tolist()
     return sigmas
+
+
+@dataclass(frozen=True)
+class BestVariance:
+    """The denoiser of N(mean, variance), which knows the best variance of a step of DDPM (Bao et al. 2022, eq. 7).
+
+    That of the known posterior, and what is not known of x0 as it comes through: (1 - s'^2 / s^2)^2 Var[x0 | x].
+    Steps of any length then lead from one marginal distribution exactly to the next.
+    """
+
+    data: Gaussian
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """D(x; sigma)."""
+        return self.data.denoise(x, sigma)
+
+    def placed(self, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """Where the step's variance lies between its bounds, see `stepping.KnowsVariance`."""
+        least, most = posterior_deviations(sigma, sigma_next)
+        unknown = self.data.variance * sigma**2 / (self.data.variance + sigma**2)
+        best = math.sqrt(least**2 + (1 - sigma_next**2 / sigma**2) ** 2 * unknown)
+        return torch.full_like(x, 2 * math.log(best / least) / math.log(most / least) - 1)
 
 
 def last(steps: Iterator[Step]) -> Step:

@@ -22,7 +22,7 @@ from nodegraph.diffusion.stepping import Denoise, Noise, Sampler, Step, pairs, t
 SamplerName = Literal[
     "euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_sde",
     "dpmpp_sde", "dpmpp_2s_ancestral", "dpmpp_3m_sde", "lms", "deis", "unipc", "lcm", "heun_flow",
-    "ddpm_fixed_large", "dpmpp_2m_sde_heun",
+    "ddpm_fixed_large", "dpmpp_2m_sde_heun", "ddpm_learned_range",
 ]  # fmt: skip
 
 
@@ -128,6 +128,7 @@ SAMPLERS: dict[str, Sampler] = {
     "heun_flow": heun_flow,
     "ddpm_fixed_large": partial(stochastic.ddpm, variance="fixed_large"),
     "dpmpp_2m_sde_heun": partial(multistep.dpmpp_2m_sde, heun=True),
+    "ddpm_learned_range": partial(stochastic.ddpm, variance="learned_range"),
 }
 # Those that add noise, with the share eta of it that they take by default.
 ETA: dict[str, float] = {
@@ -140,6 +141,7 @@ ETA: dict[str, float] = {
     "dpmpp_2s_ancestral": 1.0,
     "dpmpp_3m_sde": 1.0,
 }
+LEARNED = ("ddpm_learned_range",)  # those that ask the denoiser for the variance of a step
 CHURN = ("euler", "heun")  # those that can raise the noise for a moment
 assert set(SAMPLERS) == set(get_args(SamplerName))
 

@@ -15,9 +15,10 @@ from nodegraph.diffusion.guidance import Predict, guided, progress_of
 from nodegraph.diffusion.guiders import Remembered, Run, wrapped
 from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, TakesChannels
 from nodegraph.diffusion.noise import NoiseSource
-from nodegraph.diffusion.samplers import CHURN, ETA, sampler
+from nodegraph.diffusion.samplers import CHURN, ETA, LEARNED, sampler
 from nodegraph.diffusion.stepping import Denoise, Noise, Sampler, Step
 from nodegraph.diffusion.values import Condition, Conditioning, Guidance, Latent, ScaleWindow, Sigmas
+from nodegraph.diffusion.variance import Placed, Uncertain
 
 
 def sample(
@@ -85,11 +86,15 @@ def sample(
         negative = None if negative is None else _with_channels(model, negative, channels)
     if mask is not None and method == "exact":
         predict = _posterior(model, clean, mask, latent.inpainting.tolerance)
+    known = _placed(model, mask) if name in LEARNED else None
+    predict = known or predict
     terms = guidance or Guidance()
     if terms.terms:
         predict = Remembered(predict)
     denoise = guided(predict, positive, negative, guidance_scale, levels, rescale=rescale, window=_window(terms))
     denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
+    if known is not None:
+        denoise = Uncertain(denoise, known, positive, progress_of(levels))
     if mask is not None:
         denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
     steps = walk(denoise, clean + levels[0] * noise, levels, fresh, **options)
@@ -114,6 +119,12 @@ def _options(name: str, eta: float | None, churn: float) -> dict[str, Any]:
             raise ValueError(f"{name} takes no churn; the samplers that do are {', '.join(CHURN)}")
         options["churn"] = churn
     return options
+
+
+def _placed(model: LiveDenoiser, mask: Tensor | None) -> Placed:
+    if mask is not None:
+        raise ValueError("ddpm_learned_range does not inpaint: the known part has another variance; use ddpm")
+    return Placed(model)
 
 
 def _window(guidance: Guidance) -> tuple[float, float]:

@@ -6,12 +6,26 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Denoise = Callable[[Tensor, float], Tensor]  # D(x; sigma): the clean sample that x most likely came from
 Noise = Callable[[Tensor], Tensor]  # fresh unit noise of the shape of its argument
+
+
+@runtime_checkable
+class KnowsVariance(Protocol):
+    """A denoiser that also knows how uncertain a step of DDPM is."""
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """D(x; sigma)."""
+        ...
+
+    def placed(self, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """Where the logarithm of the step's variance lies: -1 at its lower bound, 1 at its upper one; as x."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +61,15 @@ def ancestral_split(sigma: float, sigma_next: float, eta: float) -> tuple[float,
         return sigma_next, 0.0
     up = min(sigma_next, eta * math.sqrt(sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2))
     return math.sqrt(sigma_next**2 - up**2), up
+
+
+def posterior_deviations(sigma: float, sigma_next: float) -> tuple[float, float]:
+    """The bounds of the standard deviation of a reverse step, in x = x0 + sigma * noise; sigma_next above 0.
+
+    Ho et al. (2020), section 3.2: the first is right where x0 is known, the second where it is a unit Gaussian.
+    """
+    gap = sigma**2 - sigma_next**2
+    return math.sqrt(gap) * sigma_next / sigma, math.sqrt(gap * (1 + sigma_next**2) / (1 + sigma**2))
 
 
 def toward(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -8,7 +8,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from nodegraph.diffusion.stepping import Denoise, Noise, Step, ancestral_split, log_ratio, pairs, toward
+from nodegraph.diffusion.stepping import (
+    Denoise,
+    KnowsVariance,
+    Noise,
+    Step,
+    ancestral_split,
+    log_ratio,
+    pairs,
+    posterior_deviations,
+    toward,
+)
 
 
 def euler_ancestral(
@@ -37,17 +47,26 @@ def ddpm(
     sigmas: Sequence[float],
     noise: Noise,
     *,
-    variance: Literal["fixed_small", "fixed_large"] = "fixed_small",
+    variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_small",
 ) -> Iterator[Step]:
-    """Ho et al. (2020), algorithm 2, with the posterior variance, or with beta itself (`fixed_large`)."""
+    """Ho et al. (2020), algorithm 2, with the posterior variance, with beta itself, or with one between the two.
+
+    `learned_range` takes it from a denoiser that knows it (Nichol and Dhariwal 2021, eq. 15), else ValueError.
+    """
+    if variance == "learned_range" and not isinstance(denoise, KnowsVariance):
+        raise ValueError("ddpm_learned_range needs a model that has learned the variance of its steps; use ddpm")
     for index, sigma, sigma_next in pairs(sigmas):
         denoised = denoise(x, sigma)
-        down, up = ancestral_split(sigma, sigma_next, 1.0)
-        x = toward(x, denoised, sigma, down)
-        if variance == "fixed_large" and sigma_next > 0:
-            up = math.sqrt((sigma**2 - sigma_next**2) * (1 + sigma_next**2) / (1 + sigma**2))
-        if up:
-            x = x + up * noise(x)
+        down, _ = ancestral_split(sigma, sigma_next, 1.0)
+        after = toward(x, denoised, sigma, down)
+        if sigma_next > 0:
+            least, most = posterior_deviations(sigma, sigma_next)
+            if isinstance(denoise, KnowsVariance) and variance == "learned_range":
+                up = least * (most / least) ** ((denoise.placed(x, sigma, sigma_next) + 1) / 2)
+                after = after + up * noise(x)
+            else:
+                after = after + (least if variance == "fixed_small" else most) * noise(x)
+        x = after
         yield Step(index, x, denoised, sigma, sigma_next)
 
 

@@ -68,6 +68,7 @@ class TrainedConfig(_Data):
     Args:
         size: width and height of its pictures in pixels.
         channels: of its latents, which are pixels in [-1, 1] where there is no autoencoder.
+        variance: whether it learned the variance of its steps beside, see `objectives.Objective`.
         condition: what its texts are: words, or names of classes.
         words: the vocabulary, or the names.
         steps, pictures_seen: of its training.
@@ -77,6 +78,7 @@ class TrainedConfig(_Data):
     size: int = Field(ge=4, le=2048)
     channels: int = Field(ge=1, le=64)
     prediction: Target = "flow"
+    variance: bool = False
     condition: Literal["text", "class"] = "text"
     words: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
@@ -113,7 +115,16 @@ def compose(config: TrainedConfig) -> Conditional:
         raise ValueError(f"patches of {shape.patch} do not tile latents of {side} x {side}; choose another patch")
     return Conditional(
         TextNetwork(len(config.vocabulary), len(config.styles), shape.text_width, shape.text_depth),
-        DiT(config.channels, side, shape.patch, shape.width, shape.depth, shape.heads, shape.text_width),
+        DiT(
+            config.channels,
+            side,
+            shape.patch,
+            shape.width,
+            shape.depth,
+            shape.heads,
+            shape.text_width,
+            config.channels * (2 if config.variance else 1),
+        ),
     )
 
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nodegraph.diffusion.analytic import Gaussian
 from nodegraph.diffusion.denoisers import denoised
-from nodegraph.diffusion.objectives import Levels, Objective, Target, alphas
+from nodegraph.diffusion.objectives import Levels, Objective, Target, alphas, variance_bound
+from nodegraph.diffusion.probing import BestVariance
+from nodegraph.diffusion.stepping import posterior_deviations
 from nodegraph.diffusion.trainer import Settings, Trainer
 
 VARIANCE = 0.25
@@ -78,11 +81,12 @@ def test_the_exact_predictor_reaches_the_floor_of_the_eps_loss(a: float) -> None
 
 
 class Scalar(nn.Module):
-    """Predicts noise for single numbers."""
+    """Predicts noise for single numbers, and more where asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 1) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
+        widths = nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, outputs)
+        self.layers = nn.Sequential(*widths)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         angle = time[:, None] * math.pi / 2
@@ -117,6 +121,52 @@ def test_training_approaches_the_floor_and_never_goes_below() -> None:
         assert floor - uncertain < float(errors.mean()) < floor * 1.03 + 0.005 + uncertain, a
 
 
+def test_the_variance_that_is_learned_is_the_best_one() -> None:
+    """That of the posterior and what is unknown of x0; and the noise is predicted as without it."""
+    generator = torch.Generator().manual_seed(0)
+    data = Gaussian(0.3, VARIANCE)
+    clean = data.mean + math.sqrt(VARIANCE) * torch.randn(20_000, 1, generator=generator)
+    objective = Objective("eps", variance=1.0)
+    torch.manual_seed(0)
+
+    def losses(network: nn.Module, indices: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
+        return objective.loss(network, clean[indices], draw)
+
+    trainer = Trainer(Scalar(2), losses, len(clean), Settings(1200, 512, 3e-3, 0.99))
+    while trainer.done < trainer.settings.steps:
+        parts = trainer.advance()
+    assert set(parts) == {"diffusion", "variance", "total"}
+    sigmas = ((1 - alphas()) / alphas()).sqrt().tolist()
+    for index in (50, 100, 300, 600):
+        sigma, sigma_next = sigmas[index], sigmas[index - 20]
+        x = data.mean + math.sqrt(VARIANCE + sigma**2) * torch.randn(200, 1, generator=generator)
+        with torch.no_grad():
+            output = trainer.result(x / math.sqrt(1 + sigma**2), torch.full((200,), index / 1000))
+        assert float((denoised("eps", output[:, :1], x, sigma) - data.denoise(x, sigma)).abs().mean()) < 0.06
+        least, most = posterior_deviations(sigma, sigma_next)
+        off = (output[:, 1:] - BestVariance(data).placed(x, sigma, sigma_next)) * math.log(most / least)
+        assert float(off.abs().mean()) < 0.05, index  # in the logarithm of the variance
+        if index <= 100:  # the lower bound itself would be far off
+            assert float((-1 - BestVariance(data).placed(x, sigma, sigma_next)[0]) * math.log(most / least)) < -0.3
+
+
+def test_the_bound_is_least_where_the_variance_is_the_best() -> None:
+    """And is 0 for the known posterior with no error at all; the last step, which adds no noise, has none."""
+    later, earlier, error = torch.full((4,), 600), torch.full((4,), 500), torch.zeros(4, 1)
+    ones = torch.ones(4, 1)
+    assert torch.allclose(variance_bound(-ones, error, later, earlier), torch.zeros(4), atol=1e-6)
+    assert float(variance_bound(ones, error, later, earlier)[0]) > 1e-2
+    assert variance_bound(ones, error + 9, later, later).tolist() == [0.0] * 4
+    sigmas = ((1 - alphas()) / alphas()).sqrt().tolist()
+    data, sigma, sigma_next = Gaussian(0.0, VARIANCE), sigmas[600], sigmas[500]
+    spread = torch.full((4, 1), math.sqrt(VARIANCE * sigma**2 / (VARIANCE + sigma**2)))
+    best = float(BestVariance(data).placed(torch.zeros(1), sigma, sigma_next))
+    bounds = {
+        shift: float(variance_bound(best + shift * ones, spread, later, earlier)[0]) for shift in (-0.2, 0, 0.2)
+    }
+    assert bounds[0] < min(bounds[-0.2], bounds[0.2])
+
+
 def test_the_three_parts_sum_to_the_total_and_none_is_there_without_a_weight() -> None:
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(16, 2, generator=generator)
@@ -143,5 +193,7 @@ def test_losses_that_teach_nothing_are_refused() -> None:
         Objective(diffusion=0)
     with pytest.raises(ValueError, match="not negative"):
         Objective(min_snr=-1)
+    with pytest.raises(ValueError, match="a flow has no steps of DDPM"):
+        Objective(variance=1)
     with pytest.raises(ValueError, match="two styles"):
         Objective(style=1).loss(lambda x, t: x, torch.zeros(2, 1), torch.Generator())

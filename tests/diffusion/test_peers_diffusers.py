@@ -182,6 +182,45 @@ def noise_free(_: Tensor) -> Tensor:
     raise AssertionError("a deterministic sampler asked for noise")
 
 
+def test_learned_variances() -> None:
+    """A network of twice the channels; the second half says where in its range the variance lies, at each place."""
+
+    def twice(scaled: Tensor, timestep: Tensor) -> Tensor:
+        output = NETWORK(scaled, timestep)
+        return torch.cat([output, torch.sin(3 * output)], 1)
+
+    made = scheduler("DDPM", **PLAIN, variance_type="learned_range")
+    made.set_timesteps(20)
+    generator, asked, x = torch.Generator().manual_seed(1), list[tuple[float, float]](), START
+    with torch.no_grad():
+        for timestep in made.timesteps:
+            alpha = float(made.alphas_cumprod[int(timestep)])
+            x = x if asked else START * (1 - alpha) ** 0.5
+            asked.append((((1 - alpha) / alpha) ** 0.5, float(timestep)))
+            x = made.step(twice(x, timestep.expand(2)), timestep, x, generator=generator).prev_sample
+
+    class Denoiser:
+        def __call__(self, y: Tensor, sigma: float) -> Tensor:
+            return denoised("eps", self.output(y, sigma)[0], y, sigma)
+
+        def placed(self, y: Tensor, sigma: float, _: float) -> Tensor:
+            return self.output(y, sigma)[1]
+
+        def output(self, y: Tensor, sigma: float) -> tuple[Tensor, ...]:
+            timestep = dict(asked)[min(dict(asked), key=lambda one: abs(one - sigma))]
+            return twice(y * input_scale(STABLE, sigma), torch.full((2,), timestep)).chunk(2, 1)
+
+    sigmas, fresh = unique(asked), torch.Generator().manual_seed(1)
+
+    def noise(y: Tensor) -> Tensor:
+        return torch.randn(y.shape, generator=fresh)
+
+    with torch.no_grad():
+        found = last(SAMPLERS["ddpm_learned_range"](Denoiser(), START * sigmas[0], sigmas, noise)).x
+    assert float((found - x).abs().max()) <= 1e-4
+    assert float((found - ours("ddpm", asked, sigmas)).abs().max()) > 0.05
+
+
 # Where diffusers is wrong, or was when this was written: a test that fails here says that it no longer is.
 
 

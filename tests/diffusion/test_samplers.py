@@ -17,7 +17,8 @@ from nodegraph.diffusion import oracles
 from nodegraph.diffusion.analytic import Mixture
 from nodegraph.diffusion.noise import NoiseSource
 from nodegraph.diffusion.oracles import DATA, last, order, rms_error
-from nodegraph.diffusion.samplers import ETA, SAMPLERS, sampler
+from nodegraph.diffusion.probing import BestVariance, probed
+from nodegraph.diffusion.samplers import ETA, LEARNED, SAMPLERS, sampler
 from nodegraph.diffusion.stepping import ancestral_split, pairs
 
 DETERMINISTIC = {"euler", "heun", "dpm_2", "ddim", "dpmpp_2m", "lms", "deis", "unipc", "heun_flow"}
@@ -27,6 +28,11 @@ def karras(steps: int, high: float, low: float) -> list[float]:
     ends = high ** (1 / 7), low ** (1 / 7)
     found: list[float] = ((ends[0] + np.linspace(0, 1, steps) * (ends[1] - ends[0])) ** 7).tolist()
     return found
+
+
+def known(name: str) -> Callable[[Tensor, float], Tensor]:
+    """The exact denoiser, with what a sampler asks for beside it."""
+    return BestVariance(DATA) if name in LEARNED else DATA.denoise
 
 
 def silent(x: Tensor) -> Tensor:
@@ -41,7 +47,7 @@ def test_order_of_convergence(oracle: oracles.Order) -> None:
 def test_every_sampler_has_an_oracle() -> None:
     proven = {oracle.sampler for oracle in (*oracles.ORDERS, *oracles.VARIANCES)}
     # Identities, an exact consistency function, a high order: below.
-    elsewhere = {"ddpm", "ddpm_fixed_large", "lcm", "deis"}
+    elsewhere = {"ddpm", "ddpm_fixed_large", "ddpm_learned_range", "lcm", "deis"}
     assert proven | elsewhere == set(SAMPLERS)
 
 
@@ -74,6 +80,34 @@ def test_stochastic_variances_to_four_digits(oracle: oracles.Variance) -> None:
         assert found == pytest.approx(variance, abs=1e-4)
         assert 0.69 < mean < 0.705
     assert abs(found - 0.24915) <= 0.012
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 160])
+def test_with_the_best_variance_ddpm_leads_from_marginal_to_marginal(steps: int) -> None:
+    """However few its steps: the variance at the end is the last marginal's, through one more step to 0."""
+    high, low = 14.6146, 0.02917
+    sigmas = [*np.geomspace(high, low, steps + 1), 0.0]
+    start = torch.tensor([math.sqrt(0.25 + high**2)], dtype=torch.float64)
+    found = probed(lambda x, noise: SAMPLERS["ddpm_learned_range"](BestVariance(DATA), x, sigmas, noise), start)
+    assert found.variance == pytest.approx(0.25**2 / (0.25 + low**2), abs=1e-12)
+    plain = probed(lambda x, noise: SAMPLERS["ddpm"](BestVariance(DATA), x, sigmas, noise), start)
+    assert found.variance > plain.variance + 0.005
+    assert oracles.exact_moments("ddpm_learned_range", 10)[1] == pytest.approx(oracles.BEST_VARIANCE, abs=1e-4)
+
+
+@pytest.mark.parametrize(("place", "variance"), [(-1.0, "fixed_small"), (1.0, "fixed_large")])
+def test_the_ends_of_the_learned_range_are_the_fixed_variances(place: float, variance: str) -> None:
+    class Placed:
+        def __call__(self, x: Tensor, sigma: float) -> Tensor:
+            return DATA.denoise(x, sigma)
+
+        def placed(self, x: Tensor, *_: float) -> Tensor:
+            return torch.full_like(x, place)
+
+    found, fixed = run("ddpm_learned_range", Placed()), run("ddpm", DATA.denoise, variance=variance)
+    assert torch.allclose(found, fixed, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="has learned the variance"):
+        run("ddpm_learned_range", DATA.denoise)
 
 
 def run(name: str, denoise: Callable[[Tensor, float], Tensor], seed: int = 0, **options: Any) -> Tensor:
@@ -182,7 +216,7 @@ def test_every_shape_dtype_and_length(name: str, steps: int, shape: tuple[int, .
     sigmas = [*karras(steps, 10, 0.03)[:steps], 0.0]
     start = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0)) * 10
     kept = start.clone()
-    found = list(SAMPLERS[name](DATA.denoise, start, sigmas, NoiseSource(0, shape[0])))
+    found = list(SAMPLERS[name](known(name), start, sigmas, NoiseSource(0, shape[0])))
     assert [step.index for step in found] == list(range(steps))
     assert [(step.sigma, step.sigma_next) for step in found] == list(pairwise(sigmas))
     end = found[-1].x
@@ -199,7 +233,7 @@ def test_image_i_of_a_batch_is_the_single_image_of_seed_plus_i(name: str) -> Non
     def picture(seed: int, batch: int) -> Tensor:
         source = NoiseSource(seed, batch)
         start = source(torch.zeros(batch, 2, 4, 4)) * sigmas[0]
-        return last(SAMPLERS[name](DATA.denoise, start, sigmas, source)).x
+        return last(SAMPLERS[name](known(name), start, sigmas, source)).x
 
     batch = picture(40, 3)
     for item in range(3):

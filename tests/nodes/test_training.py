@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from nodegraph.nodes import datasets as d
+from nodegraph.nodes import guidance as g
 from nodegraph.nodes import models as m
+from nodegraph.nodes import sampling as s
 from nodegraph.nodes import training as t
 
 from nodegraph import Context, Graph, events
@@ -82,6 +84,39 @@ def test_it_learns_which_words_mean_which_picture(prediction: str) -> None:
     assert log.rows[-1, 3] < 0.7 * log.rows[0, 3]
     notes = [event.note for event in told if isinstance(event, events.Progress)]
     assert re.fullmatch(r"loss \d+\.\d{4}, \d+ images/s", notes[0])
+
+
+def test_the_variance_of_its_steps_is_learned_beside() -> None:
+    """Twice the channels, one more part of the loss, and a sampler that asks for them; others paint as before."""
+    context = Context("train")
+    loss = t.DiffusionLoss("eps", min_snr=5, variance=1.0)
+    found = t.TrainDiffusion(context, bars(), size=TINY, loss=loss, steps=120, batch_size=32, learning_rate=3e-3)
+    assert found.log.columns == ("step", "diffusion", "variance", "total", "held out")
+    assert float(found.log.rows[-10:, 2].mean()) < float(found.log.rows[:10, 2].mean())
+    model, encoder, vae = t.UseWeights(found.weights)
+    words, nothing = m.Encode(context, encoder, "dark left"), m.Encode(context, encoder, "")
+    sigmas, blank = s.Schedule(model, "simple", steps=20), s.EmptyLatent(vae, batch_size=4)
+
+    def painted(sampler: str, **options: object) -> torch.Tensor:
+        return s.Sampler(
+            context, model, words, blank, sigmas, nothing, sampler, guidance_scale=2, **options
+        ).tensor
+
+    learned, small, large = map(painted, ("ddpm_learned_range", "ddpm", "ddpm_fixed_large"))
+    assert learned.shape == (4, 3, 8, 8)
+    assert float((learned[..., 4:] - learned[..., :4]).mean()) > 1
+    assert float((learned - small).abs().max()) > 1e-3 < float((learned - large).abs().max())
+    limited = painted("ddpm_learned_range", guidance=g.LimitGuidance(None, 0.2, 0.6))
+    assert torch.isfinite(limited).all()
+    masked = s.Latent(blank.tensor, torch.ones(1, 1, 8, 8))
+    with pytest.raises(ValueError, match="does not inpaint"):
+        s.Sampler(context, model, words, masked, sigmas, nothing, "ddpm_learned_range")
+    other, encoder, vae = m.LoadModel(context, "analytic://gaussian?size=8")
+    with pytest.raises(ValueError, match="has not learned the variance"):
+        s.Sampler(
+            context, other, m.Encode(context, encoder), s.EmptyLatent(vae), sigmas, None, "ddpm_learned_range",
+            guidance_scale=1,
+        )  # fmt: skip
 
 
 def test_what_cannot_be_learnt_is_refused() -> None:
