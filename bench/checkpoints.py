@@ -26,10 +26,10 @@ import transformers.models.clip.modeling_clip
 def resident(word):
     return int(re.search(word + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 if side == "ours":
-    from nodegraph.diffusion.loading import describe, load
-    from nodegraph.diffusion.noise import unit_noise
-    from nodegraph.diffusion.schedules import schedule
-    from nodegraph.diffusion.sampling import sample
+    from nodegraph.diffusion.models.loading import describe, load
+    from nodegraph.diffusion.sampling.noise import unit_noise
+    from nodegraph.diffusion.sampling.schedules import schedule
+    from nodegraph.diffusion.sampling.loop import sample
     from nodegraph.diffusion.values import Latent, Sigmas
 else:
     from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline

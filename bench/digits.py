@@ -23,11 +23,11 @@ from pydantic import JsonValue
 from sklearn.svm import SVC
 
 from nodegraph import Engine, Workflow
-from nodegraph.diffusion import trained
-from nodegraph.diffusion.datasets import digits
-from nodegraph.diffusion.learning import pictures
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.models import trained
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.schedules import schedule
+from nodegraph.diffusion.training.datasets import digits
+from nodegraph.diffusion.training.learning import pictures
 from nodegraph.diffusion.values import Latent, Sigmas, Weights
 
 WORKFLOW = Path(__file__).parent.parent / "workflows" / "train_digits.json"

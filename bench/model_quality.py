@@ -46,16 +46,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 from emoji_data import STYLES
 from train_emoji import Data, read
 
-from nodegraph.diffusion import emoji
-from nodegraph.diffusion.conditional import DiTDenoiser
+import nodegraph.diffusion
 from nodegraph.diffusion.live import Loaded
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import schedule
-from nodegraph.diffusion.style import statistics
-from nodegraph.diffusion.training import flow_loss
+from nodegraph.diffusion.models import emoji
+from nodegraph.diffusion.models.conditional import DiTDenoiser
+from nodegraph.diffusion.networks.style import statistics
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.schedules import schedule
+from nodegraph.diffusion.training.steps import flow_loss
 from nodegraph.diffusion.values import Checkpoint, Latent, Sigmas
 
-MODEL = Path(emoji.__file__).parent / "embedded" / "emoji"
+MODEL = Path(nodegraph.diffusion.__path__[0]) / "embedded" / "emoji"
 COMPONENTS = 64
 TOGETHER = 8
 Array = NDArray[np.float64]

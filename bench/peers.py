@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nodegraph.diffusion.schedules import betas, sigma_table
+from nodegraph.diffusion.sampling.schedules import betas, sigma_table
 from nodegraph.diffusion.values import Parametrization
 
 _TABLE = sigma_table(Parametrization("eps", "scaled_linear", 0.01, 1.0))

@@ -17,11 +17,11 @@ import torch
 from peers import BETAS, STABLE, k_diffusion, network
 from torch import Tensor, nn
 
-from nodegraph.diffusion.denoisers import denoiser
-from nodegraph.diffusion.noise import NoiseSource
-from nodegraph.diffusion.probing import last
-from nodegraph.diffusion.samplers import SAMPLERS
-from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.proofs.probing import last
+from nodegraph.diffusion.sampling.denoisers import denoiser
+from nodegraph.diffusion.sampling.noise import NoiseSource
+from nodegraph.diffusion.sampling.samplers import SAMPLERS
+from nodegraph.diffusion.sampling.schedules import schedule
 
 STEPS, ROUNDS = 20, 31
 WIDTHS = (0, 16, 96)  # of no network, of one that costs little beside the loop, and of one that costs much

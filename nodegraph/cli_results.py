@@ -92,7 +92,7 @@ def selftest(
     device: Device = None,
 ) -> None:
     """Prove the samplers on this machine: measured orders and errors beside the expected ones."""
-    from nodegraph.diffusion.oracles import selftest as measure
+    from nodegraph.diffusion.proofs.oracles import selftest as measure
     from nodegraph.engine import default_device
 
     failed = 0

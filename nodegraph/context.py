@@ -16,7 +16,7 @@ from nodegraph.errors import Cancelled, DeclarationError
 from nodegraph.files import Files
 
 if TYPE_CHECKING:
-    from nodegraph.diffusion.pool import Lease, Live, ModelPool
+    from nodegraph.diffusion.models.pool import Lease, Live, ModelPool
     from nodegraph.diffusion.values import Checkpoint, Image
 
 Item = TypeVar("Item")
@@ -190,7 +190,7 @@ def default_models() -> ModelPool:
     global _pool
     with _pool_lock:
         if _pool is None:
-            from nodegraph.diffusion.pool import ModelPool
+            from nodegraph.diffusion.models.pool import ModelPool
 
             _pool = ModelPool()
         return _pool

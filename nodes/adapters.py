@@ -12,7 +12,7 @@ from pydantic import Field
 from nodegraph import Context, node
 from nodegraph.diffusion.checkpoints import assembly, stable
 from nodegraph.diffusion.checkpoints import controlnet as controlnets
-from nodegraph.diffusion.images import on_white
+from nodegraph.diffusion.pictures.images import on_white
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node, pictures
-from nodegraph.diffusion.images import on_white
-from nodegraph.diffusion.noise import between, unit_noise
-from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.pictures.images import on_white
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.noise import between, unit_noise
 from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Model, Sigmas
 from nodegraph.fields import FileName, GuidanceScale
 

@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, NodegraphError, node, pictures
-from nodegraph.diffusion import datasets, exact
-from nodegraph.diffusion.images import on_white
+from nodegraph.diffusion.pictures.images import on_white
+from nodegraph.diffusion.sampling import analytic
+from nodegraph.diffusion.training import datasets
 from nodegraph.diffusion.values import Dataset, Image
 from nodegraph.fields import DatasetFile, DatasetFolderName
 
@@ -86,7 +87,7 @@ def DatasetMNIST(
     tensor = torch.from_numpy(shown[:count].copy())[:, None]
     tensor = torch.nn.functional.pad(tensor, (padding, padding, padding, padding))
     numbers = torch.from_numpy(said[:count].astype("int64"))
-    names = exact.WORDS if int(numbers.max()) < 10 else [str(n) for n in range(int(numbers.max()) + 1)]
+    names = analytic.DIGIT_NAMES if int(numbers.max()) < 10 else [str(n) for n in range(int(numbers.max()) + 1)]
     return datasets.labelled(tensor, numbers, names)
 
 

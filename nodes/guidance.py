@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from nodegraph import Context, node
-from nodegraph.diffusion import classifier as training
-from nodegraph.diffusion.analytic import digits
+from nodegraph.diffusion.networks import classifier as training
+from nodegraph.diffusion.sampling.analytic import digits
 from nodegraph.diffusion.values import (
     Classifier,
     ClassifierTerm,

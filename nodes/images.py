@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node, pictures
-from nodegraph.diffusion import images
-from nodegraph.diffusion.grid import labelled_grid
+from nodegraph.diffusion.pictures import images
+from nodegraph.diffusion.pictures.grid import labelled_grid
 from nodegraph.diffusion.values import Image, Mask
 from nodegraph.fields import Color, FileName, Fraction, Height, ImageFile, Width
 

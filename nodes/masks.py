@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from nodegraph import node
-from nodegraph.diffusion import images
+from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.values import Image, Mask
 from nodegraph.fields import Color, Fraction, Height, Width
 

@@ -14,8 +14,6 @@ from nodegraph import Context, node
 from nodegraph.diffusion.checkpoints.families import TextFamily
 from nodegraph.diffusion.checkpoints.text_files import assembled
 from nodegraph.diffusion.checkpoints.text_files import describe as describe_text_encoder
-from nodegraph.diffusion.conditioning import stacked
-from nodegraph.diffusion.images import on_white, resize
 from nodegraph.diffusion.live import (
     LiveDenoiser,
     LiveTextEncoder,
@@ -25,9 +23,11 @@ from nodegraph.diffusion.live import (
     parametrized,
     taught,
 )
-from nodegraph.diffusion.loading import describe
-from nodegraph.diffusion.schedules import with_zero_terminal_snr
-from nodegraph.diffusion.tiling import tiled
+from nodegraph.diffusion.models.loading import describe
+from nodegraph.diffusion.pictures.images import on_white, resize
+from nodegraph.diffusion.pictures.tiling import tiled
+from nodegraph.diffusion.sampling.conditioning import stacked
+from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node
-from nodegraph.diffusion import images
-from nodegraph.diffusion.guidance import guided
-from nodegraph.diffusion.noise import NoiseKind, NoiseSource, unit_noise
-from nodegraph.diffusion.samplers import SamplerName, invert
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import ScheduleName, for_tokens, schedule
+from nodegraph.diffusion.pictures import images
+from nodegraph.diffusion.sampling.guidance import guided
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
+from nodegraph.diffusion.sampling.samplers import SamplerName, invert
+from nodegraph.diffusion.sampling.schedules import ScheduleName, for_tokens, schedule
 from nodegraph.diffusion.values import (
     VAE,
     Conditioning,

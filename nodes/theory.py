@@ -11,19 +11,19 @@ from pydantic import Field
 from torch import Tensor
 
 from nodegraph import Context, node
-from nodegraph.diffusion import images
 from nodegraph.diffusion.choices import choose
-from nodegraph.diffusion.distribution import histogram, shape
-from nodegraph.diffusion.guidance import guided
-from nodegraph.diffusion.likelihood import log_likelihood
 from nodegraph.diffusion.live import LiveDenoiser
-from nodegraph.diffusion.noise import unit_noise
-from nodegraph.diffusion.oracles import exact_moments, rms_error
-from nodegraph.diffusion.oracles_process import SHAPES
-from nodegraph.diffusion.plot import Curve, line_plot
-from nodegraph.diffusion.samplers import ETA, SAMPLERS, SamplerName
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import SCHEDULES, schedule
+from nodegraph.diffusion.pictures import images
+from nodegraph.diffusion.pictures.distribution import histogram, shape
+from nodegraph.diffusion.pictures.plot import Curve, line_plot
+from nodegraph.diffusion.proofs.oracles import exact_moments, rms_error
+from nodegraph.diffusion.proofs.process import SHAPES
+from nodegraph.diffusion.sampling.guidance import guided
+from nodegraph.diffusion.sampling.likelihood import log_likelihood
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.noise import unit_noise
+from nodegraph.diffusion.sampling.samplers import ETA, SAMPLERS, SamplerName
+from nodegraph.diffusion.sampling.schedules import SCHEDULES, schedule
 from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, Sigmas
 from nodegraph.fields import GuidanceScale, Seed, Steps
 

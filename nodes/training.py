@@ -10,15 +10,16 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node
-from nodegraph.diffusion import learning, trained
-from nodegraph.diffusion.autoencoder import Autoencoder
-from nodegraph.diffusion.grid import labelled_grid
 from nodegraph.diffusion.live import Loaded as Live
-from nodegraph.diffusion.objectives import Objective, Target
-from nodegraph.diffusion.plot import Curve, line_plot
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import schedule
-from nodegraph.diffusion.trainer import Settings, Trainer
+from nodegraph.diffusion.models import trained
+from nodegraph.diffusion.networks.autoencoder import Autoencoder
+from nodegraph.diffusion.pictures.grid import labelled_grid
+from nodegraph.diffusion.pictures.plot import Curve, line_plot
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.schedules import schedule
+from nodegraph.diffusion.training import learning
+from nodegraph.diffusion.training.objectives import Objective, Target
+from nodegraph.diffusion.training.trainer import Settings, Trainer
 from nodegraph.diffusion.values import (
     VAE,
     Dataset,

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node
-from nodegraph.diffusion import exporting, upscaling
-from nodegraph.diffusion.images import on_white
-from nodegraph.diffusion.onnx import OnnxNetwork
+from nodegraph.diffusion.models import exporting, upscaling
+from nodegraph.diffusion.networks.onnx import OnnxNetwork
+from nodegraph.diffusion.pictures.images import on_white
 from nodegraph.diffusion.values import Image, Model
 from nodegraph.fields import FileName, OnnxFile, UpscalerFile
 

@@ -29,6 +29,8 @@ FLOORS = [
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 ENGINE = sorted((ROOT / "nodegraph").glob("*.py")) + sorted((ROOT / "nodegraph" / "cache").glob("*.py"))
 DIFFUSION = sorted((ROOT / "nodegraph" / "diffusion").rglob("*.py"))
+# Each room of nodegraph.diffusion may import those before it, itself, and the modules that stand beside the rooms.
+ROOMS = ["pictures", "networks", "sampling", "training", "checkpoints", "models", "proofs"]
 NODES = sorted((ROOT / "nodes").glob("*.py"))
 
 
@@ -49,6 +51,8 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in entry.names}
         elif isinstance(entry, ast.ImportFrom) and entry.module and not entry.level:
             found.add(entry.module)
+            if entry.module == "nodegraph.diffusion":
+                found |= {f"{entry.module}.{alias.name}" for alias in entry.names}
             if entry.module == "nodegraph":
                 names = {alias.name for alias in entry.names} - {*nodegraph.__all__, "__version__"}
                 found |= {f"nodegraph.{name}" for name in names}
@@ -71,8 +75,8 @@ def test_the_engine_imports_downwards(path: Path) -> None:
         other = imported.split(".")[1]
         # The ways up: the pool of live models, made when first asked for, the self-test, and the list of models.
         if (name, imported) in {
-            ("context", "nodegraph.diffusion.pool"),
-            ("cli_results", "nodegraph.diffusion.oracles"),
+            ("context", "nodegraph.diffusion.models.pool"),
+            ("cli_results", "nodegraph.diffusion.proofs.oracles"),
             ("cli_models", "nodegraph.diffusion.checkpoints.listing"),
         }:
             continue
@@ -95,6 +99,24 @@ def test_the_engine_knows_neither_torch_nor_nodes(path: Path) -> None:
 def test_diffusion_knows_no_graphs(path: Path) -> None:
     own = {name for name in imports(path) if name.startswith("nodegraph")}
     assert all(name.startswith("nodegraph.diffusion") for name in own), own
+
+
+def diffusion_room(dotted: str) -> int:
+    """How high a module's room stands; -1 for the modules beside the rooms, which all rooms share."""
+    parts = dotted.split(".")[2:]
+    return ROOMS.index(parts[0]) if parts and parts[0] in ROOMS else -1
+
+
+def test_each_folder_of_diffusion_is_a_room() -> None:
+    folders = {path.parent.name for path in DIFFUSION if path.parent.parent.name == "diffusion"}
+    assert folders == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", DIFFUSION, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_rooms_of_diffusion_import_in_one_direction(path: Path) -> None:
+    room = diffusion_room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    higher = {name for name in imports(path) if diffusion_room(name) > room}
+    assert not higher, f"{path.relative_to(ROOT)} imports {higher}, which stand above it"
 
 
 @pytest.mark.parametrize("path", NODES, ids=lambda path: str(path.relative_to(ROOT)))

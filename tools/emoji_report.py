@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nodegraph.diffusion import emoji
-from nodegraph.diffusion.grid import labelled_grid
-from nodegraph.diffusion.plot import Curve, line_plot
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import schedule
+from nodegraph.diffusion.models import emoji
+from nodegraph.diffusion.pictures.grid import labelled_grid
+from nodegraph.diffusion.pictures.plot import Curve, line_plot
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.values import Checkpoint, Latent, Sigmas
 from nodegraph.pictures import encode_png
 

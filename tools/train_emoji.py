@@ -24,11 +24,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nodegraph.diffusion.autoencoder import Autoencoder
-from nodegraph.diffusion.conditional import Conditional
-from nodegraph.diffusion.dit import DiT
-from nodegraph.diffusion.text import TextNetwork, Vocabulary
-from nodegraph.diffusion.training import (
+from nodegraph.diffusion.models.conditional import Conditional
+from nodegraph.diffusion.networks.autoencoder import Autoencoder
+from nodegraph.diffusion.networks.dit import DiT
+from nodegraph.diffusion.networks.text import TextNetwork, Vocabulary
+from nodegraph.diffusion.training.steps import (
     Average,
     autoencoder_loss,
     flow_loss,

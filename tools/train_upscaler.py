@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--export", type=Path, required=True)
     options = parser.parse_args()
     network = train(options.seconds)
-    from nodegraph.diffusion.onnx import export
+    from nodegraph.diffusion.networks.onnx import export
 
     content = export(network, {"image": torch.zeros(2, 3, 16, 24)}, ["image"], {"image": {0: "n", 2: "h", 3: "w"}})
     options.export.write_bytes(content)

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from nodegraph import Context
-from nodegraph.diffusion.noise import between
+from nodegraph.diffusion.sampling.noise import between
 from nodegraph.diffusion.values import Image
 from nodegraph.files import Files
 

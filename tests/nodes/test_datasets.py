@@ -14,7 +14,7 @@ from nodegraph.nodes import datasets as d
 from PIL import Image as Pillow
 
 from nodegraph import Context
-from nodegraph.diffusion.datasets import read_idx
+from nodegraph.diffusion.training.datasets import read_idx
 from nodegraph.diffusion.values import Image
 from nodegraph.errors import FileRefused
 from nodegraph.files import Files

@@ -303,7 +303,7 @@ def test_each_line_is_for_one_picture(context: Context) -> None:
 
 def test_a_sampler_that_is_left_in_the_middle_leaves_nothing_behind(context: Context) -> None:
     """Cancelled between two steps: what the thread does next may need gradients."""
-    from nodegraph.diffusion.sampling import sample
+    from nodegraph.diffusion.sampling.loop import sample
 
     model, encoder, vae = m.LoadModel(context, GAUSSIAN)
     steps = sample(

@@ -11,11 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from nodegraph import Context
-from nodegraph.diffusion import learning, trained
 from nodegraph.diffusion.live import Loaded
-from nodegraph.diffusion.sampling import sample
-from nodegraph.diffusion.schedules import schedule
-from nodegraph.diffusion.style import StyleReader, statistics
+from nodegraph.diffusion.models import trained
+from nodegraph.diffusion.networks.style import StyleReader, statistics
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.schedules import schedule
+from nodegraph.diffusion.training import learning
 from nodegraph.diffusion.values import Conditioning, Dataset, Latent, Sigmas, TrainingLog
 from nodegraph.engine import Engine
 from nodegraph.workflow import Workflow

@@ -116,7 +116,7 @@ def test_a_probe_tells_gaussian_from_uniform() -> None:
 def test_the_probes_test_is_the_known_one() -> None:
     from scipy import stats
 
-    from nodegraph.diffusion.distribution import shape
+    from nodegraph.diffusion.pictures.distribution import shape
 
     values = torch.randn(500, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 + 0.3
     for mean, deviation in ((0.3, 2.0), (0.0, 2.0), (0.5, 1.5)):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.lora import Patches
-from nodegraph.diffusion.denoisers import denoiser
+from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.values import Condition, Parametrization
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.attention import SelfAttention
 from nodegraph.diffusion.checkpoints.lora import Patches
-from nodegraph.diffusion.denoisers import denoiser
-from nodegraph.diffusion.images import resize
+from nodegraph.diffusion.pictures.images import resize
+from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.values import Condition, Parametrization
 
 DOWNSCALE = 8

@@ -316,7 +316,7 @@ def test_a_controlnet_steers_as_in_diffusers(any_desk: Desk, original: bool) -> 
     if condition.pooled is not None:
         numbers = torch.tensor([[64.0, 64, 0, 0, 64, 64]])
         extra["added_cond_kwargs"] = {"text_embeds": condition.pooled, "time_ids": numbers}
-    from nodegraph.diffusion.denoisers import network_time
+    from nodegraph.diffusion.sampling.denoisers import network_time
 
     time = torch.tensor([network_time(model.parametrization, sigma)])
     scaled = x / (1 + sigma**2) ** 0.5

@@ -27,8 +27,8 @@ from nodegraph.diffusion.checkpoints.layouts import FLUX
 from nodegraph.diffusion.checkpoints.listing import listed
 from nodegraph.diffusion.checkpoints.parts import contents
 from nodegraph.diffusion.checkpoints.weights import Reader
-from nodegraph.diffusion.loading import describe, load
-from nodegraph.diffusion.noise import NoiseSource
+from nodegraph.diffusion.models.loading import describe, load
+from nodegraph.diffusion.sampling.noise import NoiseSource
 from nodegraph.diffusion.values import Checkpoint, TextEncoder
 from nodegraph.engine import Engine
 from nodegraph.home import Home

@@ -18,7 +18,7 @@ def imported(code: str, modules: str) -> str:
 def test_the_embedded_model_needs_neither_diffusers_nor_transformers() -> None:
     code = """
 from pathlib import Path
-from nodegraph.diffusion.loading import describe, load
+from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.home import PACKAGE
 path = PACKAGE / "diffusion" / "embedded" / "emoji"
 load(describe("emoji", path, "digest").model.checkpoint, path, "cpu").text_encoder.encode("cat", {})

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from nodegraph import Context
 from nodegraph.diffusion.live import Loaded
-from nodegraph.diffusion.loading import describe, load
-from nodegraph.diffusion.noise import NoiseSource
-from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.models.loading import describe, load
+from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.noise import NoiseSource
 from nodegraph.diffusion.values import Conditioning, Image, Latent, Mask, Sigmas
 from nodegraph.files import Files
 

@@ -26,8 +26,8 @@ from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.listing import listed
 from nodegraph.diffusion.checkpoints.parts import contents
 from nodegraph.diffusion.checkpoints.weights import Reader
-from nodegraph.diffusion.loading import describe, load
-from nodegraph.diffusion.noise import NoiseSource
+from nodegraph.diffusion.models.loading import describe, load
+from nodegraph.diffusion.sampling.noise import NoiseSource
 from nodegraph.diffusion.values import Image
 from nodegraph.home import Home
 

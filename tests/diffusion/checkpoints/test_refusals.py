@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.header import ModelRefused, read
-from nodegraph.diffusion.loading import describe, load
+from nodegraph.diffusion.models.loading import describe, load
 
 Tensors = dict[str, Tensor]
 UNET = "model.diffusion_model."

@@ -23,8 +23,8 @@ from transformers import PreTrainedTokenizerFast
 from nodegraph import Context
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.listing import listed
-from nodegraph.diffusion.loading import describe, load
-from nodegraph.diffusion.noise import NoiseSource
+from nodegraph.diffusion.models.loading import describe, load
+from nodegraph.diffusion.sampling.noise import NoiseSource
 from nodegraph.home import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")

@@ -8,8 +8,8 @@ import pytest
 import tiny
 import torch
 
-from nodegraph.diffusion.loading import describe, load
-from nodegraph.diffusion.sampling import sample
+from nodegraph.diffusion.models.loading import describe, load
+from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.values import Inpainting, InpaintMethod, Latent, Sigmas
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")

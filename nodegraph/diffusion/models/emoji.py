@@ -1,0 +1,70 @@
+"""The embedded model's family: a flow-matching transformer over the latents of emoji pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from nodegraph.diffusion.handles import Handles
+from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.models.conditional import DiTDenoiser, StyledEncoder
+from nodegraph.diffusion.networks.autoencoder import Autoencoder
+from nodegraph.diffusion.networks.dit import DiT
+from nodegraph.diffusion.networks.text import TextNetwork, Vocabulary
+from nodegraph.diffusion.values import (
+    VAE,
+    Checkpoint,
+    Model,
+    Parametrization,
+    TextEncoder,
+)
+
+PARAMETRIZATION = Parametrization("flow", "flow", sigma_min=0.005, sigma_max=80.0)
+
+
+def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
+    """The handles, from the configuration alone."""
+    config = _config(path)
+    return Handles(
+        Model(checkpoint, PARAMETRIZATION),
+        TextEncoder(checkpoint, tuple(config["styles"])),
+        VAE(checkpoint, config["channels"], Autoencoder.downscale, config["size"]),
+    )
+
+
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
+    """The three networks, on the host. The VAE stays in float32: a coarser one shows in every pixel."""
+    assert path is not None
+    config = _config(path)
+    vocabulary = Vocabulary(config["words"])
+    styles = tuple(config["styles"])
+    side = config["size"] // Autoencoder.downscale
+    with torch.device("meta"):
+        networks: dict[str, nn.Module] = {
+            "text_encoder": TextNetwork(len(vocabulary), len(styles)),
+            "vae": Autoencoder(config["channels"]),
+            "denoiser": DiT(config["channels"], side),
+        }
+    for name, network in networks.items():
+        kind = torch.float32 if name == "vae" else getattr(torch, dtype)
+        tensors = load_file(path / f"{name}.safetensors")
+        network.load_state_dict({key: value.to(kind) for key, value in tensors.items()}, assign=True)
+        network.eval().requires_grad_(False)
+    text, vae, dit = networks["text_encoder"], networks["vae"], networks["denoiser"]
+    assert isinstance(text, TextNetwork)
+    assert isinstance(vae, Autoencoder)
+    assert isinstance(dit, DiT)
+    denoiser = DiTDenoiser(dit, PARAMETRIZATION, config["channels"], side, Autoencoder.downscale)
+    return Loaded(denoiser, StyledEncoder(text, vocabulary, styles, device), vae, networks)
+
+
+def _config(path: Path | None) -> dict[str, Any]:
+    if path is None or not (path / "config.json").is_file():
+        raise ValueError(f"{path} is not a folder of the emoji family: it holds no config.json")
+    config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
+    return config

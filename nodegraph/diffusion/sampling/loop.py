@@ -1,0 +1,174 @@
+"""Sampling from start to end: noise, guidance, mask and sampler put together, one `Step` at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, TakesChannels
+from nodegraph.diffusion.sampling import inpainting
+from nodegraph.diffusion.sampling.conditioning import check_batch
+from nodegraph.diffusion.sampling.guidance import Predict, guided, progress_of
+from nodegraph.diffusion.sampling.guiders import Remembered, Run, wrapped
+from nodegraph.diffusion.sampling.noise import NoiseSource
+from nodegraph.diffusion.sampling.samplers import CHURN, ETA, LEARNED, sampler
+from nodegraph.diffusion.sampling.stepping import Denoise, Noise, Sampler, Step
+from nodegraph.diffusion.sampling.variance import Placed, Uncertain
+from nodegraph.diffusion.values import Condition, Conditioning, Guidance, Latent, ScaleWindow, Sigmas
+
+
+def sample(
+    model: LiveDenoiser,
+    latent: Latent,
+    sigmas: Sigmas,
+    positive: Conditioning,
+    negative: Conditioning | None = None,
+    *,
+    name: str = "euler",
+    seed: int = 0,
+    guidance_scale: float = 1.0,
+    rescale: float = 0.0,
+    guidance: Guidance | None = None,
+    eta: float | None = None,
+    churn: float = 0.0,
+    s_noise: float = 1.0,
+    start: Tensor | None = None,
+    device: str = "cpu",
+) -> Iterator[Step]:
+    """Start from latent + sigma_0 * noise and walk down the sigmas.
+
+    Args:
+        model: gives denoised estimates under conditions.
+        latent: zeros to paint anew; a picture's latent to change it; with a mask only that part changes.
+        sigmas: the schedule; where it starts low, the latent shines through.
+        positive, negative, guidance_scale, rescale: see `guidance.guided`.
+        guidance: terms beside them, see `guiders`.
+        name: of the sampler.
+        seed: of the noise; item i of the batch uses seed + i.
+        eta: share of fresh noise, for samplers that take it; None is the sampler's own default.
+        churn: noise that is added and taken out again, over all steps, for samplers that take it.
+        s_noise: standard deviation of the fresh noise of a stochastic sampler; 1 is what theory asks for.
+        start: unit noise of the latent's shape to start from; None draws it from the seed.
+        device: where the steps are computed.
+
+    Yields:
+        each step. The last one's `x` is the result.
+
+    Raises:
+        ValueError: an unknown sampler, an option for one that does not take it, guidance without negative, or
+            something that this model cannot do.
+    """
+    walk, options = sampler(name), _options(name, eta, churn)
+    if negative is None and guidance_scale != 1:
+        raise ValueError(
+            f"guidance_scale is {guidance_scale:g}, but guidance moves away from a negative conditioning and "
+            "there is none; link an Encode (its text may be empty) to `negative`, or set guidance_scale to 1"
+        )
+    for conditioning in (positive, *([negative] if negative is not None else [])):
+        check_batch(conditioning, len(latent.tensor))
+    levels: list[float] = sigmas.tensor.tolist()
+    clean = latent.tensor.to(device)
+    source = NoiseSource(seed, len(clean))
+    noise = source(clean) if start is None else start.to(clean)
+    if noise.shape != clean.shape:
+        raise ValueError(f"the noise is {tuple(noise.shape)} and the latent {tuple(clean.shape)}; make both alike")
+    fresh: Noise = source if s_noise == 1 else lambda like: s_noise * source(like)
+    predict: Predict = model.predict
+    mask = None if latent.mask is None else latent.mask.to(clean)
+    method = latent.inpainting.method
+    if mask is not None and method == "channels":
+        channels = inpainting.channels(clean, mask)
+        positive = _with_channels(model, positive, channels)
+        negative = None if negative is None else _with_channels(model, negative, channels)
+    if mask is not None and method == "exact":
+        predict = _posterior(model, clean, mask, latent.inpainting.tolerance)
+    known = _placed(model, mask) if name in LEARNED else None
+    predict = known or predict
+    terms = guidance or Guidance()
+    if terms.terms:
+        predict = Remembered(predict)
+    denoise = guided(predict, positive, negative, guidance_scale, levels, rescale=rescale, window=_window(terms))
+    denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
+    if known is not None:
+        denoise = Uncertain(denoise, known, positive, progress_of(levels))
+    if mask is not None:
+        denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
+    steps = walk(denoise, clean + levels[0] * noise, levels, fresh, **options)
+    while True:
+        # Entered for each step: a generator that is left between two steps, as by cancellation, must not leave
+        # its caller's thread in inference mode.
+        with torch.inference_mode():
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def _options(name: str, eta: float | None, churn: float) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if eta is not None:
+        if name not in ETA:
+            raise ValueError(f"{name} takes no eta; the samplers that do are {', '.join(ETA)}")
+        options["eta"] = eta
+    if churn:
+        if name not in CHURN:
+            raise ValueError(f"{name} takes no churn; the samplers that do are {', '.join(CHURN)}")
+        options["churn"] = churn
+    return options
+
+
+def _placed(model: LiveDenoiser, mask: Tensor | None) -> Placed:
+    if mask is not None:
+        raise ValueError("ddpm_learned_range does not inpaint: the known part has another variance; use ddpm")
+    return Placed(model)
+
+
+def _window(guidance: Guidance) -> tuple[float, float]:
+    """What all windows have in common."""
+    windows = [term for term in guidance.terms if isinstance(term, ScaleWindow)]
+    start, end = max([0.0, *(w.start for w in windows)]), min([1.0, *(w.end for w in windows)])
+    if end <= start:
+        raise ValueError("the windows of LimitGuidance have no step in common; make them overlap, or keep one")
+    return start, end
+
+
+def _inpainting(
+    denoise: Denoise, walk: Sampler, latent: Latent, known: Tensor, mask: Tensor, noise: Tensor
+) -> tuple[Denoise, Sampler]:
+    how = latent.inpainting
+    match how.method:
+        case "blend":
+            return inpainting.blended(denoise, known, mask, noise), walk
+        case "repaint":
+            return denoise, inpainting.resampled(walk, how.repeats, known, mask)
+        case "guided":
+            return inpainting.steered(denoise, known, mask, how.tolerance), walk
+        case "channels" | "exact":
+            return inpainting.kept(denoise, known, mask), walk
+
+
+def _with_channels(model: LiveDenoiser, conditioning: Conditioning, channels: Tensor) -> Conditioning:
+    takes = model.extra_channels if isinstance(model, TakesChannels) else 0
+    if takes != channels.shape[1]:
+        raise ValueError(
+            f"inpainting by channels needs a network made for it, with {channels.shape[1]} channels for the mask "
+            f"and the known latent; this model takes {takes}. Use another checkpoint, or the method `blend`"
+        )
+    return Conditioning(tuple(replace(condition, concat=channels) for condition in conditioning.conditions))
+
+
+def _posterior(model: LiveDenoiser, known: Tensor, mask: Tensor, tolerance: float) -> Predict:
+    if not isinstance(model, KnowsPosterior):
+        raise ValueError(
+            "no formula gives this model's exact posterior; only analytic:// models have one. Use the method "
+            "`guided`, which comes nearest to it for a network"
+        )
+
+    def predict(x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
+        return model.predict_posterior(x, sigma, conditions, known, mask, tolerance)
+
+    return predict
