@@ -275,8 +275,8 @@ def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> 
     """Turn latents into pictures."""
     tensor = latent.tensor.float().to(context.device)
     decode = context.open(vae.checkpoint).vae.decode
-    tile = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[2:]))
-    if tile is None:
+    tile = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[-2:]))
+    if tile is None or tensor.ndim == 5:
         decoded = decode(tensor)
     else:
         decoded = tiled(decode, tensor, tile // vae.downscale, Fraction(vae.downscale))

@@ -111,7 +111,8 @@ def Sampler(
         result = step.x
         if context.wants_preview:
             vae = context.open(model.checkpoint).vae
-            context.preview(Image(vae.decode(step.denoised[:1].float()).float().cpu()))
+            shown = step.denoised[:1, :, :1] if step.denoised.ndim == 5 else step.denoised[:1]
+            context.preview(Image(vae.decode(shown.float()).float().cpu()))
     return Latent(result.float().cpu().clone())
 
 
@@ -146,6 +147,22 @@ def EmptyLatent(
     if 0 in sides:
         raise ValueError(f"each side needs at least {vae.downscale} pixels")
     return Latent(torch.zeros(batch_size, vae.latent_channels, *sides))
+
+
+@node(category="latent")
+def EmptyVideo(
+    vae: VAE,
+    width: Width = 832,
+    height: Height = 480,
+    frames: Annotated[
+        int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
+    ] = 81,
+) -> Latent:
+    """A blank latent of frames to paint a video on, for Wan; VAEDecode gives its frames as pictures, in order."""
+    if frames % 4 != 1:
+        raise ValueError(f"frames come in fours after the first; {frames} do not. Use {frames // 4 * 4 + 1}")
+    sides = [side // vae.downscale for side in (height, width)]
+    return Latent(torch.zeros(1, vae.latent_channels, frames // 4 + 1, *sides))
 
 
 @node(category="inpaint", on_device=True)

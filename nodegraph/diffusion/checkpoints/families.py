@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Law, Prediction
 
 # Families whose text encoders come in files of their own.
-TextFamily = Literal["flux", "flux-schnell", "sd3", "sd35", "z-image", "qwen-image"]
+TextFamily = Literal["flux", "flux-schnell", "sd3", "sd35", "z-image", "qwen-image", "wan"]
 Shape = tuple[int, ...]
 
 
@@ -71,6 +71,10 @@ def _packed(shape: Shape) -> bool:
 
 def _sixteen(shape: Shape) -> bool:
     return len(shape) == 4 and shape[1] == 16
+
+
+def _frames(shape: Shape) -> bool:
+    return len(shape) == 5 and shape[1] == 16
 
 
 def _flow_sigma(time: float, shift: float) -> float:
@@ -250,6 +254,25 @@ FAMILIES: dict[str, Family] = {
         _FLOW_MAX,
         math.exp(0.69355),
         (0.5, 0.69355),
+        latent_channels=16,
+    ),
+    "wan": Family(
+        "Wan 2 text to video",
+        (
+            Sign("patch_embedding.weight", _frames, "a convolution of 16 channels over frames"),
+            Sign("condition_embedder.time_proj.weight", _matrix, "a matrix"),
+            Sign("blocks.0.attn1.to_q.weight", _matrix, "a matrix"),
+            Sign("condition_embedder.image_embedder.norm1.weight", absent=True),
+            Sign("vace_blocks.0.attn1.to_q.weight", absent=True),
+        ),
+        "flow",
+        480,
+        1.0,
+        0.0,
+        "flow",
+        _FLOW_MIN,
+        _FLOW_MAX,
+        5.0,
         latent_channels=16,
     ),
 }

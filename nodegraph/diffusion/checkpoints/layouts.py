@@ -171,4 +171,28 @@ Z_IMAGE = Layout(
         Rule("norm_final", ()),  # never used
     ),
 )
-LAYOUTS = (FLUX, SD3, Z_IMAGE)
+_WAN, _SAME = r"blocks\.(\d+)\.", r"blocks.\1."
+WAN = Layout(
+    "blocks.0.self_attn.",
+    "patch_embedding.weight",
+    (
+        Rule(r"time_embedding\.0", ("condition_embedder.time_embedder.linear_1",)),
+        Rule(r"time_embedding\.2", ("condition_embedder.time_embedder.linear_2",)),
+        Rule(r"text_embedding\.0", ("condition_embedder.text_embedder.linear_1",)),
+        Rule(r"text_embedding\.2", ("condition_embedder.text_embedder.linear_2",)),
+        Rule(r"time_projection\.1", ("condition_embedder.time_proj",)),
+        Rule(_WAN + r"self_attn\.([qkv])", (_SAME + r"attn1.to_\2",)),
+        Rule(_WAN + r"cross_attn\.([qkv])", (_SAME + r"attn2.to_\2",)),
+        Rule(_WAN + r"self_attn\.o", (_SAME + "attn1.to_out.0",)),
+        Rule(_WAN + r"cross_attn\.o", (_SAME + "attn2.to_out.0",)),
+        Rule(_WAN + r"self_attn\.norm_([qk])", (_SAME + r"attn1.norm_\2",)),
+        Rule(_WAN + r"cross_attn\.norm_([qk])", (_SAME + r"attn2.norm_\2",)),
+        Rule(_WAN + "norm3", (_SAME + "norm2",)),
+        Rule(_WAN + r"ffn\.0", (_SAME + "ffn.net.0.proj",)),
+        Rule(_WAN + r"ffn\.2", (_SAME + "ffn.net.2",)),
+        Rule(_WAN + "modulation", (_SAME + "scale_shift_table",)),
+        Rule(r"head\.modulation", ("scale_shift_table",)),
+        Rule(r"head\.head", ("proj_out",)),
+    ),
+)
+LAYOUTS = (FLUX, SD3, Z_IMAGE, WAN)

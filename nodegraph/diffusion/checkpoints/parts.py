@@ -39,6 +39,7 @@ _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("text_encoders.clip_l.transformer.", "text_encoder", "clip"),
     ("text_encoders.clip_g.transformer.", "text_encoder_2", "clip"),
     ("text_encoders.t5xxl.transformer.", "t5", "lets go"),
+    ("text_encoders.umt5xxl.transformer.", "t5", "lets go"),
     ("text_encoders.qwen3_4b.transformer.", "llm", "lets go"),
     ("text_encoders.qwen25_7b.transformer.", "llm", "lets go"),
 )

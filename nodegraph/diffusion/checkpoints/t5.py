@@ -105,10 +105,18 @@ def load(part: Part, dtype: torch.dtype, path: Path) -> T5:
     """
     sizes = config(part)
     with IMPORTING:
-        from transformers import T5Config
+        from transformers import T5Config, UMT5Config
         from transformers.models.t5.modeling_t5 import T5EncoderModel
+        from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
     weights = {**part.weights, "encoder.embed_tokens.weight": part.weights["shared.weight"]}
     kind = torch.bfloat16 if dtype == torch.float16 else dtype
-    network: Any = fill(lambda: T5EncoderModel(T5Config(**sizes)), weights, kind, path, "text encoder")
+
+    def make() -> Any:
+        # Multilingual T5 has a table of distances in each layer, the first one in its first alone.
+        if "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" in weights:
+            return UMT5EncoderModel(UMT5Config(**sizes))
+        return T5EncoderModel(T5Config(**sizes))
+
+    network: Any = fill(make, weights, kind, path, "text encoder")
     network.encoder.embed_tokens.weight = network.shared.weight  # one in memory, also when it moves
     return T5(network, folder_tokenizer(part), path)

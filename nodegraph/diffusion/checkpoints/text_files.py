@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nodegraph.diffusion.checkpoints import configs, flux, qwen, sd3, texts, zimage
+from nodegraph.diffusion.checkpoints import configs, flux, qwen, sd3, texts, wan, zimage
 from nodegraph.diffusion.checkpoints.assembly import Missing, there
 from nodegraph.diffusion.checkpoints.detect import what_else
 from nodegraph.diffusion.checkpoints.families import FAMILIES
@@ -26,6 +26,7 @@ FAMILY_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Together]] = {
     "flux-schnell": (("clip-l", "t5"), (), flux.assembled),
     "z-image": (zimage.ROLES, (), zimage.assembled),
     "qwen-image": (qwen.ROLES, (), qwen.assembled),
+    "wan": (wan.ROLES, (), wan.assembled),
     **dict.fromkeys(sd3.FAMILIES, (("clip-l", "clip-g"), ("t5",), sd3.assembled)),
 }
 

@@ -46,6 +46,7 @@ class Transformer:
         channels: of its latents.
         width: of the embeddings that it reads.
         summarised: whether it reads a text's summary too.
+        frames: whether its latents may have frames, (N, C, f, h, w).
         multiple, largest: what the sides of a latent are multiples of, and how long they may be.
         patches, files: LoRAs, see `lora`.
     """
@@ -56,6 +57,7 @@ class Transformer:
     channels: int
     width: int
     summarised: bool = False
+    frames: bool = False
     multiple: int = 2
     largest: int | None = None
     patches: Patches | None = None
@@ -103,7 +105,7 @@ class Transformer:
         return list(denoiser(network, self.parametrization)(repeated, sigma).chunk(len(conditions)))
 
     def _check(self, x: Tensor, conditions: Sequence[Condition]) -> None:
-        if x.shape[1] != self.channels:
+        if x.shape[1] != self.channels or x.ndim not in ((4, 5) if self.frames else (4,)):
             raise ValueError(
                 f"this model paints latents of {self.channels} channels; got {tuple(x.shape)}. Make the latent "
                 "with EmptyLatent or VAEEncode from this model's own VAE"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from nodegraph.diffusion.checkpoints import controlnet, flux, qwen, sd3, stable, text_files, zimage
+from nodegraph.diffusion.checkpoints import controlnet, flux, qwen, sd3, stable, text_files, wan, zimage
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
 from nodegraph.diffusion.checkpoints.parts import contents
@@ -29,6 +29,7 @@ FAMILIES: dict[str, ModuleType] = {
     **dict.fromkeys(sd3.FAMILIES, sd3),
     **dict.fromkeys(zimage.FAMILIES, zimage),
     **dict.fromkeys(qwen.FAMILIES, qwen),
+    **dict.fromkeys(wan.FAMILIES, wan),
     **dict.fromkeys(ROLES, text_files),
 }
 

@@ -15,6 +15,7 @@ from diffusers import (
     FluxTransformer2DModel,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
+    WanTransformer3DModel,
     ZImageTransformer2DModel,
 )
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,9 +23,17 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE, Unigram
 from torch import Tensor
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3Config, Qwen3Model, T5Config
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3Model,
+    T5Config,
+    UMT5Config,
+)
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.t5.modeling_t5 import T5EncoderModel
+from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 T5_WIDTH, CLIP_WIDTH = 32, 64
 Weights = Mapping[str, Tensor]
@@ -144,6 +153,46 @@ def qwen_image() -> tiny.Tiny:
     config = Qwen2_5_VLConfig(text_config=words, vision_config=eyes)
     made.networks["text_encoder"] = Qwen2_5_VLForConditionalGeneration(config)
     return _finished(made)
+
+
+def wan() -> tiny.Tiny:
+    """Wan with two blocks of one head, and a multilingual T5."""
+    torch.manual_seed(0)
+    made = tiny.Tiny("wan")
+    made.networks["transformer"] = WanTransformer3DModel(
+        num_attention_heads=1, attention_head_dim=128, text_dim=T5_WIDTH, freq_dim=64, ffn_dim=96, num_layers=2
+    )
+    for block in made.networks["transformer"].blocks:  # so that words count
+        block.attn2.to_out[0].weight.data.mul_(16)
+    made.networks["vae"] = frames_vae()
+    made.networks["text_encoder"] = UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=64, d_model=T5_WIDTH, d_kv=16, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
+        )
+    )  # fmt: skip
+    return _finished(made)
+
+
+def original_wan(network: Any) -> dict[str, Tensor]:
+    """A Wan transformer's weights as its own files name them."""
+    found = {}
+    for name, value in network.state_dict().items():
+        old = name.replace("condition_embedder.time_embedder.linear_1.", "time_embedding.0.")
+        old = old.replace("condition_embedder.time_embedder.linear_2.", "time_embedding.2.")
+        old = old.replace("condition_embedder.text_embedder.linear_1.", "text_embedding.0.")
+        old = old.replace("condition_embedder.text_embedder.linear_2.", "text_embedding.2.")
+        old = old.replace("condition_embedder.time_proj.", "time_projection.1.").replace("proj_out.", "head.head.")
+        old = old.replace(".attn1.", ".self_attn.").replace(".attn2.", ".cross_attn.").replace(".to_out.0.", ".o.")
+        for letter in "qkv":
+            old = old.replace(f".to_{letter}.", f".{letter}.")
+        old = (
+            old.replace(".norm2.", ".norm3.")
+            .replace(".ffn.net.0.proj.", ".ffn.0.")
+            .replace(".ffn.net.2.", ".ffn.2.")
+        )
+        old = "head.modulation" if old == "scale_shift_table" else old.replace(".scale_shift_table", ".modulation")
+        found[old] = value
+    return found
 
 
 def _finished(made: tiny.Tiny) -> tiny.Tiny:
