@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,9 +14,12 @@ from nodegraph import bundle
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-@contextmanager
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped where there is none, or no Node.js to build the editor with."""
+    """A browser; the test is skipped where there is none, or no Node.js to build the editor with.
+
+    A module's own: while Playwright runs, its thread has an event loop, and other tests start one of theirs.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     program = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if program is None:

@@ -23,6 +23,7 @@ from nodegraph.home import Home
 from nodegraph.registry import Registry
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ["browser"]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 # A default run draws the same examples every time, so that what passed once passes again and a failure is a change

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,32 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 SIZE = {"width": 1440, "height": 900}
 PATIENCE = 60_000  # milliseconds, on a machine that others use too
+
+
+# Remembers what was to be seen even for a moment: a slow test may look when it is over.
+SEEN = """(wanted) => {
+    window.seen ??= new Set();
+    const look = () => {
+        const there = wanted.startsWith('title ') ? document.title.includes(wanted.slice(6)) : document.querySelector(wanted);
+        if (there) window.seen.add(wanted);
+    };
+    look();
+    new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+}"""
+STILL = """() => new Promise((done) => {
+    const places = () => [...document.querySelectorAll('.svelte-flow__viewport, .svelte-flow__node')]
+        .map((one) => Object.values(one.getBoundingClientRect().toJSON()).join()).join(' ')
+        + document.getAnimations().filter((one) => one.playState === 'running').length;
+    let last = '', same = 0;
+    const look = () => {
+        const now = places();
+        same = now === last ? same + 1 : 0;
+        last = now;
+        if (same > 3) done(true);
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
 
 
 class EditorPage:
@@ -54,8 +82,9 @@ class EditorPage:
     def pick(self, text: str) -> None:
         """Type into the list that is open, and take its first entry."""
         box = self.page.locator(".picker input")
-        box.wait_for()
+        expect(box).to_be_focused()
         self.page.keyboard.type(text)
+        expect(box).to_have_value(text)
         expect(self.page.locator('.picker [aria-selected="true"]')).to_be_visible()
         self.page.keyboard.press("Enter")
         expect(self.page.locator(".picker")).to_have_count(0)
@@ -65,18 +94,37 @@ class EditorPage:
         exact = self.page.locator(".name").filter(has_text=re.compile(f"^{name}$"))
         self.page.locator(".picker [role=option]").filter(has=exact).click()
 
+    def nodes(self) -> list[str]:
+        """The ids of the nodes that are drawn."""
+        found: list[str] = self.page.locator(".svelte-flow__node-node").evaluate_all(
+            "nodes => nodes.map((one) => one.dataset.id)"
+        )
+        return found
+
+    def new_node(self, before: list[str], type_name: str) -> Locator:
+        """The chosen node of this type that was not there before, once it is drawn."""
+        others = "".join(f':not([data-id="{one}"])' for one in before)
+        node = self.page.locator(f'.svelte-flow__node{others}:has(.node.selected[data-type="{type_name}"])')
+        expect(node).to_have_count(1)
+        expect(node).to_be_visible()
+        return node
+
     def add(self, type_name: str) -> None:
         """Add a node with the keyboard; it has the focus afterwards."""
+        before = self.nodes()
         self.page.keyboard.press("Space")
         self.pick(type_name)
-        expect(self.page.locator(f'.node.selected[data-type="{type_name}"]')).to_be_visible()
-        expect(self.page.locator(".svelte-flow__node:focus")).to_have_count(1)
+        expect(self.new_node(before, type_name)).to_be_focused()
 
     def connect(self, text: str) -> None:
         """Link the node that has the focus with the keyboard."""
+        node = self.page.evaluate("document.activeElement.dataset.id")
+        links = self.page.locator(".svelte-flow__edge")
+        before = links.count()
         self.page.keyboard.press("c")
         self.pick(text)
-        expect(self.page.locator(".svelte-flow__node:focus")).to_have_count(1)
+        expect(links).to_have_count(before + 1)
+        expect(self.node(node)).to_be_focused()
 
     def tab_to(self, label: str) -> None:
         """Press Tab until the input of this label has the focus."""
@@ -94,6 +142,22 @@ class EditorPage:
         self.page.mouse.move(x - 12, y - 7, steps=3)
         self.page.mouse.move(x, y, steps=3)
         self.page.mouse.up()
+
+    def link(self, output: str, entry: str) -> None:
+        """Drag a link with the mouse from `node.output` to `node.input`."""
+        links = self.page.locator(".svelte-flow__edge")
+        before = links.count()
+        (node, name), (other, port) = output.split("."), entry.split(".")
+        self.drag(self.port(node, name, "source"), self.port(other, port))
+        expect(links).to_have_count(before + 1)
+
+    def set(self, node: str, name: str, text: str) -> None:
+        """Type a value into the field of an input."""
+        field = self.field(node, name)
+        field.click()
+        field.fill(text)
+        field.press("Tab")
+        expect(field).to_have_value(text)
 
     def document(self) -> dict[str, Any]:
         """The workflow in view, by way of File > Export."""
@@ -115,6 +179,19 @@ class EditorPage:
             [content, path.name, media_type],
         )
 
+    def watch(self, *wanted: str) -> None:
+        """From now on, remember whether these are to be seen: selectors, or `title` and a part of the title."""
+        for one in wanted:
+            self.page.evaluate(SEEN, one)
+
+    def saw(self, wanted: str) -> None:
+        """Wait until what is watched for has been seen, if only for a moment."""
+        self.page.wait_for_function("(wanted) => window.seen.has(wanted)", arg=wanted, timeout=PATIENCE)
+
+    def still(self) -> None:
+        """Wait until nothing on the canvas moves any more."""
+        self.page.evaluate(STILL)
+
     def finished(self) -> None:
         """Wait until the run in view is done."""
         expect(self.page.locator(".told.succeeded")).to_be_visible(timeout=2 * PATIENCE)
@@ -125,3 +202,15 @@ def middle(what: Locator) -> tuple[float, float]:
     box = what.bounding_box()
     assert box is not None, f"{what} is not to be seen"
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@contextmanager
+def opened(chromium: Any, url: str, **options: Any) -> Iterator[EditorPage]:
+    """The editor in a window of its own; afterwards its console may have reported no error."""
+    context = chromium.new_context(**{"viewport": SIZE, "reduced_motion": "reduce", "locale": "en-GB", **options})
+    editor = EditorPage(context.new_page(), url)
+    editor.page.set_default_timeout(30_000)
+    editor.open()
+    yield editor
+    context.close()
+    assert editor.errors == [], editor.errors

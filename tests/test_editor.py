@@ -19,14 +19,8 @@ from real_server import PICTURE, Running, running
 from nodegraph.workflow import Workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import PATIENCE, SIZE, EditorPage
+from editor_page import PATIENCE, SIZE, EditorPage, opened
 from playwright.sync_api import expect
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +31,8 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def editor(server: Running, chromium: Any) -> Iterator[EditorPage]:
-    context = chromium.new_context(
-        viewport=SIZE, color_scheme="dark", reduced_motion="reduce", accept_downloads=True, locale="en-GB"
-    )
-    page = EditorPage(context.new_page(), server.url)
-    page.page.set_default_timeout(10_000)
-    page.open()
-    yield page
-    context.close()
-    assert page.errors == []
+    with opened(chromium, server.url, color_scheme="dark") as page:
+        yield page
 
 
 def shape(document: dict[str, Any]) -> dict[str, Any]:
@@ -93,9 +80,9 @@ def test_a_first_visit_shows_an_example_that_can_run(editor: EditorPage) -> None
     expect(editor.page.get_by_role("button", name="Run", exact=False).first).to_be_enabled()
 
 
-@pytest.mark.slow  # fails now and then in a whole run, for a cause not yet found
 def test_text_to_image_by_keyboard_alone(editor: EditorPage) -> None:
     keys = editor.page.keyboard
+    editor.page.mouse.move(720, 450)  # it rests where lists open, and chooses nothing there
     editor.new()
     editor.add("LoadModel")
     editor.add("Encode")
@@ -137,61 +124,69 @@ def test_text_to_image_by_keyboard_alone(editor: EditorPage) -> None:
 def test_text_to_image_by_mouse_then_run_it(editor: EditorPage) -> None:
     page = editor.page
     page.get_by_role("button", name="New workflow").click()
+    page.locator(".blank").wait_for()
 
     def add(name: str, x: float, y: float) -> None:
+        before = editor.nodes()
         page.mouse.dblclick(x, y)
         page.locator(".picker input").fill(name)
         editor.choose(name)
-        expect(page.locator(f'.node.selected[data-type="{name}"]')).to_be_visible()
-        page.mouse.move(x, y)
+        expect(editor.new_node(before, name)).to_be_focused()
+
+    def drop(node: str, output: str, place: tuple[float, float], name: str) -> None:
+        """Drop a link on the canvas, which offers what fits it."""
+        before = editor.nodes()
+        editor.drag(editor.port(node, output, "source"), place)
+        editor.choose(name)
+        editor.new_node(before, name)
 
     add("LoadModel", 60, 120)
     add("Encode", 340, 90)
-    editor.drag(editor.port("load_model", "text_encoder", "source"), editor.port("encode", "text_encoder"))
+    editor.link("load_model.text_encoder", "encode.text_encoder")
     add("Encode", 340, 330)
-    editor.drag(editor.port("load_model", "text_encoder", "source"), editor.port("encode_2", "text_encoder"))
-    # A link that is dropped on the canvas offers what fits it.
-    editor.drag(editor.port("load_model", "vae", "source"), (340, 600))
-    editor.choose("EmptyLatent")
-    editor.drag(editor.port("load_model", "model", "source"), (620, 600))
-    editor.choose("Schedule")
+    editor.link("load_model.text_encoder", "encode_2.text_encoder")
+    drop("load_model", "vae", (340, 600), "EmptyLatent")
+    drop("load_model", "model", (620, 600), "Schedule")
     steps = editor.field("schedule", "steps")
     steps.click()
     steps.fill("6")
     steps.press("Enter")
     add("Sampler", 900, 90)
-    for node, output, entry in (
-        ("load_model", "model", "model"),
-        ("encode", "conditioning", "positive"),
-        ("encode_2", "conditioning", "negative"),
-        ("empty_latent", "latent", "latent"),
-        ("schedule", "sigmas", "sigmas"),
+    for output, entry in (
+        ("load_model.model", "model"),
+        ("encode.conditioning", "positive"),
+        ("encode_2.conditioning", "negative"),
+        ("empty_latent.latent", "latent"),
+        ("schedule.sigmas", "sigmas"),
     ):
-        editor.drag(editor.port(node, output, "source"), editor.port("sampler", entry))
-    editor.drag(editor.port("sampler", "latent", "source"), (1180, 120))
-    editor.choose("VAEDecode")
+        editor.link(output, f"sampler.{entry}")
+    drop("sampler", "latent", (1180, 120), "VAEDecode")
     # Tapping one port and then the other links them as well.
     editor.port("load_model", "vae", "source").click()
     editor.port("vae_decode", "vae").click()
-    editor.drag(editor.port("vae_decode", "image", "source"), (1180, 420))
-    editor.choose("SaveImage")
+    drop("vae_decode", "image", (1180, 420), "SaveImage")
     editor.field("encode", "text").fill("a red heart")
     assert shape(editor.document()) == EXPECTED
 
-    page.locator("button.run").click()
-    expect(page.locator('.node.running[data-type="Sampler"] .meter')).to_be_visible(timeout=PATIENCE)
-    expect(editor.node("sampler").locator(".picture img")).to_have_attribute(
-        "src", re.compile("^blob:"), timeout=PATIENCE
+    shown = (
+        '.node.running[data-type="Sampler"] .meter',
+        '[data-type="Sampler"] .picture img[src^="blob:"]',
+        "title % · ",
     )
-    assert "% · " in page.title()
+    editor.watch(*shown)
+    page.locator("button.run").click()
+    for one in shown:
+        editor.saw(one)
     editor.finished()
     picture = editor.node("save_image").locator(".picture img")
     expect(picture).to_be_visible()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
     expect(editor.node("sampler").locator(".time")).to_be_visible()
     # The same again computes nothing, and shows the picture that is there.
+    ready = '[data-id="sampler"] .ready'
+    editor.watch(ready)
     page.locator("button.run").click()
-    expect(editor.node("sampler").locator(".ready")).to_be_visible(timeout=PATIENCE)
+    editor.saw(ready)
     editor.finished()
     expect(picture).to_be_visible()
 
@@ -253,8 +248,6 @@ def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Run
     upload = server.ask(
         "POST", "/api/uploads?name=small.png", content=PICTURE, headers={"Content-Type": "image/png"}
     )
-    editor.node("picture").get_by_role("button", name=re.compile("^image")).click()
-    page.keyboard.press("Escape")
     editor.node("picture").get_by_role("button", name=re.compile("^image")).click()
     editor.pick(upload.json["name"])
     expect(editor.node("picture").locator(".messages")).to_have_count(0)
@@ -333,18 +326,12 @@ def test_fifty_random_edits_are_undone_and_done_again(editor: EditorPage) -> Non
 
 def test_a_reload_mid_run_brings_back_the_work_and_the_run(editor: EditorPage) -> None:
     page = editor.page
-    steps = editor.field("schedule", "steps")
-    steps.click()
-    steps.fill("40")
-    steps.press("Enter")
-    seed = editor.field("sampler", "seed")
-    seed.fill("4242")
-    seed.press("Enter")
+    editor.set("schedule", "steps", "1000")  # it runs until it is cancelled
+    editor.set("sampler", "seed", "4242")
     document = editor.document()
     page.keyboard.press("Escape")
     page.keyboard.press("Control+Enter")
     expect(page.locator('.node.running[data-type="Sampler"] .meter')).to_be_visible(timeout=PATIENCE)
-    page.wait_for_timeout(600)
     page.reload()
     expect(page.locator(".node")).to_have_count(9, timeout=PATIENCE)
     assert editor.document() == document
@@ -353,8 +340,16 @@ def test_a_reload_mid_run_brings_back_the_work_and_the_run(editor: EditorPage) -
     expect(page.locator(".told.cancelled")).to_be_visible(timeout=PATIENCE)
 
 
+def test_what_was_typed_the_moment_before_a_reload_is_kept(editor: EditorPage) -> None:
+    for text in ("a pear", "a plum", "a fig", "a quince"):
+        editor.set("prompt", "text", text)
+        editor.page.reload()
+        expect(editor.field("prompt", "text")).to_have_value(text, timeout=PATIENCE)
+
+
 def test_a_seed_is_chosen_before_the_run_and_shown(editor: EditorPage) -> None:
     page = editor.page
+    editor.set("schedule", "steps", "1000")  # it runs until it is cancelled
     seed = editor.field("sampler", "seed")
     modes = editor.node("sampler").locator(".tool.mode")
     modes.click()
@@ -363,12 +358,12 @@ def test_a_seed_is_chosen_before_the_run_and_shown(editor: EditorPage) -> None:
     expect(page.locator("button.cancel")).to_be_enabled(timeout=PATIENCE)
     expect(seed).to_have_value("7")
     page.locator("button.cancel").click()
-    expect(page.locator(".told.cancelled, .told.succeeded")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".told.cancelled")).to_be_visible(timeout=PATIENCE)
     page.locator("button.run").click()
     expect(seed).to_have_value("8")
     assert editor.document()["nodes"]["sampler"]["values"]["seed"] == 8
     page.locator("button.cancel").click()
-    expect(page.locator(".told.cancelled, .told.succeeded")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".told.cancelled")).to_be_visible(timeout=PATIENCE)
     modes.click()  # fixed again
     editor.node("sampler").get_by_role("button", name="Draw a new seed now").click()
     expect(seed).not_to_have_value("8")
@@ -421,26 +416,24 @@ def test_usable_soon(server: Running, chromium: Any, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_no_serious_violation_of_accessibility(server: Running, chromium: Any, scheme: Any) -> None:
-    context = chromium.new_context(viewport=SIZE, color_scheme=scheme, reduced_motion="reduce")
-    editor = EditorPage(context.new_page(), server.url)
-    editor.open()
-    page = editor.page
-    assert browser.violations(page) == []
-    for keys in ("Control+k", "Control+o", "?", "Control+,", "p"):
-        page.keyboard.press(keys)
-        opened = page.locator(".picker, dialog[open], .dock").first
-        opened.wait_for()
-        page.wait_for_timeout(150)
-        assert (keys, browser.violations(page)) == (keys, [])
-        page.keyboard.press("Escape")
-    context.close()
+    with opened(chromium, server.url, color_scheme=scheme) as editor:
+        page = editor.page
+        assert browser.violations(page) == []
+        for keys in ("Control+k", "Control+o", "?", "Control+,", "p"):
+            page.keyboard.press(keys)
+            layer = page.locator(".picker, dialog[open], .dock")
+            expect(layer).to_be_visible()
+            editor.still()
+            assert (keys, browser.violations(page)) == (keys, [])
+            page.keyboard.press("p" if keys == "p" else "Escape")
+            expect(layer).to_have_count(0)
 
 
 def test_a_killed_worker_is_replaced_and_the_run_goes_on(editor: EditorPage, server: Running) -> None:
     page = editor.page
-    seed = editor.field("sampler", "seed")
-    seed.fill("90210")
-    seed.press("Enter")
+    editor.set("blank", "batch_size", "1")
+    editor.set("schedule", "steps", "60")
+    editor.set("sampler", "seed", "90210")
     page.keyboard.press("Control+Enter")
     expect(page.locator('.node.running[data-type="Sampler"] .meter')).to_be_visible(timeout=PATIENCE)
     worker = next(one for one in server.get("/api/system").json["workers"] if one["state"] == "busy")

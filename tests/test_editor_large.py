@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import browser
 import pytest
 from real_server import Running, running, workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import PATIENCE, SIZE, EditorPage
+from editor_page import PATIENCE, EditorPage, opened
 from playwright.sync_api import expect
 
 COPIES = 14
@@ -26,17 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
-def editor(server: Running) -> Iterator[EditorPage]:
-    with browser.chromium() as chromium:
-        context = chromium.new_context(
-            viewport=SIZE, color_scheme="dark", reduced_motion="reduce", accept_downloads=True, locale="en-GB"
-        )
-        page = EditorPage(context.new_page(), server.url)
-        page.page.set_default_timeout(PATIENCE)
-        page.open()
+def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
+    with opened(chromium, server.url, color_scheme="dark") as page:
         yield page
-        context.close()
-        assert page.errors == []
 
 
 def many() -> dict[str, Any]:

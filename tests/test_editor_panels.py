@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium, violations
+from browser import violations
 from PIL import Image
 from real_server import Running, running
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from editor_page import PATIENCE, EditorPage, opened
+from playwright.sync_api import expect
 
 PLUGIN = '''
 import time
@@ -105,13 +110,7 @@ def single(type: str, title: str, **values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("home")
     (home / "plugins").mkdir()
     (home / "plugins" / "paint.py").write_text(PLUGIN)
@@ -121,22 +120,15 @@ def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 
 @pytest.fixture
-def page(browser: Any, server: Running) -> Iterator[Any]:
+def page(chromium: Any, server: Running) -> Iterator[Any]:
     """The editor, open; afterwards nothing may have been logged as an error."""
-    context = browser.new_context(
-        viewport={"width": 1400, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
-    )
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(server.url)
-    opened.wait_for_selector(".svelte-flow__node")
-    yield opened
-    context.close()
-    server.ask("POST", "/api/queue/resume")
-    # A test that pulls the plug is not surprised by what the browser says to that.
-    assert [error for error in errors if "ERR_INTERNET_DISCONNECTED" not in error] == []
+    permissions = ["clipboard-read", "clipboard-write"]
+    with opened(chromium, server.url, viewport={"width": 1400, "height": 900}, permissions=permissions) as editor:
+        yield editor.page
+        server.ask("POST", "/api/queue/resume")
+        # Tests pull the plug, and read the mask from the screen; what the browser says to that is no surprise.
+        own = ("ERR_INTERNET_DISCONNECTED", "willReadFrequently")
+        editor.errors = [error for error in editor.errors if not any(one in error for one in own)]
 
 
 def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
@@ -175,7 +167,7 @@ def open_stored(page: Any, name: str) -> None:
     page.keyboard.press("Control+o")
     page.get_by_role("dialog").get_by_role("button", name=name).first.click()
     page.wait_for_selector(".svelte-flow__node[data-id=inpaint]")
-    page.wait_for_timeout(300)
+    EditorPage(page, "").still()
 
 
 def spot(page: Any, x: float, y: float) -> tuple[float, float]:
@@ -236,8 +228,7 @@ def test_a_mask_is_painted_and_what_it_covers_is_repainted(page: Any, server: Ru
     before = page.locator(".painter canvas").bounding_box()["width"]
     page.mouse.move(*spot(page, 0.5, 0.5))
     page.mouse.wheel(0, -300)
-    page.wait_for_timeout(100)
-    assert page.locator(".painter canvas").bounding_box()["width"] > before * 1.2
+    until(lambda: page.locator(".painter canvas").bounding_box()["width"] > before * 1.2)
     page.keyboard.down(" ")
     left = page.locator(".painter canvas").bounding_box()["x"]
     start = spot(page, 0.5, 0.5)
@@ -246,7 +237,7 @@ def test_a_mask_is_painted_and_what_it_covers_is_repainted(page: Any, server: Ru
     page.mouse.move(start[0] + 60, start[1], steps=3)
     page.mouse.up()
     page.keyboard.up(" ")
-    assert page.locator(".painter canvas").bounding_box()["x"] == pytest.approx(left + 60, abs=2)
+    until(lambda: page.locator(".painter canvas").bounding_box()["x"] == pytest.approx(left + 60, abs=2))
     assert np.array_equal(painted(page), drawn), "dragging the picture painted"
     assert violations(page, ".painter") == []
 
@@ -315,7 +306,7 @@ def test_a_pen_presses_and_two_fingers_move_the_picture(page: Any) -> None:
     touch(page, "Start", left, right)
     touch(page, "Move", (left[0] - 60, left[1]), (right[0] + 60, right[1]))
     touch(page, "End")
-    assert page.locator(".painter canvas").bounding_box()["width"] > box["width"] * 1.5
+    until(lambda: page.locator(".painter canvas").bounding_box()["width"] > box["width"] * 1.5)
     assert np.array_equal(painted(page), drawn), "moving with two fingers painted"
     touch(page, "Start", spot(page, 0.5, 0.5))
     touch(page, "End")
@@ -325,21 +316,18 @@ def test_a_pen_presses_and_two_fingers_move_the_picture(page: Any) -> None:
 def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server: Running) -> None:
     for seed in (1, 2, 3):
         over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))
-    page.keyboard.press("g")
-    tiles = page.locator(".gallery .tile")
-    until(lambda: tiles.count() >= 3)
-    assert "paint 3" in tiles.first.get_attribute("aria-label")
+    tiles = gallery(page, "paint 3", "paint 2", "paint 1")
     assert tiles.first.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     assert violations(page, ".dock") == []
 
     tiles.first.focus()
     page.keyboard.press("ArrowRight")
+    expect(tiles.nth(1)).to_be_focused()
     page.keyboard.press("Enter")
     box = page.locator("dialog.lightbox")
-    assert "paint 2" in box.get_attribute("aria-label")
+    expect(box).to_have_attribute("aria-label", re.compile("paint 2"))
     page.keyboard.press("ArrowRight")
-    assert "paint 1" in box.get_attribute("aria-label")
-    until(lambda: box.get_by_role("button", name="Copy seed").count())
+    expect(box).to_have_attribute("aria-label", re.compile("paint 1"))
     box.get_by_role("button", name="Copy seed").click()
     until(lambda: page.evaluate("navigator.clipboard.readText()") == "1")
     with page.expect_download() as download:
@@ -347,30 +335,34 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     assert Image.open(io.BytesIO(download.value.path().read_bytes())).size == (48, 32)
     assert violations(page, ".lightbox") == []
     page.keyboard.press("Escape")
+    expect(box).to_have_count(0)
 
     tiles.nth(0).focus()
     page.keyboard.press("c")
     page.keyboard.press("ArrowRight")
+    expect(tiles.nth(1)).to_be_focused()
     page.keyboard.press("c")
     compared = page.locator("dialog.compare")
     clip = compared.locator("img").nth(1)
-    assert compared.locator("img").count() == 2
+    expect(compared.locator("img")).to_have_count(2)
     before = clip.evaluate("(image) => getComputedStyle(image).clipPath")
-    compared.get_by_role("slider").focus()
+    slider = compared.get_by_role("slider")
+    slider.focus()
     page.keyboard.press("End")
-    assert clip.evaluate("(image) => getComputedStyle(image).clipPath") != before
+    until(lambda: clip.evaluate("(image) => getComputedStyle(image).clipPath") != before)
     assert violations(page, ".compare") == []
     line = compared.locator(".line").bounding_box()
     page.mouse.move(line["x"] + line["width"] / 2, line["y"] + 200)
     page.mouse.down()
     page.mouse.move(700, line["y"] + 200, steps=4)
     page.mouse.up()
-    assert 40 < float(compared.get_by_role("slider").input_value()) < 60
+    until(lambda: 40 < float(slider.input_value()) < 60)
     page.keyboard.press("Escape")
+    expect(compared).to_have_count(0)
 
     tiles.nth(1).click()
     box.get_by_role("button", name="Open its workflow").click()
-    assert page.locator(".tab", has_text="Noise 2").count() == 1
+    expect(page.locator(".tab", has_text="Noise 2")).to_have_count(1)
     page.wait_for_selector(".svelte-flow__node[data-id=it]")
 
     newest = server.get("/api/gallery").json["artifacts"][0]
@@ -380,7 +372,56 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     box.get_by_role("button", name="Really delete").click()
     until(lambda: server.get(newest["content"]).status in (404, 410))
     page.keyboard.press("Escape")
-    assert "paint 2" in tiles.first.get_attribute("aria-label")
+    expect(tiles.first).to_have_attribute("aria-label", re.compile("paint 2"))
+
+
+def gallery(page: Any, *names: str) -> Any:
+    """The tiles of the gallery, opened, once it begins with these pictures."""
+    page.keyboard.press("g")
+    tiles = page.locator(".gallery .tile")
+    for index, name in enumerate(names):
+        expect(tiles.nth(index)).to_have_attribute("aria-label", re.compile(name), timeout=PATIENCE)
+    return tiles
+
+
+def test_the_place_in_the_gallery_stays_when_pictures_come_and_go(page: Any, server: Running) -> None:
+    for seed in (11, 12, 13):
+        over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))
+    tiles = gallery(page, "paint 13", "paint 12", "paint 11")
+    tiles.nth(1).focus()
+    over(server, submit(server, single("Paint", "Noise 14", seed=14)))
+    expect(tiles.first).to_have_attribute("aria-label", re.compile("paint 14"), timeout=PATIENCE)
+    expect(tiles.nth(2)).to_be_focused()
+    assert tiles.nth(2).get_attribute("tabindex") == "0"
+    page.keyboard.press("ArrowLeft")
+    expect(tiles.nth(1)).to_be_focused()
+    expect(tiles.nth(1)).to_have_attribute("aria-label", re.compile("paint 13"))
+    # What is deleted, here or elsewhere, leaves the focus to the picture that takes its place.
+    page.keyboard.press("Delete")
+    expect(tiles.nth(1)).to_have_attribute("aria-label", re.compile("paint 12"))
+    expect(tiles.nth(1)).to_be_focused()
+    elsewhere = server.get("/api/gallery").json["artifacts"][1]
+    server.ask("DELETE", f"/api/artifacts/{elsewhere['id']}")
+    expect(tiles.nth(1)).to_have_attribute("aria-label", re.compile("paint 11"))
+    expect(tiles.nth(1)).to_be_focused()
+
+
+def test_an_answer_that_comes_late_takes_no_picture_out_of_the_gallery(page: Any, server: Running) -> None:
+    over(server, submit(server, single("Paint", "Noise 21", seed=21)))
+    gallery(page, "paint 21")
+    held: list[Any] = []
+    page.route("**/api/gallery*", lambda route: held.append(route))
+    page.reload()
+    page.wait_for_selector(".svelte-flow__node")
+    until(lambda: page.wait_for_timeout(20) or held)
+    answer = held[0].fetch()
+    over(server, submit(server, single("Paint", "Noise 22", seed=22)))
+    page.keyboard.press("g")
+    tiles = page.locator(".gallery .tile")
+    expect(tiles).to_have_count(1, timeout=PATIENCE)
+    held[0].fulfill(response=answer)
+    expect(tiles.nth(1)).to_have_attribute("aria-label", re.compile("paint 21"))
+    expect(tiles.first).to_have_attribute("aria-label", re.compile("paint 22"))
 
 
 def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -> None:
@@ -395,7 +436,7 @@ def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -
     waiting.nth(2).focus()
     page.keyboard.press("Alt+ArrowUp")
     until(lambda: server.get("/api/queue").json["queued"] == [runs[0], runs[2], runs[1], runs[3]])
-    assert "Three, 2 of 4" in waiting.nth(1).get_attribute("aria-label")
+    expect(waiting.nth(1)).to_have_attribute("aria-label", re.compile("Three, 2 of 4"))
     waiting.nth(3).drag_to(waiting.nth(0))
     until(lambda: server.get("/api/queue").json["queued"][0] == runs[3])
     panel.get_by_label("Priority of Two").select_option("10")
@@ -409,7 +450,7 @@ def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -
     panel.get_by_role("button", name="Clear").click()
     panel.get_by_role("button", name="Cancel 3 waiting").click()
     until(lambda: waiting.count() == 0)
-    assert server.get(f"/api/runs/{runs[0]}").json["status"] == "cancelled"
+    until(lambda: server.get(f"/api/runs/{runs[0]}").json["status"] == "cancelled")
 
     panel.get_by_role("button", name="Go on").click()
     last = submit(server, single("Train", "Long", steps=30))
@@ -421,7 +462,7 @@ def test_the_queue_is_paused_reordered_and_cleared(page: Any, server: Running) -
     plot.wait_for(timeout=20_000)
     over(server, last)
     plot.click()
-    assert "loss" in page.get_by_role("dialog").inner_text()
+    expect(page.get_by_role("dialog")).to_contain_text("loss")
     page.keyboard.press("Escape")
     until(lambda: "Long" in panel.locator(".over").first.inner_text())
 
@@ -440,8 +481,8 @@ def test_the_panels_speak_chinese(page: Any, server: Running) -> None:
     page.reload()
     page.wait_for_selector(".svelte-flow__node")
     page.keyboard.press("q")
-    assert "暂停" in page.locator(".queue").inner_text()
-    assert page.evaluate("document.documentElement.lang") == "zh"
+    expect(page.locator(".queue")).to_contain_text("暂停")
+    expect(page.locator("html")).to_have_attribute("lang", "zh")
 
 
 def test_the_page_may_run_no_script_but_its_own_files(server: Running) -> None:
@@ -450,9 +491,9 @@ def test_the_page_may_run_no_script_but_its_own_files(server: Running) -> None:
     assert "unsafe-eval" not in policy
 
 
-def test_a_server_with_a_token_asks_for_it(browser: Any, tmp_path: Path) -> None:
+def test_a_server_with_a_token_asks_for_it(chromium: Any, tmp_path: Path) -> None:
     with running(tmp_path / "home", "--token", "open sesame, please") as server:
-        context = browser.new_context()
+        context = chromium.new_context()
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")
         box = page.get_by_role("dialog")

@@ -11,16 +11,24 @@ export class GalleryFeed {
   /** Where the next page begins; null where this is all. */
   next = $state<string | null>(null);
   private loading = false;
+  /** An answer that is older than the deletion of a picture does not bring it back. */
+  private readonly deleted = new Set<string>();
   private readonly receipts = new Map<string, Promise<ImportedWorkflow>>();
 
   constructor(private readonly client: Client) {}
 
-  /** Fetch the newest page; what is shown of it already stays. */
+  /** Fetch the newest page; older ones that were fetched, and what events tell meanwhile, stay. */
   async refresh(): Promise<void> {
+    const before = new Set(this.items.map((one) => one.id));
     await this.ask(async () => {
       const { artifacts, next } = await this.client.gallery({ limit: PAGE });
-      this.items = artifacts;
-      this.next = next;
+      const here = new Set(artifacts.map((one) => one.id));
+      const newest = artifacts[0]?.created ?? -Infinity;
+      const told = this.items.filter((one) => !before.has(one.id) && !here.has(one.id) && one.created >= newest);
+      const end = next === null ? -1 : this.items.findIndex((one) => one.id === artifacts.at(-1)?.id);
+      const older = end < 0 ? [] : this.items.slice(end + 1);
+      this.items = [...told, ...artifacts.filter((one) => !this.deleted.has(one.id)), ...older];
+      if (!older.length) this.next = next;
       this.loaded = true;
     });
   }
@@ -38,11 +46,16 @@ export class GalleryFeed {
 
   take(event: ServerEvent): void {
     if (event.event === "finished" && event.artifacts?.length) this.add(event.artifacts.toReversed(), true);
-    if (event.event === "artifact" && event.deleted) this.items = this.items.filter((one) => one.id !== event.artifact);
+    if (event.event === "artifact" && event.deleted && event.artifact) this.drop(event.artifact);
+  }
+
+  private drop(id: string): void {
+    this.deleted.add(id);
+    this.items = this.items.filter((one) => one.id !== id);
   }
 
   private add(artifacts: readonly Artifact[], first: boolean): void {
-    const known = new Set(this.items.map((one) => one.id));
+    const known = new Set([...this.deleted, ...this.items.map((one) => one.id)]);
     const fresh = artifacts.filter((one) => !known.has(one.id));
     this.items = first ? [...fresh, ...this.items] : [...this.items, ...fresh];
   }
@@ -51,7 +64,7 @@ export class GalleryFeed {
   async remove(artifact: Artifact): Promise<boolean> {
     return this.ask(async () => {
       await this.client.deleteArtifact(artifact.id);
-      this.items = this.items.filter((one) => one.id !== artifact.id);
+      this.drop(artifact.id);
     });
   }
 

@@ -55,6 +55,25 @@ export async function claimSession(): Promise<number> {
   }
 }
 
+const late = (slot: number): string => `nodegraph.late.${slot}`;
+
+/** Keep drafts before this returns, for a page that goes away and may take unfinished writes to the database with it. */
+export function keepNow(slot: number, drafts: Draft[], session: Session): void {
+  try {
+    localStorage.setItem(late(slot), JSON.stringify({ drafts, session }));
+  } catch {
+    // More than this store takes: what the database has by now must do.
+  }
+}
+
+/** What a page that went away kept last is newer than the database. */
+async function takeLate(slot: number): Promise<void> {
+  const text = localStorage.getItem(late(slot));
+  if (text === null) return;
+  const { drafts, session } = JSON.parse(text) as { drafts: Draft[]; session: Session };
+  await keep(slot, drafts, [], session);
+}
+
 /** Keep drafts and the order of the tabs, all or nothing. */
 export async function keep(slot: number, drafts: Draft[], gone: string[], session: Session): Promise<void> {
   const transaction = (await database()).transaction([DRAFTS, SESSIONS], "readwrite");
@@ -63,10 +82,12 @@ export async function keep(slot: number, drafts: Draft[], gone: string[], sessio
   for (const id of gone) store.delete(id);
   transaction.objectStore(SESSIONS).put(session, slot);
   await done(transaction);
+  localStorage.removeItem(late(slot));
 }
 
 /** The drafts of a session, in the order of their tabs. */
 export async function recall(slot: number): Promise<{ drafts: Draft[]; active: string | null }> {
+  await takeLate(slot).catch(() => localStorage.removeItem(late(slot)));
   const transaction = (await database()).transaction([DRAFTS, SESSIONS], "readonly");
   const session = (await result(transaction.objectStore(SESSIONS).get(slot))) as Session | undefined;
   const ids = session?.tabs ?? [];

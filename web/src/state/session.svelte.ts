@@ -2,7 +2,7 @@
 import { ApiFailure, type Client, type EventStream } from "../api/client";
 import { t } from "../i18n/index.svelte";
 import { App } from "./app.svelte";
-import { claimSession, keep, recall } from "./drafts";
+import { claimSession, keep, keepNow, recall, type Session } from "./drafts";
 import { openTemplate, refreshFiles, words } from "./files";
 import { plan } from "./running";
 import { Tab } from "./tab.svelte";
@@ -47,6 +47,8 @@ export function autosave(app: App, slot: number): void {
     return known.get(tab.id) !== mark(tab) || before?.workflow !== tab.workflow || before.saved !== tab.saved;
   }
 
+  const session = (): Session => ({ tabs: app.tabs.map((tab) => tab.id), active: app.tab.id });
+
   async function store(all: boolean) {
     const drafts = app.tabs.filter((tab) => all || changed(tab));
     const open = new Set(app.tabs.map((tab) => tab.id));
@@ -57,7 +59,7 @@ export function autosave(app: App, slot: number): void {
     }
     for (const id of gone) known.delete(id);
     try {
-      await keep(slot, drafts.map((tab) => tab.draft()), gone, { tabs: app.tabs.map((tab) => tab.id), active: app.tab.id });
+      await keep(slot, drafts.map((tab) => tab.draft()), gone, session());
     } catch (error) {
       if (!failed) app.toast(t("draft.failed", { message: words(error) }), "error");
       failed = true;
@@ -70,7 +72,10 @@ export function autosave(app: App, slot: number): void {
     clearTimeout(timer);
     timer = setTimeout(() => void store(false), REST);
   });
-  addEventListener("pagehide", () => void store(true));
+  addEventListener("pagehide", () => {
+    keepNow(slot, app.tabs.map((tab) => tab.draft()), session());
+    void store(true);
+  });
   document.addEventListener("visibilitychange", () => document.hidden && void store(true));
 }
 
