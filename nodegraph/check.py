@@ -16,6 +16,7 @@ from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
 from nodegraph.node import Input, NodeType
 from nodegraph.schema import Validator, ValueRefused, validator
+from nodegraph.subgraphs import PREFIX, expanded
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
 Wire = tuple[str, tuple[str, ...]]  # a type's name and the names of the types it also is
@@ -75,10 +76,14 @@ class Checked:
 def check(workflow: Workflow, catalog: Catalog, files: Files | None = None) -> Checked:
     """Check a workflow against a catalog; where `files` is given, also that every named file is there.
 
-    Bypassed nodes are passed by: they have no problems, and are not among the sound nodes.
+    Bypassed nodes are passed by: they have no problems, and are not among the sound nodes. The nodes of a subgraph
+    have ids such as `use/inner`.
     """
-    found = _Check(without_bypassed(workflow, catalog.nodes), catalog, files).run()
-    return replace(found, workflow=workflow)
+    whole, problems = expanded(workflow)
+    if problems and not whole.nodes:
+        return Checked(workflow, problems, {})
+    found = _Check(without_bypassed(whole, catalog.nodes), catalog, files).run()
+    return replace(found, workflow=workflow, problems=problems + found.problems)
 
 
 class _Check:
@@ -100,6 +105,11 @@ class _Check:
             if shape is not None:
                 nodes[name] = self._bind(name, spec, shape)
         return Checked(self.workflow, tuple(self.problems), nodes)
+
+    @cached_property
+    def uses(self) -> set[str]:
+        """The ids of the uses of subgraphs that are not empty."""
+        return {name[:place] for name in self.workflow.nodes for place, sign in enumerate(name) if sign == "/"}
 
     def _order(self) -> Iterable[str]:
         graph: dict[str, list[str]] = {}
@@ -130,6 +140,11 @@ class _Check:
         return shape
 
     def _unknown_type(self, name: str, type_name: str) -> None:
+        if type_name.startswith(PREFIX):
+            known, wanted = self.workflow.subgraphs, type_name.removeprefix(PREFIX)
+            message = f"this workflow has no subgraph {wanted!r}.{did_you_mean(wanted, known)}"
+            self.problems.append(Problem(message, node=name))
+            return
         hint = did_you_mean(type_name, self.catalog.nodes)
         if not hint and self.catalog.problems:
             broken = ", ".join(sorted({problem.origin for problem in self.catalog.problems}))
@@ -183,8 +198,12 @@ class _Check:
 
     def _fit(self, name: str, target: Input, link: Link, variables: dict[str, Wire]) -> None:
         if link.node not in self.workflow.nodes:
-            hint = did_you_mean(link.node, self.workflow.nodes)
-            self._problem(name, target.name, f"is linked to {link}, but there is no node {link.node!r}.{hint}")
+            if link.node in self.uses:
+                message = f"is linked to {link}, but that subgraph has no output {link.output!r}"
+            else:
+                hint = did_you_mean(link.node, self.workflow.nodes)
+                message = f"is linked to {link}, but there is no node {link.node!r}.{hint}"
+            self._problem(name, target.name, message)
             return
         outputs = self.outputs.get(link.node)
         if outputs is None:

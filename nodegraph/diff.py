@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodegraph.workflow import Link, NodeSpec, Workflow
+from nodegraph.subgraphs import PREFIX
+from nodegraph.workflow import InnerInput, Link, NodeSpec, Subgraph, Workflow
 
 
 def diff(a: Workflow, b: Workflow) -> list[str]:
     """The differences that can change a result, in the order of the documents; layout and titles do not count."""
-    lines = [f"- {name} ({spec.type})" for name, spec in a.nodes.items() if name not in b.nodes]
-    lines += [f"+ {name} ({spec.type})" for name, spec in b.nodes.items() if name not in a.nodes]
-    for name in a.nodes:
-        if name in b.nodes:
-            lines += _node(name, a.nodes[name], b.nodes[name])
+    nothing = Subgraph()
+    lines = _nodes("", a.nodes, b.nodes)
+    for name in dict.fromkeys([*a.subgraphs, *b.subgraphs]):
+        one, other = a.subgraphs.get(name, nothing), b.subgraphs.get(name, nothing)
+        lines += _nodes(f"{PREFIX}{name}/", one.nodes, other.nodes)
+        lines += [f"{PREFIX}{name} input {line}" for line in _entries(one.inputs, other.inputs)]
+        lines += [f"{PREFIX}{name} output {line}" for line in _entries(one.outputs, other.outputs)]
+    return lines
+
+
+def _nodes(prefix: str, a: Mapping[str, NodeSpec], b: Mapping[str, NodeSpec]) -> list[str]:
+    lines = [f"- {prefix}{name} ({spec.type})" for name, spec in a.items() if name not in b]
+    lines += [f"+ {prefix}{name} ({spec.type})" for name, spec in b.items() if name not in a]
+    for name in a:
+        if name in b:
+            lines += _node(prefix + name, a[name], b[name])
     return lines
 
 
@@ -42,8 +54,8 @@ def _entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Link):
+    if isinstance(value, (Link, InnerInput)):
         return str(value)
-    if isinstance(value, list) and all(isinstance(one, Link) for one in value):
+    if isinstance(value, list) and all(isinstance(one, (Link, InnerInput)) for one in value):
         return "[" + ", ".join(map(str, value)) + "]"
     return repr(value)

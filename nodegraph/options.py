@@ -14,6 +14,7 @@ from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.errors import CheckError, Problem
 from nodegraph.files import Files
 from nodegraph.home import Home
+from nodegraph.subgraphs import input_within
 from nodegraph.workflow import Workflow
 
 FAILED, REFUSED, CANCELLED = 1, 2, 130
@@ -93,9 +94,9 @@ def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) 
             continue
         values[address] = text
         node, _, entry = address.rpartition(".")
-        spec = workflow.nodes.get(node)
-        node_type = catalog.nodes.get(spec.type) if spec is not None else None
-        declared = node_type.input(entry) if node_type is not None else None
+        within = input_within(workflow, node, entry)
+        node_type = catalog.nodes.get(within[0]) if within else None
+        declared = node_type.input(within[1]) if within and node_type is not None else None
         if declared is not None and (declared.many or "str" not in declared.types):
             try:
                 values[address] = json.loads(text)

@@ -98,11 +98,19 @@ def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, 
     """The ids of the wanted nodes. Raises CheckError where a target is no node of the workflow, or bypassed."""
     nodes = checked.nodes
     if targets is not None:
-        if problems := [_no_target(name, checked) for name in targets if name not in nodes]:
+        asked = [one for name in targets for one in _asked(name, checked)]
+        if problems := [_no_target(name, checked) for name in asked if name not in nodes]:
             raise CheckError(problems)
-        return tuple(dict.fromkeys(targets))
+        return tuple(dict.fromkeys(asked))
     used = {link.node for bound in nodes.values() for links in bound.links.values() for link in links}
     return tuple(name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none")
+
+
+def _asked(name: str, checked: Checked) -> list[str]:
+    """The node of this id; for a use of a subgraph every node in it."""
+    if name in checked.nodes or name not in checked.workflow.nodes:
+        return [name]
+    return [inner for inner in checked.nodes if inner.startswith(f"{name}/")] or [name]
 
 
 def _no_target(name: str, checked: Checked) -> Problem:

@@ -86,6 +86,45 @@ class Frame(_Document):
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
 
 
+class InnerInput(_Document):
+    """An input inside a subgraph. `at` is a place among its links where it takes many; null replaces them."""
+
+    node: NodeId
+    input: Name
+    at: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.input}"
+
+
+class Subgraph(_Document):
+    """A part of a workflow under a name of its own, used as a node of the type `subgraph:NAME`.
+
+    What a use gives to an input goes to each of its targets in place of what they have; where a use gives nothing,
+    the targets keep their own values and links.
+    """
+
+    description: Text = ""
+    nodes: Annotated[dict[NodeId, NodeSpec], Field(max_length=100_000)] = {}
+    inputs: dict[NodeId, Annotated[list[InnerInput], Field(min_length=1, max_length=1000)]] = {}
+    outputs: dict[NodeId, Link] = {}
+    layout: dict[NodeId, Position] = {}
+    groups: list[Frame] = []
+    notes: list[Frame] = []
+
+    @model_validator(mode="after")
+    def _names_its_nodes(self) -> Self:
+        named = {f"layout places {name!r}": name for name in self.layout}
+        named |= {
+            f"input {port!r} leads to {one.node!r}": one.node for port, all in self.inputs.items() for one in all
+        }
+        named |= {f"output {port!r} comes from {one.node!r}": one.node for port, one in self.outputs.items()}
+        what = next((what for what, name in named.items() if name not in self.nodes), None)
+        if what is not None:
+            raise ValueError(f"{what}, which is no node of this subgraph")
+        return self
+
+
 class Workflow(_Document):
     """A graph of nodes, as it is saved and shared."""
 
@@ -97,6 +136,7 @@ class Workflow(_Document):
     layout: dict[NodeId, Position] = {}
     groups: list[Frame] = []
     notes: list[Frame] = []
+    subgraphs: Annotated[dict[NodeId, Subgraph], Field(max_length=1000)] = {}
 
     @model_validator(mode="after")
     def _layout_names_nodes(self) -> Self:

@@ -16,7 +16,7 @@ FLOORS = [
     {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire"},
     {"context", "pictures"},
     {"node", "workflow"},
-    {"graph", "catalog", "bypass"},
+    {"graph", "catalog", "bypass", "subgraphs"},
     {"registry", "check", "home", "console"},
     {"plan", "cache", "diff", "call"},
     {"execute", "receipt", "explain"},

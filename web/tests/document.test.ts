@@ -17,6 +17,12 @@ describe("every shipped workflow", () => {
   });
 });
 
+test("subgraphs come back byte for byte", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/subgraphs.md"), "utf8");
+  const text = page.split("```json\n")[1]!.split("```")[0]!;
+  expect(dumpWorkflow(parseWorkflow(text))).toBe(`${JSON.stringify(JSON.parse(text), null, 2)}\n`);
+});
+
 describe("reading refuses, saying where", () => {
   test.each([
     ["[]", "document: an object is expected"],
@@ -29,6 +35,10 @@ describe("reading refuses, saying where", () => {
     [document({ nodes: { a: { type: "X", links: { b: { node: "c" } } } } }), "nodes > a > links > b: a link names"],
     [document({ layout: { a: { x: 0, y: 0 } } }), "layout places 'a'"],
     [document({ notes: [{ x: 0, y: 0, width: 1, height: 1, color: "red" }] }), "notes > 0 > color"],
+    [document({ subgraphs: { s: { inputs: { a: [{ node: "x", input: "y" }] } } } }), "input 'a' leads to 'x'"],
+    [document({ subgraphs: { s: { outputs: { a: { node: "x", output: "y" } } } } }), "output 'a' comes from 'x'"],
+    [document({ subgraphs: { s: { layout: { x: { x: 0, y: 0 } } } } }), "no node of this subgraph"],
+    [document({ subgraphs: { "a/b": {} } }), "not a name for a subgraph"],
     [document({ groups: {} }), "groups: a list is expected"],
     ['{"format":"nodegraph","version":1,"nodes":{"__proto__":{"type":"X"}}}', "'__proto__' cannot be a name"],
   ])("%s", (text, words) => {

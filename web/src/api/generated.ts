@@ -17,6 +17,7 @@ export interface Wire {
   Gallery?: Gallery;
   Health?: Health;
   ImportedWorkflow?: ImportedWorkflow;
+  InnerInput?: InnerInput;
   Input?: Input;
   JsonValue?: JsonValue;
   Link?: Link;
@@ -47,6 +48,7 @@ export interface Wire {
   SessionOpened?: SessionOpened;
   StoredWorkflow?: StoredWorkflow;
   StoredWorkflows?: StoredWorkflows;
+  Subgraph?: Subgraph;
   SubmitRun?: SubmitRun;
   System?: System;
   Template?: Template;
@@ -214,6 +216,14 @@ export interface ImportedWorkflow {
   workflow: {
     [k: string]: JsonValue;
   };
+}
+/**
+ * An input inside a subgraph. `at` is a place among its links where it takes many; null replaces them.
+ */
+export interface InnerInput {
+  at: number | null;
+  input: string;
+  node: string;
 }
 /**
  * One input: the wire types it takes, and the JSON Schema of a literal where one fits.
@@ -556,6 +566,29 @@ export interface StoredWorkflows {
   workflows: StoredWorkflow[];
 }
 /**
+ * A part of a workflow under a name of its own, used as a node of the type `subgraph:NAME`.
+ *
+ * What a use gives to an input goes to each of its targets in place of what they have; where a use gives nothing,
+ * the targets keep their own values and links.
+ */
+export interface Subgraph {
+  description: string;
+  groups: Frame[];
+  inputs: {
+    [k: string]: InnerInput[];
+  };
+  layout: {
+    [k: string]: Position;
+  };
+  nodes: {
+    [k: string]: NodeSpec;
+  };
+  notes: Frame[];
+  outputs: {
+    [k: string]: Link;
+  };
+}
+/**
  * A run to be queued.
  */
 export interface SubmitRun {
@@ -668,6 +701,9 @@ export interface Workflow {
     [k: string]: NodeSpec;
   };
   notes: Frame[];
+  subgraphs: {
+    [k: string]: Subgraph;
+  };
   title: string;
   version: 1;
 }

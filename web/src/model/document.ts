@@ -1,7 +1,7 @@
 // The document: read strictly, as the server reads it, and written in the same fixed form.
-import type { Frame, JsonValue, Link, NodeSpec, Position, Workflow } from "../api/generated";
+import type { Frame, InnerInput, JsonValue, Link, NodeSpec, Position, Subgraph, Workflow } from "../api/generated";
 
-export type { Frame, JsonValue, Link, NodeSpec, Position, Workflow };
+export type { Frame, InnerInput, JsonValue, Link, NodeSpec, Position, Subgraph, Workflow };
 export type Links = NodeSpec["links"];
 export type Values = NodeSpec["values"];
 
@@ -27,6 +27,7 @@ export const asList = (links: Link | Link[] | undefined): Link[] =>
 
 export const emptyWorkflow = (title = ""): Workflow => ({
   format: "nodegraph", version: 1, title, description: "", nodes: {}, layout: {}, groups: [], notes: [],
+  subgraphs: {},
 });
 
 /** The workflow in a JSON text. Throws DocumentError. */
@@ -61,19 +62,55 @@ export function readWorkflow(data: unknown): Workflow {
   if (root["version"] !== 1) {
     throw new DocumentError(`the document has version ${JSON.stringify(root["version"])}; this editor reads version 1`);
   }
-  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes"]);
+  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes", "subgraphs"]);
+  const subgraphs = mapOf(root["subgraphs"], "subgraphs", readSubgraph);
+  for (const name of Object.keys(subgraphs)) {
+    if (!isNodeId(name)) throw new DocumentError(`subgraphs > ${name}: not a name for a subgraph`);
+  }
+  return {
+    format: "nodegraph", version: 1, title: text(root["title"], "title"),
+    description: text(root["description"], "description"), ...readGraph(root, "this workflow"), subgraphs,
+  };
+}
+
+/** Nodes and where they lie: what a workflow and a subgraph have in common. */
+function readGraph(root: { [key: string]: unknown }, whole: string) {
   const nodes = mapOf(root["nodes"], "nodes", readNode);
   for (const id of Object.keys(nodes)) {
     if (!isNodeId(id)) throw new DocumentError(`nodes > ${id}: not a name for a node`);
   }
   const layout = mapOf(root["layout"], "layout", readPosition);
   for (const id of Object.keys(layout)) {
-    if (!Object.hasOwn(nodes, id)) throw new DocumentError(`layout places '${id}', which is no node of this workflow`);
+    if (!Object.hasOwn(nodes, id)) throw new DocumentError(`layout places '${id}', which is no node of ${whole}`);
   }
+  return { nodes, layout, groups: list(root["groups"], "groups", readFrame), notes: list(root["notes"], "notes", readFrame) };
+}
+
+function readSubgraph(data: unknown, place: string): Subgraph {
+  const root = object(data, place);
+  only(root, place, ["description", "nodes", "inputs", "outputs", "layout", "groups", "notes"]);
+  const graph = readGraph(root, "this subgraph");
+  const inputs = mapOf(root["inputs"], `${place} > inputs`, (all, at) => list(all, at, readInnerInput));
+  const outputs = mapOf(root["outputs"], `${place} > outputs`, readLink);
+  for (const [name, all] of Object.entries(inputs)) {
+    const lost = all.length ? all.find((one) => !Object.hasOwn(graph.nodes, one.node))?.node : "nothing";
+    if (!isNodeId(name) || lost !== undefined) throw new DocumentError(`${place}: input '${name}' leads to '${lost}', which is no node of it`);
+  }
+  for (const [name, { node }] of Object.entries(outputs)) {
+    if (!isNodeId(name) || !Object.hasOwn(graph.nodes, node)) {
+      throw new DocumentError(`${place}: output '${name}' comes from '${node}', which is no node of it`);
+    }
+  }
+  return { description: text(root["description"], `${place} > description`), ...graph, inputs, outputs };
+}
+
+function readInnerInput(data: unknown, place: string): InnerInput {
+  const one = object(data, place);
+  only(one, place, ["node", "input", "at"]);
+  const at = one["at"] ?? null;
   return {
-    format: "nodegraph", version: 1, title: text(root["title"], "title"),
-    description: text(root["description"], "description"), nodes, layout,
-    groups: list(root["groups"], "groups", readFrame), notes: list(root["notes"], "notes", readFrame),
+    node: text(one["node"], `${place} > node`), input: text(one["input"], `${place} > input`),
+    at: at === null ? null : number(at, `${place} > at`),
   };
 }
 
@@ -84,28 +121,53 @@ export function dumpWorkflow(workflow: Workflow, indent = 2): string {
 
 /** The document as JSON data with defaults left out. */
 export function compact(workflow: Workflow): { [key: string]: JsonValue } {
-  const nodes = mapEntries(workflow.nodes, ({ type, values, links, title, bypassed }) => ({
+  const data = {
+    format: "nodegraph",
+    version: 1,
+    ...(workflow.title ? { title: workflow.title } : {}),
+    ...(workflow.description ? { description: workflow.description } : {}),
+    ...plainGraph(workflow),
+    ...(isEmpty(workflow.subgraphs) ? {} : { subgraphs: mapEntries(workflow.subgraphs, plainSubgraph) }),
+  };
+  // Interfaces have no index signature, so that the compiler does not see that this is JSON.
+  return data as object as { [key: string]: JsonValue };
+}
+
+type Graph = Pick<Workflow, "nodes" | "layout" | "groups" | "notes">;
+
+function plainNodes(graph: Graph) {
+  const nodes = mapEntries(graph.nodes, ({ type, values, links, title, bypassed }) => ({
     type,
     ...(isEmpty(values) ? {} : { values }),
     ...(isEmpty(links) ? {} : { links: mapEntries(links, plainLinks) }),
     ...(title ? { title } : {}),
     ...(bypassed ? { bypassed } : {}),
   }));
-  const layout = mapEntries(workflow.layout, ({ x, y, width, collapsed }) => ({
+  return isEmpty(nodes) ? {} : { nodes };
+}
+
+function plainPlaces(graph: Graph) {
+  const layout = mapEntries(graph.layout, ({ x, y, width, collapsed }) => ({
     x, y, ...(width === null ? {} : { width }), ...(collapsed ? { collapsed } : {}),
   }));
-  const data = {
-    format: "nodegraph",
-    version: 1,
-    ...(workflow.title ? { title: workflow.title } : {}),
-    ...(workflow.description ? { description: workflow.description } : {}),
-    ...(isEmpty(nodes) ? {} : { nodes }),
+  return {
     ...(isEmpty(layout) ? {} : { layout }),
-    ...(workflow.groups.length ? { groups: workflow.groups.map(plainFrame) } : {}),
-    ...(workflow.notes.length ? { notes: workflow.notes.map(plainFrame) } : {}),
+    ...(graph.groups.length ? { groups: graph.groups.map(plainFrame) } : {}),
+    ...(graph.notes.length ? { notes: graph.notes.map(plainFrame) } : {}),
   };
-  // Interfaces have no index signature, so that the compiler does not see that this is JSON.
-  return data as object as { [key: string]: JsonValue };
+}
+
+const plainGraph = (graph: Graph) => ({ ...plainNodes(graph), ...plainPlaces(graph) });
+
+function plainSubgraph(subgraph: Subgraph) {
+  const { description, inputs, outputs } = subgraph;
+  return {
+    ...(description ? { description } : {}),
+    ...plainNodes(subgraph),
+    ...(isEmpty(inputs) ? {} : { inputs: mapEntries(inputs, (all) => all.map(({ node, input, at }) => ({ node, input, ...(at === null ? {} : { at }) }))) }),
+    ...(isEmpty(outputs) ? {} : { outputs: mapEntries(outputs, plainLink) }),
+    ...plainPlaces(subgraph),
+  };
 }
 
 /** A copy of a map with each entry changed. */

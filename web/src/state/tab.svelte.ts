@@ -69,10 +69,13 @@ export class Tab {
   }
 
   static restore(draft: Draft): Tab {
-    const tab = new Tab(draft.workflow, draft.id);
+    // A draft may be of an earlier editor, whose documents had fewer fields.
+    const whole = (workflow: Workflow): Workflow => ({ ...emptyWorkflow(), ...workflow });
+    const tab = new Tab(whole(draft.workflow), draft.id);
     tab.name = draft.name;
     tab.revision = draft.revision;
-    tab.saved = draft.saved && JSON.stringify(draft.saved) === JSON.stringify(draft.workflow) ? tab.workflow : draft.saved;
+    const isSaved = draft.saved && JSON.stringify(draft.saved) === JSON.stringify(draft.workflow);
+    tab.saved = isSaved ? tab.workflow : draft.saved && whole(draft.saved);
     tab.seeds = draft.seeds;
     tab.lastSeeds = draft.lastSeeds;
     tab.run = draft.run;
