@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -11,7 +11,7 @@ from nodegraph import Context, node
 from nodegraph.diffusion.models import exporting, upscaling
 from nodegraph.diffusion.networks.onnx import OnnxNetwork
 from nodegraph.diffusion.pictures.images import on_white
-from nodegraph.diffusion.values import Image, Model
+from nodegraph.diffusion.values import Checkpoint, Image, Model
 from nodegraph.fields import FileName, OnnxFile, UpscalerFile
 
 Side = Annotated[
@@ -28,7 +28,8 @@ def Upscale(context: Context, image: Image, upscaler: UpscalerFile = "upscale2x"
     path = context.files.find("upscalers", upscaler)
     if path is None:
         raise ValueError(f"{upscaler} is no file name")
-    network = upscaling.load(path, context.device)
+    checkpoint = Checkpoint(upscaler, context.files.digest(path), upscaling.FAMILY)
+    network: Any = context.open(checkpoint).denoiser
     return Image(_each(context, image, network, tile))
 
 

@@ -15,7 +15,7 @@ from nodegraph.diffusion.checkpoints.texts import ROLES
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.live import Loaded
-from nodegraph.diffusion.models import emoji, exact, trained
+from nodegraph.diffusion.models import emoji, exact, trained, upscaling
 from nodegraph.diffusion.values import Checkpoint
 
 # Each family is a module with `describe` and `load`.
@@ -24,6 +24,7 @@ FAMILIES: dict[str, ModuleType] = {
     "emoji": emoji,
     "trained": trained,
     controlnet.FAMILY: controlnet,
+    upscaling.FAMILY: upscaling,
     **dict.fromkeys(KNOWN, stable),
     **dict.fromkeys(flux.LENGTHS, flux),
     **dict.fromkeys(sd3.FAMILIES, sd3),

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints.header import ModelRefused, read
 from nodegraph.diffusion.checkpoints.parts import Source
 from nodegraph.diffusion.checkpoints.weights import Reader
+from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.networks.onnx import OnnxNetwork
+from nodegraph.diffusion.values import Checkpoint
 
+FAMILY = "upscaler"
 # Pixels around a tile that a network is shown with it; at the picture's edges the last ones are repeated.
 MARGIN = 32
 PROBE = 32  # side of the picture that tells how many times larger a network makes one
@@ -61,21 +64,24 @@ class Upscaler:
         return result[..., : height * self.scale, : width * self.scale]
 
 
-def load(path: Path, device: str) -> Upscaler:
-    """The upscaler in a file, told apart by its content.
+def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001
+    """The upscaler in a file, told apart by its content, for the pool to keep; in float32 whatever is asked for.
 
     Raises:
         ValueError: the file is neither an ONNX network from pictures to pictures nor a checkpoint that spandrel
             knows, or what runs it is not installed.
     """
+    if path is None:
+        raise ValueError("the upscaler's file is no longer where it was; run the workflow again")
     with path.open("rb") as file:
         start = file.read(9)
-    if start[8:] == b"{":
-        return _of_spandrel(path, device)
-    if path.suffix == ".onnx":
-        return of_onnx(OnnxNetwork(path, device))
-    read(path)  # refuses with what the file is
-    return _of_spandrel(path, device)
+    live: Any
+    networks: dict[str, nn.Module] = {}
+    if path.suffix == ".onnx" and start[8:] != b"{":
+        live = of_onnx(OnnxNetwork(path, device))
+    else:
+        live, networks["denoiser"] = _of_spandrel(path)
+    return Loaded(live, live, live, networks)
 
 
 def of_onnx(network: OnnxNetwork) -> Upscaler:
@@ -96,7 +102,8 @@ def of_onnx(network: OnnxNetwork) -> Upscaler:
     return Upscaler(lambda image: network(**{name: image})[0], scale, side)
 
 
-def _of_spandrel(path: Path, device: str) -> Upscaler:
+def _of_spandrel(path: Path) -> tuple[Upscaler, nn.Module]:
+    header, reader = read(path), Reader()
     try:
         import spandrel
     except Exception as error:  # torchvision fails in many ways beside a torch of another build
@@ -106,10 +113,9 @@ def _of_spandrel(path: Path, device: str) -> Upscaler:
             f"nodegraph[upscalers]; "
             "it needs the torchvision that belongs to this torch. ONNX upscalers work without it"
         ) from None
-    header, reader = read(path), Reader()
     weights = {key: reader.tensor(Source(path, key, entry, entry.shape)) for key, entry in header.tensors.items()}
     try:
-        model: Any = spandrel.ModelLoader(device).load_from_state_dict(weights)
+        model: Any = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
     except Exception as error:
         raise ModelRefused(f"{path} is no upscaler that spandrel knows: {str(error)[:200]}") from None
     if (
@@ -118,5 +124,10 @@ def _of_spandrel(path: Path, device: str) -> Upscaler:
         or model.output_channels != 3
     ):
         raise ModelRefused(f"{path} is no network from colour pictures to colour pictures")
-    model.eval()
-    return Upscaler(lambda image: model(image.to(device)).cpu(), int(model.scale))
+    network: nn.Module = model.eval().model
+
+    def enlarge(image: Tensor) -> Tensor:
+        made: Tensor = model(image.to(next(network.parameters()).device))
+        return made.cpu()
+
+    return Upscaler(enlarge, int(model.scale)), network

@@ -17,7 +17,6 @@ from nodegraph import Context
 from nodegraph.diffusion.models import exporting
 from nodegraph.diffusion.models.emoji import describe, load
 from nodegraph.diffusion.models.upscaling import Upscaler
-from nodegraph.diffusion.models.upscaling import load as load_upscaler
 from nodegraph.diffusion.networks.onnx import OnnxNetwork, export
 from nodegraph.diffusion.pictures.images import psnr
 from nodegraph.diffusion.values import Checkpoint, Image
@@ -163,23 +162,73 @@ def test_an_onnx_file_that_names_another_file_is_not_followed(tmp_path: Path) ->
 
 
 def test_without_spandrel_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real import that fails, as where torchvision is of another build than torch."""
     (tmp_path / "spandrel.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "spandrel", raising=False)
-    path = tmp_path / "esrgan.safetensors"
-    save_file({"model.0.weight": torch.zeros(1)}, path)
+    folder = tmp_path / "models" / "upscalers"
+    folder.mkdir(parents=True)
+    save_file({"model.0.weight": torch.zeros(1)}, folder / "esrgan.safetensors")
     with pytest.raises(ValueError, match=r"torchvision::nms does not exist\).*nodegraph\[upscalers\]"):
-        load_upscaler(path, "cpu")
+        Upscale(context, Image(torch.rand(1, 3, 8, 8)), "esrgan.safetensors")
 
 
-def test_a_pickle_among_the_upscalers_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "esrgan.pth"
-    torch.save({"a": torch.zeros(1)}, path)
+SPANDREL = """
+import torch
+loads = 0
+class ImageModelDescriptor:
+    input_channels = output_channels = 3
+    scale = 2
+    def __init__(self, weight):
+        self.model = torch.nn.ConvTranspose2d(3, 3, 2, 2, bias=False)
+        self.model.weight = torch.nn.Parameter(weight)
+    def eval(self):
+        self.model.eval()
+        return self
+    def __call__(self, image):
+        return self.model(image)
+class ModelLoader:
+    def __init__(self, device):
+        assert device == "cpu"
+    def load_from_state_dict(self, weights):
+        global loads
+        loads += 1
+        return ImageModelDescriptor(weights["weight"])
+"""
+
+
+def test_an_upscaler_checkpoint_is_loaded_once_and_held_by_the_pool(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module with spandrel's interface, since its torchvision does not import beside a CPU build of torch."""
+    (tmp_path / "spandrel.py").write_text(SPANDREL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "spandrel", raising=False)
+    folder = tmp_path / "models" / "upscalers"
+    folder.mkdir(parents=True)
+    doubling = torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2).contiguous()
+    save_file({"weight": doubling}, folder / "twice.safetensors")
+    picture = torch.rand(1, 3, 8, 8)
+    for _ in range(3):
+        made = Upscale(context, Image(picture), "twice.safetensors").tensor
+    assert torch.equal(made, functional.interpolate(picture, scale_factor=2, mode="nearest"))
+    import spandrel
+
+    assert spandrel.loads == 1
+    assert context.models.used("cpu") >= doubling.nbytes
+    save_file({"weight": 0.5 * doubling}, folder / "twice.safetensors")  # another file under the old name
+    assert torch.equal(Upscale(context, Image(picture), "twice.safetensors").tensor, 0.5 * made)
+    monkeypatch.delitem(sys.modules, "spandrel")
+
+
+def test_a_pickle_among_the_upscalers_is_refused(tmp_path: Path, context: Context) -> None:
+    folder = tmp_path / "models" / "upscalers"
+    folder.mkdir(parents=True)
+    torch.save({"a": torch.zeros(1)}, folder / "esrgan.pth")
     with pytest.raises(ValueError, match="PyTorch pickle"):
-        load_upscaler(path, "cpu")
+        Upscale(context, Image(torch.rand(1, 3, 8, 8)), "esrgan.pth")
 
 
 def test_names_outside_the_folder_are_refused(context: Context) -> None:
