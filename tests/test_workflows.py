@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from nodegraph.nodes.images import CompareImages
 
+from nodegraph.diffusion.values import Image
 from nodegraph.engine import Engine
 from nodegraph.pictures import decode
 from nodegraph.workflow import Workflow
@@ -62,6 +65,17 @@ def test_the_picture_of_docs_was_made_by_the_workflow_that_it_carries() -> None:
     for path in PATHS:
         carried = Workflow.load(ROOT / "docs" / "images" / f"{path.stem}.png")
         assert carried.nodes == Workflow.load(path).nodes, path.stem
+
+
+def test_the_more_noise_the_less_of_a_picture_comes_back(engine: Engine) -> None:
+    """The shipped workflow: likeness to the picture falls with every strength, by both measures."""
+    workflow = Workflow.load(ROOT / "workflows" / "theory" / "diffuse_recover.json")
+    values = {f"schedule{number}.steps": 10 for number in (1, 2, 3, 4)}
+    pictures = engine.run(workflow, values=values, targets=["decode"])["decode"]["image"].tensor
+    found = [CompareImages(Image(pictures[:1]), Image(pictures[i : i + 1])) for i in range(1, 5)]
+    for likeness in ([one.psnr for one in found], [one.ssim for one in found]):
+        assert all(before > after for before, after in pairwise(likeness)), likeness
+    assert found[0].psnr > found[3].psnr + 5
 
 
 def test_inpainting_leaves_the_rest_untouched(engine: Engine) -> None:

@@ -245,6 +245,17 @@ def test_deterministic_samplers_ask_for_no_noise(name: str) -> None:
     last(SAMPLERS[name](DATA.denoise, torch.ones(1, 2), [5.0, 1.0, 0.0], silent))
 
 
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_from_one_start_fresh_noise_alone_makes_the_difference(name: str) -> None:
+    """The same in every bit from the same seed; from another, different only where noise is added."""
+    first, again, other = (run(name, known(name), seed) for seed in (0, 0, 9))
+    assert torch.equal(first, again)
+    adds = name in {"lcm", "ddpm", "ddpm_fixed_large", *LEARNED} or ETA.get(name, 0.0) > 0
+    assert torch.equal(first, other) != adds
+    if adds:
+        assert float((first - other).square().mean().sqrt()) > 0.1  # as far as samples of the data are
+
+
 @pytest.mark.parametrize("name", sorted(ETA))
 def test_eta_zero_asks_for_no_noise(name: str) -> None:
     last(SAMPLERS[name](DATA.denoise, torch.ones(1, 2), [5.0, 1.0, 0.0], silent, eta=0.0))
