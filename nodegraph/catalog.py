@@ -7,6 +7,7 @@ crashes or imports the world at import costs a message and that child's time, no
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nodegraph.node import NodeType
 
 IMPORT_SECONDS = 120
+log = logging.getLogger("nodegraph.catalog")
 
 
 class ImportProblem(BaseModel):
@@ -59,32 +61,45 @@ def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
 
 
 def write_catalog(path: Path, plugins: Sequence[Path]) -> None:
-    """Import every node in this process and write the catalog, whole or not at all."""
+    """Import every node in this process and write the catalog."""
     from nodegraph.registry import Registry
 
-    text = Registry.load(plugins).catalog.model_dump_json()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).replace(path)
-    for old in path.parent.glob("catalog-*.json"):
-        if old != path:
-            old.unlink(missing_ok=True)
+    path.write_text(Registry.load(plugins).catalog.model_dump_json(), "utf-8")
 
 
 def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
     loose = [plugin for folder in plugins for plugin in _plugins_in(folder)]
-    error = _import_in_child(path, [str(folder) for folder in plugins])
-    if error is None:
-        return Catalog.model_validate_json(path.read_bytes())
-    # Some plugin takes the whole process down. The built-in nodes must be there all the same.
-    fallback = path.with_name("builtin-" + path.name)
-    if not plugins or _import_in_child(fallback, []) is not None:
-        raise RuntimeError(f"the nodes cannot be imported: {error}")
-    catalog = Catalog.model_validate_json(fallback.read_bytes())
+    with tempfile.TemporaryDirectory(prefix="nodegraph-") as folder:
+        made = Path(folder) / "catalog.json"
+        error = _import_in_child(made, [str(folder) for folder in plugins])
+        if error is None:
+            content = made.read_bytes()
+            _keep(path, content)
+            return Catalog.model_validate_json(content)
+        # Some plugin takes the whole process down. The built-in nodes must be there all the same.
+        if not plugins or _import_in_child(made, []) is not None:
+            raise RuntimeError(f"the nodes cannot be imported: {error}")
+        catalog = Catalog.model_validate_json(made.read_bytes())
     problems = tuple(ImportProblem(origin=str(plugin), message=error) for plugin in loose)
     return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a catalog, whole or not at all, in place of older ones; where the folder refuses, say so and go on."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        for old in path.parent.glob("catalog-*.json"):
+            if old != path:
+                old.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot keep the catalog of nodes, so every command imports them again: %s", error)
 
 
 def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:

@@ -36,6 +36,16 @@ def test_the_stored_catalog_equals_the_registry_and_imports_nothing(tmp_path: Pa
     assert len(list(tmp_path.glob("catalog-*.json"))) == 1
 
 
+def test_where_the_catalog_cannot_be_kept_the_nodes_are_there_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    assert "Sampler" in load_catalog(tmp_path / "cache").nodes
+    assert "Sampler" in load_catalog(tmp_path / "cache" / "below").nodes
+    assert [record.getMessage()[:35] for record in caplog.records] == ["cannot keep the catalog of nodes, s"] * 2
+    assert (tmp_path / "cache").read_text() == "a file where the folder would be"
+
+
 def test_a_changed_plugin_makes_another_catalog(tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir()

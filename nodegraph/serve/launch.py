@@ -48,7 +48,13 @@ class CannotServe(NodegraphError):
 
 def serve(options: Options) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotServe."""
-    set_up(options.home.folder / "logs")
+    try:
+        set_up(options.home.folder / "logs")
+    except OSError as error:
+        raise CannotServe(
+            f"cannot write to the home folder {options.home.folder}: {error.strerror or error}; "
+            "choose another with --home"
+        ) from None
     asyncio.run(_serve(options))
 
 
