@@ -19,6 +19,7 @@ from nodegraph.errors import FileRefused, did_you_mean
 DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
 UNFINISHED_SECONDS = 30 * 86400
+SINGLE = frozenset({"images", "loras", "embeddings", "upscalers", "onnx"})  # never a folder, nor an address
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _Stat = tuple[int, int, int, int, int]
@@ -56,9 +57,14 @@ class Files:
         """The file or folder that a name stands for; None for a `scheme://` name, which is no file.
 
         Raises:
-            FileRefused: no such file, or the name leads outside the folders of its kind.
+            FileRefused: no such file, a folder or an address where a file is meant, or the name leads outside the
+                folders of its kind.
         """
         if _SCHEME.match(name):
+            if kind in SINGLE:
+                raise FileRefused(
+                    f"{name!r} is an address; nothing is downloaded, so name a file among the {kind}"
+                )
             return None
         shipped = self.builtin.get(kind, {}).get(name)
         if shipped is not None:
@@ -66,12 +72,13 @@ class Files:
         if Path(name).is_absolute():
             operators = _resolved(Path(name))
             if operators in self._allowed and operators.exists():
-                return operators
+                return _fit(kind, name, operators)
         refuse_unsafe(name)
         for root in self.roots.get(kind, ()):
             path = _resolved(root / name)
-            if path is not None and path.is_relative_to(root.resolve()) and _holds(path):
-                return path
+            if path is None or not path.is_relative_to(root.resolve()) or not _holds(path):
+                continue
+            return _fit(kind, name, path, root.resolve())
         names = self.names(kind)
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         raise FileRefused(
@@ -152,6 +159,13 @@ class Files:
             _replace(path, content)
         except OSError as error:
             raise FileRefused(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _fit(kind: str, name: str, path: Path, root: Path | None = None) -> Path:
+    """A path that was found for a name, where it may be a folder or is none; the folder of all never is meant."""
+    if path == root or (kind in SINGLE and path.is_dir()):
+        raise FileRefused(f"{name!r} is a folder; name a file among the {kind}")
+    return path
 
 
 def _resolved(path: Path) -> Path | None:

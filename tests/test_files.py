@@ -29,7 +29,7 @@ def test_names_find_files_inside_their_folder(files: Files) -> None:
     assert files.find("images", "a.png") == root / "a.png"
     assert files.find("images", "sub/b.png") == root / "sub" / "b.png"
     assert files.find("images", "shipped") == root / "a.png"
-    assert files.find("images", "analytic://x") is None
+    assert files.find("checkpoints", "analytic://x") is None
     assert files.names("images") == ["shipped", "a.png", "escape", "sub/b.png"]
 
 
@@ -52,6 +52,30 @@ def test_names_find_files_inside_their_folder(files: Files) -> None:
 def test_names_that_leave_their_folder_are_refused(files: Files, name: str) -> None:
     with pytest.raises(FileRefused):
         files.find("images", name)
+
+
+@pytest.mark.parametrize("name", [".", "./", "sub/.", "sub"])
+def test_a_folder_is_no_picture(files: Files, name: str) -> None:
+    with pytest.raises(FileRefused, match="is a folder; name a file"):
+        files.find("images", name)
+
+
+def test_a_folder_of_the_operator_is_no_picture_either(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(FileRefused, match="is a folder; name a file"):
+        Files(files.roots, allowed=[tmp_path]).find("images", str(tmp_path))
+
+
+def test_a_folder_is_a_model_but_the_folder_of_all_is_none(files: Files) -> None:
+    root = files.roots["images"][0]
+    models = Files({"checkpoints": [root]})
+    assert models.find("checkpoints", "sub") == root / "sub"
+    with pytest.raises(FileRefused, match="is a folder"):
+        models.find("checkpoints", ".")
+
+
+def test_an_address_is_no_picture(files: Files) -> None:
+    with pytest.raises(FileRefused, match="nothing is downloaded"):
+        files.find("images", "https://example.org/cat.png")
 
 
 def test_a_pipe_is_no_file_and_links_in_a_circle_lead_nowhere(files: Files) -> None:
