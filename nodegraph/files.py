@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
 
 DIGEST_SIZE = 20  # blake2b-160
@@ -34,6 +35,7 @@ class Files:
         output: the folder that output files go to; made when first needed.
         allowed: files outside the roots that the operator named on the command line.
         unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
+        digests: the file where digests of large files are kept for other processes; None keeps none.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Files:
         output: Path = Path("out"),
         allowed: Sequence[Path] = (),
         unfinished: Path | None = None,
+        digests: Path | None = None,
     ) -> None:
         self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
         self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
         self.output = output
         self._unfinished = unfinished
         self._allowed = frozenset(path.resolve() for path in allowed)
+        self._kept = None if digests is None else KeptDigests(digests)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
         self._places: dict[str, Path] = {}
 
@@ -98,7 +102,10 @@ class Files:
         return list(dict.fromkeys(names))
 
     def digest(self, path: Path) -> str:
-        """blake2b-160 of a file's content, or of a folder's names and contents; memoised by its stat."""
+        """blake2b-160 of a file's content, or of a folder's names and contents; memoised by its stat.
+
+        A large file is read once for all processes that share `digests`.
+        """
         if path.is_dir():
             whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
             for entry in sorted(path.rglob("*")):
@@ -110,8 +117,12 @@ class Files:
         identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         known = self._digests.get(path)
         if known is None or known[0] != identity:
-            with path.open("rb") as file:
-                value = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
+            value = None if self._kept is None else self._kept.get(path, stat)
+            if value is None:
+                with path.open("rb") as file:
+                    value = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
+                if self._kept is not None:
+                    self._kept.learn(path, stat, value)
             known = self._digests[path] = (identity, value)
             self._places[value] = path
         return known[1]

@@ -71,8 +71,14 @@ class Home:
         embedded = PACKAGE / "diffusion" / "embedded"
         doubler = {"upscale2x": embedded / "upscale2x.onnx"}
         builtin = {"checkpoints": {"emoji": embedded / "emoji"}, "upscalers": doubler, "onnx": doubler}
-        unfinished = self.cache / "unfinished"
-        return Files(roots, builtin=builtin, output=output, allowed=allowed, unfinished=unfinished)
+        return Files(
+            roots,
+            builtin=builtin,
+            output=output,
+            allowed=allowed,
+            unfinished=self.cache / "unfinished",
+            digests=self.cache / "digests.sqlite",
+        )
 
     def model_roots(self) -> dict[str, Sequence[Path]]:
         """The folders of each kind of model: the home's own first, then the further ones in order.

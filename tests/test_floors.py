@@ -12,7 +12,7 @@ import nodegraph
 
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
-    {"errors", "bundle"},
+    {"errors", "bundle", "digests"},
     {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire"},
     {"context", "pictures"},
     {"node", "workflow"},

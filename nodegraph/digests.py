@@ -1,0 +1,75 @@
+"""Digests of large files, kept between processes, so that a checkpoint is read once and not in every process.
+
+A row is believed while the file's path, device, inode, size and times are what they were when it was read. A file
+that was touched a moment ago is not remembered: its next change could leave all of these as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+LEAST_BYTES = 2**20  # what is smaller is read as quickly as it is looked up
+SETTLED_SECONDS = 2.0  # the coarsest clock of a file system
+MOST_ROWS = 10_000
+_SCHEMA = """CREATE TABLE IF NOT EXISTS digests (
+    path TEXT PRIMARY KEY, identity TEXT NOT NULL, digest TEXT NOT NULL, learned REAL NOT NULL
+) WITHOUT ROWID"""
+log = logging.getLogger("nodegraph.files")
+
+
+class KeptDigests:
+    """Digests by path and identity in one SQLite file. Safe for threads and processes; trouble makes it forgetful.
+
+    Args:
+        file: made when the first digest is learned. A damaged one is told of, removed and made anew.
+        settled: seconds for which a file must have been left alone before its digest is kept.
+    """
+
+    def __init__(self, file: Path, settled: float = SETTLED_SECONDS) -> None:
+        self.file = file
+        self.settled = settled
+
+    def get(self, path: Path, stat: os.stat_result) -> str | None:
+        """The digest of a file that is what it was when its digest was learned; else None."""
+        if stat.st_size < LEAST_BYTES or not self.file.is_file():
+            return None
+        statement = "SELECT digest FROM digests WHERE path = ? AND identity = ?"
+        return next((str(row[0]) for row in self._ask(statement, str(path.absolute()), _identity(stat))), None)
+
+    def learn(self, path: Path, stat: os.stat_result, digest: str) -> None:
+        """Keep a file's digest; `stat` is from before it was read."""
+        now = time.time()
+        settled = now - max(stat.st_mtime, stat.st_ctime) >= self.settled
+        if stat.st_size < LEAST_BYTES or not settled or _identity(path.stat()) != _identity(stat):
+            return
+        row = (str(path.absolute()), _identity(stat), digest, now)
+        self._ask("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", *row)
+        oldest = "SELECT path FROM digests ORDER BY learned DESC LIMIT -1 OFFSET ?"
+        self._ask(f"DELETE FROM digests WHERE path IN ({oldest})", MOST_ROWS)
+
+    def _ask(self, statement: str, *values: Any) -> list[Any]:
+        """The rows of one statement; none where the file cannot be used, which costs a reading."""
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.file, timeout=5)) as connection, connection:
+                connection.execute(_SCHEMA)
+                return connection.execute(statement, values).fetchall()
+        except (
+            OSError,
+            sqlite3.OperationalError,
+        ) as error:  # a full or read-only folder: others tell
+            log.debug("digests of files are not kept in %s: %s", self.file, error)
+        except sqlite3.Error as error:
+            log.warning("the digests of files in %s are damaged and are made anew: %s", self.file, error)
+            self.file.unlink(missing_ok=True)
+        return []
+
+
+def _identity(stat: os.stat_result) -> str:
+    return f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
