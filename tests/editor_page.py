@@ -151,6 +151,18 @@ class EditorPage:
         self.drag(self.port(node, name, "source"), self.port(other, port))
         expect(links).to_have_count(before + 1)
 
+    def edge(self, output: str, entry: str) -> tuple[float, float]:
+        """The place on the page of the middle of a link from `node.output` to `node.input`."""
+        name = " → ".join(end.replace(".", " ") for end in (output, entry))
+        path = self.page.locator(f'.svelte-flow__edge[aria-label="{name}"] .svelte-flow__edge-path')
+        x, y = path.evaluate(
+            """(path) => {
+                const at = path.getPointAtLength(path.getTotalLength() / 2).matrixTransform(path.getScreenCTM());
+                return [at.x, at.y];
+            }"""
+        )
+        return x, y
+
     def set(self, node: str, name: str, text: str) -> None:
         """Type a value into the field of an input."""
         field = self.field(node, name)

@@ -191,6 +191,41 @@ def test_text_to_image_by_mouse_then_run_it(editor: EditorPage) -> None:
     expect(picture).to_be_visible()
 
 
+def test_the_end_of_a_link_is_moved_and_dropped(editor: EditorPage) -> None:
+    page, links = editor.page, editor.page.locator(".svelte-flow__edge")
+    before = editor.document()
+    count = links.count()
+
+    def source(entry: str) -> Any:
+        return editor.document()["nodes"]["sampler"]["links"].get(entry)
+
+    # From the port that it ends at, to another input.
+    prompt = source("positive")
+    editor.drag(editor.port("sampler", "latent"), editor.port("sampler", "noise"))
+    expect(editor.port("sampler", "noise")).to_have_class(re.compile("linked"))
+    assert source("noise") == before["nodes"]["sampler"]["links"]["latent"]
+    assert source("latent") is None
+    # By the end that shows on a link under the pointer: over an input that another link had.
+    middle = editor.edge("prompt.conditioning", "sampler.positive")
+    page.mouse.move(*middle)
+    page.mouse.move(middle[0] + 1, middle[1])
+    end = page.locator(".svelte-flow__edgeupdater-target")
+    expect(end).to_have_count(1)
+    editor.drag(end, editor.port("sampler", "negative"))
+    expect(links).to_have_count(count - 1)
+    assert source("negative") == prompt
+    assert source("positive") is None
+    # Where nothing takes it, it stays; dropped on the canvas, it is gone, and no list opens.
+    editor.drag(editor.port("sampler", "sigmas"), editor.port("sampler", "model"))
+    editor.drag(editor.port("sampler", "negative"), (720, 80))
+    expect(links).to_have_count(count - 2)
+    expect(page.locator(".picker")).to_have_count(0)
+    for _ in range(3):
+        page.keyboard.press("Control+z")
+    expect(links).to_have_count(count)
+    assert editor.document() == before
+
+
 def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Running, tmp_path: Path) -> None:
     page = editor.page
     editor.new()

@@ -38,6 +38,20 @@ describe("edits", () => {
     doc = edit.unlink(doc, { node: "a", output: "value" }, { node: "b", input: "parts" });
     expect(doc.nodes["b"]!.links["parts"]).toEqual([{ node: "c", output: "value" }]);
   });
+  test("the end of a link moves, in a list without losing its place", () => {
+    let doc = edit.addNode(edit.addNode(two(), "c", "Words", at), "d", "Join", at);
+    doc = edit.link(doc, { node: "c", output: "value" }, { node: "b", input: "parts" }, true);
+    const from = { node: "a", output: "value" };
+    const moved = edit.relink(doc, { from, to: { node: "b", input: "parts" } }, { from, to: { node: "d", input: "parts" } }, true);
+    expect(moved.nodes["b"]!.links["parts"]).toEqual([{ node: "c", output: "value" }]);
+    expect(moved.nodes["d"]!.links["parts"]).toEqual([from]);
+    const to = { node: "b", input: "parts" };
+    const other = edit.addNode(doc, "e", "Words", at);
+    const placed = edit.relink(other, { from, to }, { from: { node: "e", output: "value" }, to }, true);
+    expect(asList(placed.nodes["b"]!.links["parts"]).map((one) => one.node)).toEqual(["e", "c"]);
+    expect(edit.relink(doc, { from, to }, { from, to }, true)).toBe(doc);
+    expect(edit.relink(doc, { from, to }, { from, to }, false)).toBe(doc);
+  });
   test("a renamed node keeps its place and its readers", () => {
     const doc = edit.renameNode(two(), "a", "words");
     expect(Object.keys(doc.nodes)).toEqual(["words", "b"]);

@@ -12,7 +12,7 @@ import { lookOf } from "./ports";
 export type NodeData = { spec: NodeSpec; collapsed: boolean };
 export type FrameData = { kind: FrameKind; index: number; frame: Frame };
 export type FlowNode = Node<NodeData, "node"> | Node<FrameData, "groups"> | Node<FrameData, "notes">;
-export type FlowEdge = Edge<{ type: string }>;
+export type FlowEdge = Edge<{ type: string; near: boolean }>;
 
 export const WIDTH = 232;
 const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
@@ -98,7 +98,7 @@ function frameNode(
   } as FlowNode;
 }
 
-export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, style: string, before: readonly FlowEdge[]): FlowEdge[] {
+export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, style: string, before: readonly FlowEdge[], near: string | null = null): FlowEdge[] {
   const old = new Map(before.map((edge) => [edge.id, edge]));
   const edges: FlowEdge[] = [];
   for (const [id, spec] of Object.entries(workflow.nodes)) {
@@ -108,15 +108,19 @@ export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, styl
         const key = edgeId(link, { node: id, input });
         const type = wires.of(link)?.type ?? "";
         const selected = chosen.edges.has(key);
+        // What is pointed at, chosen, or ends at a chosen node is drawn above the nodes.
+        const isNear = key === near;
+        const zIndex = isNear || selected || chosen.nodes.has(id) || chosen.nodes.has(link.node) ? 1 : 0;
         const same = old.get(key);
-        if (same && same.data!.type === type && Boolean(same.selected) === selected && same.type === style) {
+        if (same && same.data!.type === type && same.data!.near === isNear && same.zIndex === zIndex
+          && Boolean(same.selected) === selected && same.type === style) {
           edges.push(same);
           continue;
         }
         const { hue, chroma } = lookOf(type);
         edges.push({
           id: key, source: link.node, sourceHandle: portId(link.output), target: id, targetHandle: portId(input),
-          type: style, selected, data: { type }, style: `--hue:${hue};--chroma:${chroma}`,
+          type: style, selected, zIndex, data: { type, near: isNear }, interactionWidth: zIndex && !isNear ? 8 : 20, style: `--hue:${hue};--chroma:${chroma}`,
           ariaLabel: `${link.node} ${link.output} → ${id} ${input}`,
         });
       }

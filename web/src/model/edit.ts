@@ -10,6 +10,7 @@ export interface Point {
   y: number;
 }
 export type Target = { node: string; input: string };
+export type Ends = { from: Link; to: Target };
 
 const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
 
@@ -73,6 +74,20 @@ export function unlink(workflow: Workflow, from: Link, to: Target): Workflow {
   return changeNode(workflow, to.node, (spec) =>
     keepLinks(spec, (one, input) => !(input === to.input && one.node === from.node && one.output === from.output)),
   );
+}
+
+/** Move an end of a link: what led from `old.from` to `old.to` leads from `next.from` to `next.to`. */
+export function relink(workflow: Workflow, old: Ends, next: Ends, many: boolean): Workflow {
+  const isOld = (one: Link) => one.node === old.from.node && one.output === old.from.output;
+  const isNext = (one: Link) => one.node === next.from.node && one.output === next.from.output;
+  const stays = old.to.node === next.to.node && old.to.input === next.to.input;
+  if (stays && (isNext(old.from) || !many)) return isNext(old.from) ? workflow : link(workflow, next.from, next.to, false);
+  if (!stays) return link(unlink(workflow, old.from, old.to), next.from, next.to, many);
+  // In a list it keeps its place.
+  return changeNode(workflow, next.to.node, (spec) => {
+    const links = asList(own(spec.links, next.to.input)).filter((one) => !isNext(one)).map((one) => (isOld(one) ? next.from : one));
+    return { ...spec, links: { ...spec.links, [next.to.input]: links } };
+  });
 }
 
 /** Take every link of an input away. */

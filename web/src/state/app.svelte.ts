@@ -5,7 +5,7 @@ import type { Artifact, FileEntry, NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import type { Size } from "../model/arrange";
 import { asList, own, type Link, type NodeSpec, type Workflow } from "../model/document";
-import { addNode, link, type Point, type Target } from "../model/edit";
+import { addNode, link, relink, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
 import { freshId, snakeCase } from "../model/names";
 import { placeholder } from "../model/placeholder";
@@ -127,6 +127,15 @@ export class App {
     const many = (type && inputOf(type, to.input)?.many) ?? false;
     this.tab.edit(link(this.tab.workflow, from, to, many), "edit.link");
     this.say(t("said.linked", { from: `${from.node} ${from.output}`, to: `${to.node} ${to.input}` }));
+  }
+
+  /** Move an end of a link: to another input, or to another output. */
+  relink(old: { from: Link; to: Target }, next: { from: Link; to: Target }): void {
+    const spec = own(this.tab.workflow.nodes, next.to.node);
+    const type = spec && own(this.types, spec.type);
+    const many = (type && inputOf(type, next.to.input)?.many) ?? false;
+    this.tab.edit(relink(this.tab.workflow, old, next, many), "edit.relink");
+    this.say(t("said.linked", { from: `${next.from.node} ${next.from.output}`, to: `${next.to.node} ${next.to.input}` }));
   }
 
   /** Add a node at a place on the canvas, linked to `end` by the named port of its own where they are given. */

@@ -101,6 +101,8 @@ export const editor = {
   "edit.paste": "paste",
   "edit.duplicate": "duplicate",
   "edit.link": "link",
+  "edit.unlink": "take a link away",
+  "edit.relink": "move a link",
   "edit.add": "add a node",
   "edit.move": "move",
   "edit.resize": "resize",

@@ -95,6 +95,8 @@ export const editor: { [key in keyof typeof en]: string } = {
   "edit.paste": "粘贴",
   "edit.duplicate": "复制副本",
   "edit.link": "连接",
+  "edit.unlink": "断开连接",
+  "edit.relink": "移动连接",
   "edit.add": "添加节点",
   "edit.move": "移动",
   "edit.resize": "调整大小",
