@@ -59,6 +59,20 @@ class Layout:
     def _compiled(self) -> list[tuple[re.Pattern[str], Rule]]:
         return [(re.compile(rule.pattern), rule) for rule in self.rules]
 
+    @cached_property
+    def _underscored(self) -> list[tuple[re.Pattern[str], Rule]]:
+        return [(re.compile(rule.pattern.replace(r"\.", "_")), rule) for rule in self.rules]
+
+    def modules(self, underscored: str) -> tuple[list[str], bool] | None:
+        """The modules of diffusers, one below the other, that an original one is, and whether halves may swap.
+
+        All names have underscores for dots, as kohya's trainer writes them; None where no rule knows the name.
+        """
+        for pattern, rule in self._underscored:
+            if (match := pattern.fullmatch(underscored)) is not None:
+                return [match.expand(name).replace(".", "_") for name in rule.names], rule.swapped
+        return None
+
     def pieces(self, key: str, shape: Shape, width: int) -> Iterator[Piece]:
         """What a weight becomes. One that no rule knows keeps its name, for the network to say so."""
         module, _, leaf = key.rpartition(".")

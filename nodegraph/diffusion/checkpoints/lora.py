@@ -1,7 +1,8 @@
 """LoRA: small products of matrices that are added to a network's weights (Hu et al. 2021).
 
 Files of kohya's trainer name modules with underscores, diffusers' and PEFT's with dots; those for SDXL may use the
-names of the original U-Net. All become the same terms: for one weight, W + strength * (alpha / rank) * up @ down.
+names of the original U-Net, those for transformers the names of original files, where several weights are one. All
+become the same terms: for one weight, W + strength * (alpha / rank) * up @ down.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nodegraph.diffusion.checkpoints.header import Header, ModelRefused, read
+from nodegraph.diffusion.checkpoints.layouts import LAYOUTS
 from nodegraph.diffusion.checkpoints.names import original_unet_renamer
 from nodegraph.diffusion.checkpoints.parts import Source
 from nodegraph.diffusion.checkpoints.weights import Reader
@@ -24,12 +27,14 @@ from nodegraph.diffusion.checkpoints.weights import Reader
 Target = Literal["denoiser", "text_encoder", "text_encoder_2"]
 Shapes = Mapping[str, tuple[int, ...]]
 
-_KOHYA = re.compile(r"lora_(unet|te|te1|te2)_([^.]+)\.(.+)")
+_KOHYA = re.compile(r"lora_(unet|transformer|te|te1|te2)_([^.]+)\.(.+)")
 _KOHYA_TARGETS: dict[str, Target] = {
-    "unet": "denoiser", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2",
+    "unet": "denoiser", "transformer": "denoiser", "te": "text_encoder", "te1": "text_encoder",
+    "te2": "text_encoder_2",
 }  # fmt: skip
 _DOTTED_TARGETS: tuple[tuple[str, Target], ...] = (
     ("unet.", "denoiser"),
+    ("transformer.", "denoiser"),
     ("diffusion_model.", "denoiser"),
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
@@ -52,13 +57,24 @@ _LEAVES = (
 
 @dataclass(frozen=True)
 class Term:
-    """What one file adds to one weight: its tensors by role (`up`, `down`, `mid`, `alpha`, `w1a`, ..., `diff`)."""
+    """What one file adds to one weight: its tensors by role (`up`, `down`, `mid`, `alpha`, `w1a`, ..., `diff`).
+
+    `rows` are those of what it adds that are for this weight, where it is for several, and `swapped` says that its
+    halves change places.
+    """
 
     pieces: Mapping[str, Source]
+    rows: tuple[int, int] | None = None
+    swapped: bool = False
 
     def delta(self, reader: Reader, shape: torch.Size) -> Tensor:
         """The change at strength 1, float32, of the weight's shape."""
         part = {role: reader.tensor(source, torch.float32) for role, source in self.pieces.items()}
+        for role in part.keys() & {"up", "w1a", "w2a", "diff"}:  # whose rows are the weight's
+            if self.rows is not None:
+                part[role] = part[role][slice(*self.rows)]
+            if self.swapped:
+                part[role] = torch.cat(part[role].tensor_split(2)[::-1])
         if "diff" in part:
             return part["diff"].reshape(shape)
         if "w1a" in part:
@@ -90,28 +106,31 @@ def terms(path: Path, target: Target, shapes: Shapes, layers: int = 2) -> dict[s
     header = read(path)
     modules = {name.removesuffix(".weight").replace(".", "_"): name for name in shapes if name.endswith(".weight")}
     rename = original_unet_renamer(layers)
+    places: dict[str, _Place] = {}
     pieces: dict[str, dict[str, Source]] = {}
     unknown: list[str] = []
     for key, entry in header.tensors.items():
         place, module, role = _split(header, key)
         if place != target:
             continue
-        weight = _find(module, modules, rename) if target == "denoiser" else modules.get(module)
-        if weight is None:
+        found = _find(module, modules, shapes, rename if target == "denoiser" else str)
+        if not found:
             unknown.append(key)
             continue
-        if role == "diff_b":
-            weight, role = weight.removesuffix("weight") + "bias", "diff"
-        pieces.setdefault(weight, {})[role] = Source(path, key, entry, entry.shape)
+        for one in found:
+            weight = one.weight.removesuffix("weight") + "bias" if role == "diff_b" else one.weight
+            places[weight] = one
+            source = Source(path, key, entry, entry.shape)
+            pieces.setdefault(weight, {})["diff" if role == "diff_b" else role] = source
     if unknown:
         raise ModelRefused(
             f"{path} was made for another model: {unknown[0]} (and {len(unknown) - 1} more) has no place in "
             f"this one. "
             "Use a LoRA of the checkpoint's own family"
         )
-    for weight, found in pieces.items():
-        _check(path, weight, found, shapes.get(weight))
-    return {weight: Term(found) for weight, found in pieces.items()}
+    for weight, given in pieces.items():
+        _check(path, weight, given, shapes.get(weight), places[weight].total)
+    return {weight: Term(given, places[weight].rows, places[weight].swapped) for weight, given in pieces.items()}
 
 
 def _split(header: Header, key: str) -> tuple[Target, str, str]:
@@ -132,14 +151,37 @@ def _split(header: Header, key: str) -> tuple[Target, str, str]:
     raise ModelRefused(f"{header.path} is no LoRA: it holds {key[:120]!r}. LoRAs hold pairs of small matrices")
 
 
-def _find(module: str, modules: Mapping[str, str], rename: Callable[[str], str]) -> str | None:
+@dataclass(frozen=True)
+class _Place:
+    """A weight that a module of a LoRA changes; `rows` are its own of the `total` that the module changes."""
+
+    weight: str
+    rows: tuple[int, int] | None = None
+    total: int | None = None
+    swapped: bool = False
+
+
+def _find(module: str, modules: Mapping[str, str], shapes: Shapes, rename: Callable[[str], str]) -> list[_Place]:
     for name in (module, f"{module}_0", rename(module)):
         if name in modules:
-            return modules[name]
-    return None
+            return [_Place(modules[name])]
+    for layout in LAYOUTS:
+        names, swapped = layout.modules(module) or ([], False)
+        if names and all(name in modules for name in names):
+            weights = [modules[name] for name in names]
+            edges = list(accumulate((shapes[weight][0] for weight in weights), initial=0))
+            if len(weights) > 1:
+                return [
+                    _Place(weight, rows, edges[-1]) for weight, rows in zip(weights, pairwise(edges), strict=True)
+                ]
+            # As in `Layout.pieces`: of two blocks of rows, the network is as wide as its other side.
+            return [_Place(weights[0], swapped=swapped and edges[-1] == 2 * shapes[weights[0]][1])]
+    return []
 
 
-def _check(path: Path, weight: str, found: Mapping[str, Source], shape: tuple[int, ...] | None) -> None:
+def _check(
+    path: Path, weight: str, found: Mapping[str, Source], shape: tuple[int, ...] | None, total: int | None
+) -> None:
     roles = found.keys() - {"alpha"}
     for needed in ({"diff"}, {"up", "down"}, {"up", "down", "mid"}, {"w1a", "w1b", "w2a", "w2b"}):
         if roles == needed:
@@ -149,12 +191,13 @@ def _check(path: Path, weight: str, found: Mapping[str, Source], shape: tuple[in
     if shape is None:
         raise ModelRefused(f"{path} was made for another model: it changes {weight}, which this one has not")
     rows, columns = ("up", "down") if "up" in found else ("w1a", "w1b") if "w1a" in found else ("diff", "diff")
+    height = total or shape[0]
     if rows == "diff":
-        fits = found["diff"].shape == shape
+        fits = found["diff"].shape == (height, *shape[1:])
     else:
         kernel = found["mid"].shape[2:] if "mid" in found else ()
         inner = math.prod(found[columns].shape[1:]) * math.prod(kernel)
-        fits = found[rows].shape[0] == shape[0] and inner == math.prod(shape[1:])
+        fits = found[rows].shape[0] == height and inner == math.prod(shape[1:])
     if not fits:
         source = found[columns]
         raise ModelRefused(
