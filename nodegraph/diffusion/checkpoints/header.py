@@ -85,6 +85,31 @@ def read(path: Path) -> Header:
     return _parse(path, text, 8 + length, size)
 
 
+def unscaled(header: Header) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """The tensors without what belongs to 8-bit weights, and the number that scales each of these, by their names.
+
+    Weights of 8 bits come with a number for each that they are multiplied by (`scale_weight` or `weight_scale`).
+    What says how inputs are made 8 bits wide is of no use here, where all is computed in full.
+
+    Raises:
+        ModelRefused: a weight has many such numbers, one for each block of it.
+    """
+    weights: dict[str, Entry] = {}
+    scales: dict[str, Entry] = {}
+    for key, entry in header.tensors.items():
+        module, _, leaf = key.rpartition(".")
+        if leaf in ("scale_weight", "weight_scale"):
+            if math.prod(entry.shape) != 1 or entry.dtype not in ("F32", "F16", "BF16"):
+                raise ModelRefused(
+                    f"{header.path}: {key} is {entry.dtype} {list(entry.shape)}: the weights are quantised in "
+                    "blocks, which is not supported. Get the model in float8 with one scale, float16 or bfloat16"
+                )
+            scales[f"{module}.weight"] = entry
+        elif leaf not in ("scale_input", "input_scale", "comfy_quant", "scaled_fp8"):
+            weights[key] = entry
+    return weights, scales
+
+
 def _what_it_is(path: Path, start: bytes, size: int) -> str:
     """What to say of a file that cannot be safetensors, from its first bytes and not from its name."""
     if size == 0:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from nodegraph.diffusion.checkpoints.header import Entry, Header, ModelRefused, read
+from nodegraph.diffusion.checkpoints.header import Entry, Header, ModelRefused, read, unscaled
 from nodegraph.diffusion.checkpoints.layouts import layout_of
 from nodegraph.diffusion.checkpoints.names import (
     Rename,
@@ -68,6 +68,7 @@ class Source:
         rows: the first of them and the one after the last, where the weight is not all of the tensor.
         swapped: whether the two halves of the rows change places.
         transposed: whether rows and columns change places.
+        scale: the number that an 8-bit weight is multiplied by, where there is one.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class Source:
     rows: tuple[int, int] | None = None
     swapped: bool = False
     transposed: bool = False
+    scale: Entry | None = None
 
 
 @dataclass
@@ -121,18 +123,21 @@ def contents(path: Path) -> Contents:
 
 def _of_file(path: Path) -> Contents:
     header = read(path)
+    tensors, scales = unscaled(header)
     parts: dict[PartName, dict[str, Entry]] = {}
     naming: dict[PartName, str] = {}
-    for key, entry in header.tensors.items():
+    for key, entry in tensors.items():
         for prefix, part, style in _PREFIXES:
             if key.startswith(prefix):
                 parts.setdefault(part, {})[key] = entry
                 naming[part] = prefix + "|" + style
                 break
     if "denoiser" not in parts and "controlnet" not in parts and (bare := _bare(header)) is not None:
-        parts = {bare: dict(header.tensors)}
+        parts = {bare: tensors}
         naming = {bare: "|" + {"text_encoder": "clip", "t5": "lets go", "llm": "lets go"}.get(bare, "")}
     found = {part: _renamed(header, part, entries, *naming[part].split("|")) for part, entries in parts.items()}
+    for one in found.values() if scales else ():
+        one.weights = {name: replace(source, scale=scales.get(source.key)) for name, source in one.weights.items()}
     return Contents(path, found, header.metadata, frozenset(header.tensors), header.dtype, header.bytes)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,7 +47,7 @@ class Reader:
             raise ModelRefused(
                 f"{source.path}: {source.key} has the dtype {source.entry.dtype}, which no network here uses"
             )
-        keep = dtype is None or kind == dtype or not kind.is_floating_point
+        keep = source.scale is None and (dtype is None or kind == dtype or not kind.is_floating_point)
         raw = self._mapped(source, kind) if keep else self._buffered(source, kind)
         whole = raw.view(source.entry.shape)
         if source.rows is not None:
@@ -55,7 +56,11 @@ class Reader:
             whole = torch.cat(whole.tensor_split(2)[::-1])
         if source.transposed:
             whole = whole.T
-        if not keep:
+        if source.scale is not None:
+            scale = replace(source, entry=source.scale, scale=None)
+            number = self._mapped(scale, DTYPES[source.scale.dtype]).float()
+            whole = (whole.float() * number).to(dtype or torch.float32)
+        elif not keep:
             whole = torch.empty(whole.shape, dtype=dtype).copy_(whole)
         return whole.contiguous().reshape(source.shape)
 

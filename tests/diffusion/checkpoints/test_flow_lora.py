@@ -46,6 +46,11 @@ FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[Any], Tensors], tuple[str
         tiny_flow.original_z_image,
         ("layers.1.attention.qkv", "noise_refiner.0.attention.out", "layers.0.feed_forward.w1"),
     ),
+    "qwen-image": (
+        lambda: tiny_flow.qwen_image().networks["transformer"],
+        lambda network: dict(network.state_dict()),
+        ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.img_mlp.net.2", "txt_in"),
+    ),
     "wan": (
         lambda: tiny_flow.wan().networks["transformer"],
         tiny_flow.original_wan,
