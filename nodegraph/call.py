@@ -88,12 +88,16 @@ def _ports(node: Registered, returned: Any) -> Outputs:
     if len(values) != len(declared):
         raise NodegraphError(f"it returned {len(values)} values but declares {len(declared)} outputs")
     for port, value in zip(declared, values, strict=True):
-        names = {base.__name__ for base in type(value).__mro__}
-        if not port.type.startswith("~") and port.type not in names and (port.type, type(value)) != ("float", int):
+        if type(value).__name__ != port.type and not _is_a(value, port.type):
             raise NodegraphError(
                 f"its output {port.name!r} is declared {port.type} but it returned {type(value).__name__}"
             )
     return {port.name: value for port, value in zip(declared, values, strict=True)}
+
+
+def _is_a(value: Any, declared: str) -> bool:
+    names = {base.__name__ for base in type(value).__mro__}
+    return declared.startswith("~") or declared in names or (declared == "float" and type(value) is int)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

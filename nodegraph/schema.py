@@ -68,12 +68,13 @@ class Validator:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self._adapter: TypeAdapter[Any] = TypeAdapter(annotation(schema), config=_STRICT)
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation(schema), config=_STRICT)
+        self._validate = adapter.validator.validate_python  # one is asked for each value of each node
 
     def __call__(self, value: Any) -> Any:
         """The value as validated. Raises ValueRefused."""
         try:
-            return self._adapter.validate_python(value)
+            return self._validate(value)
         except ValidationError as error:
             raise ValueRefused(_words(value, self.schema, error)) from None
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from simple_nodes import simple_registry
 
 from nodegraph.catalog import Catalog, ImportProblem
-from nodegraph.check import check
+from nodegraph.check import _depth_first, check
 from nodegraph.errors import CheckError
 from nodegraph.files import Files
 from nodegraph.workflow import Workflow
@@ -139,3 +144,48 @@ def test_a_chain_is_checked_in_topological_order_whatever_the_order_of_the_docum
     nodes["n50"] = NUMBER
     document = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
     assert list(check(document, CATALOG).nodes) == [f"n{i}" for i in range(50, -1, -1)]
+
+
+def test_nodes_keep_the_order_of_the_document_where_no_link_asks_for_another() -> None:
+    plus = {"type": "Plus", "links": {"a": link("late"), "b": link("later")}}
+    nodes: dict[str, Any] = {"first": NUMBER, "sum": plus, "late": NUMBER, "later": NUMBER, "last": NUMBER}
+    document = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    assert list(check(document, CATALOG).nodes) == ["first", "late", "later", "sum", "last"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20), st.permutations(range(10)))
+def test_the_order_is_topological_for_every_graph_and_none_for_every_circle(
+    links: list[tuple[int, int]], listed: list[int]
+) -> None:
+    sources: dict[str, list[str]] = {str(node): [] for node in listed}
+    for reader, source in links:
+        sources[str(reader)].append(str(source))
+    try:
+        TopologicalSorter(sources).prepare()
+        circle = False
+    except CycleError:
+        circle = True
+    order = _depth_first(sources)
+    assert (order is None) == circle
+    if order is not None:
+        place = {name: index for index, name in enumerate(order)}
+        assert len(place) == 10
+        assert all(place[source] < place[name] for name, found in sources.items() for source in found)
+
+
+def test_many_links_between_layers_are_ordered_in_linear_time() -> None:
+    class Counted(list[str]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Counted.looks += len(self)
+            return super().__iter__()
+
+    layers = [[f"{layer}.{node}" for node in range(40)] for layer in range(8)]
+    below: dict[str, list[str]] = {name: Counted() for name in layers[0]}
+    for lower, upper in pairwise(layers):
+        below |= {name: Counted(lower) for name in upper}
+    order = _depth_first(dict(reversed(below.items())))
+    assert order is not None
+    assert len(list(order)) == 320
+    assert Counted.looks <= 2 * 7 * 40 * 40

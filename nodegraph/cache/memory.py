@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 Outputs = dict[str, Any]
 
 DEFAULT_BYTES = 2 * 2**30
+_PLAIN = (str, int, float, bytes, type(None))  # most of what is stored, and none of it holds anything
 
 
 class _Entry(NamedTuple):
@@ -100,6 +101,9 @@ def footprint(value: Any) -> tuple[dict[int, int], int]:
     storages: dict[int, int] = {}
     other = 0
     for part in _walk(value):
+        if isinstance(part, _PLAIN):
+            other += sys.getsizeof(part)
+            continue
         storage = getattr(part, "untyped_storage", None)
         try:
             held = storage() if storage is not None else None
@@ -117,7 +121,9 @@ def _walk(value: Any) -> Iterator[Any]:
     while pending:
         part = pending.pop()
         yield part
-        if isinstance(part, Mapping):
+        if isinstance(part, _PLAIN):
+            continue
+        if isinstance(part, dict | Mapping):
             pending.extend(part.values())
         elif isinstance(part, list | tuple):
             pending.extend(part)
