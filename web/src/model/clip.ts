@@ -2,6 +2,7 @@
 import { asList, dumpWorkflow, emptyWorkflow, own, parseWorkflow, type Workflow } from "./document";
 import { keepLinks, type FrameKind, type Point } from "./edit";
 import { freshId } from "./names";
+import { joined, usedBy } from "./subgraph";
 
 export interface Selection {
   nodes: ReadonlySet<string>;
@@ -14,9 +15,10 @@ export function extract(workflow: Workflow, selection: Selection): Workflow {
   const pick = <T>(map: { [id: string]: T }) =>
     Object.fromEntries(Object.entries(map).filter(([id]) => selection.nodes.has(id)));
   const frames = (kind: FrameKind) => workflow[kind].filter((_, index) => selection[kind].has(index));
+  const nodes = pick(workflow.nodes);
   return {
-    ...emptyWorkflow(),
-    nodes: pick(workflow.nodes), layout: pick(workflow.layout), groups: frames("groups"), notes: frames("notes"),
+    ...emptyWorkflow(), nodes, layout: pick(workflow.layout), groups: frames("groups"), notes: frames("notes"),
+    subgraphs: usedBy(nodes, workflow.subgraphs),
   };
 }
 
@@ -30,7 +32,8 @@ export interface Pasted {
 }
 
 /** Put a part into a workflow under fresh names. A link from outside stays where its source is there to give it. */
-export function insert(workflow: Workflow, part: Workflow, offset: Point): Pasted {
+export function insert(workflow: Workflow, given: Workflow, offset: Point): Pasted {
+  const part = joined(given, workflow.subgraphs);
   const names = new Map<string, string>();
   const taken = new Set<string>();
   for (const id of Object.keys(part.nodes)) {
@@ -59,7 +62,7 @@ export function insert(workflow: Workflow, part: Workflow, offset: Point): Paste
   ];
   const added = (kind: FrameKind) => part[kind].map((_, index) => workflow[kind].length + index);
   return {
-    workflow: { ...workflow, nodes, layout, groups: frames("groups"), notes: frames("notes") },
+    workflow: { ...workflow, nodes, layout, groups: frames("groups"), notes: frames("notes"), subgraphs: part.subgraphs },
     nodes: [...names.values()], groups: added("groups"), notes: added("notes"),
   };
 }

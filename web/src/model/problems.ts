@@ -10,6 +10,8 @@ export interface Problem {
   node: string | null;
   input: string | null;
   key: string;
+  /** The node inside a use of a subgraph that has it, where the use is what is shown. */
+  inside?: string;
   slots: { [slot: string]: string | number };
 }
 

@@ -9,10 +9,11 @@ import { addNode, link, relink, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
 import { freshId, snakeCase } from "../model/names";
 import { placeholder } from "../model/placeholder";
+import { definitionAt, innerIds, subgraphOf, subgraphTypes, typeTitle } from "../model/subgraph";
 import { Panels } from "../panels/panels.svelte";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
-import { Runs } from "./runs.svelte";
+import { Runs, type NodeRun } from "./runs.svelte";
 import { Settings } from "./settings.svelte";
 import { Tab } from "./tab.svelte";
 
@@ -64,12 +65,20 @@ export interface Toast {
 }
 
 export class App {
-  types = $state.raw<Types>({});
+  /** The node types that the server has. */
+  catalog = $state.raw<Types>({});
   plugins = $state.raw<readonly { origin: string; message: string }[]>([]);
   files = $state.raw<{ [kind: string]: FileEntry[] }>({});
   tabs = $state.raw<readonly Tab[]>([new Tab()]);
   active = $state(0);
   tab = $derived(this.tabs[this.active]!);
+  private subgraphs = $derived(this.tab.root.subgraphs);
+  /** The name of the subgraph that is in view; null where the whole document is. */
+  inView = $derived(definitionAt(this.tab.root, this.tab.path));
+  /** The node types that this workflow can use: those of the server, and its own subgraphs. */
+  types = $derived.by(() => (
+    Object.keys(this.subgraphs).length ? { ...this.catalog, ...subgraphTypes(this.subgraphs, this.catalog) } : this.catalog
+  ));
   wires = $derived(new Wires(this.tab.workflow, this.types));
   picking = $state.raw<Picking | null>(null);
   menu = $state.raw<Menu | null>(null);
@@ -141,7 +150,7 @@ export class App {
   /** Add a node at a place on the canvas, linked to `end` by the named port of its own where they are given. */
   add(type: string, at: Point, end: End | null = null, port: string | null = null): string {
     const { tab } = this;
-    const id = freshId(tab.workflow, snakeCase(type));
+    const id = freshId(tab.workflow, snakeCase(typeTitle(type)));
     let next = addNode(tab.workflow, id, type, { x: Math.round(at.x), y: Math.round(at.y) });
     if (end && port) {
       const [from, to] = end.side === "output"
@@ -153,7 +162,7 @@ export class App {
     tab.edit(next, "edit.add");
     tab.choose({ nodes: new Set([id]) });
     this.settings.used(type);
-    this.say(t("said.added", { type, node: id }));
+    this.say(t("said.added", { type: typeTitle(type), node: id }));
     this.canvas?.focus(id);
     return id;
   }
@@ -165,11 +174,31 @@ export class App {
     this.menu = { at, kind, id };
   }
 
-  /** Bring a node, and where it is given one of its inputs, into view and focus. */
-  show(node: string, input: string | null = null): void {
+  /** What the run that is shown tells of a node in view; of a use of a subgraph, of all that is in it. */
+  runOf(id: string, spec: NodeSpec): NodeRun | undefined {
+    const full = this.tab.fullId(id);
+    return subgraphOf(spec) === null ? this.shown?.nodes.get(full) : this.shown?.within(full);
+  }
+
+  /** Whether the result of a node in view is there already; of a use of a subgraph, of all that is in it. */
+  isCached(id: string, spec: NodeSpec): boolean {
+    const { cached } = this.tab;
+    const full = this.tab.fullId(id);
+    if (!cached || subgraphOf(spec) === null) return cached?.has(full) ?? false;
+    const inner = innerIds(this.tab.root, full);
+    return inner.length > 0 && inner.every((one) => cached.has(one));
+  }
+
+  /** Bring a node, by its id in the whole document, and where it is given one of its inputs, into view and focus. */
+  show(full: string, input: string | null = null): void {
+    const path = full.split("/");
+    const node = path.pop()!;
+    const stays = path.join("/") === this.tab.path.join("/");
+    if (!stays) this.tab.go(path);
     this.tab.choose({ nodes: new Set([node]) });
-    this.canvas?.fit([node]);
+    if (stays) this.canvas?.fit([node]);
     setTimeout(() => {
+      if (!stays) this.canvas?.fit([node]);
       const box = document.querySelector(`.svelte-flow__node[data-id="${CSS.escape(node)}"]`);
       const field = input && box?.querySelector<HTMLElement>(`[data-input="${CSS.escape(input)}"] :is(input, textarea, button.pill)`);
       if (field) field.focus();

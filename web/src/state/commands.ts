@@ -2,6 +2,7 @@
 import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
 import { align, bypass, dissolve, fold, group, note, nudge, tidy } from "./arranging";
+import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, pasteFromClipboard } from "./clipboard";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
 import { isTyping, pressed, shown } from "./keys";
@@ -68,6 +69,10 @@ export const COMMANDS: Command[] = [
   { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
   { id: "group", group: "node", keys: ["Mod+G"], can: some, run: (app) => group(app) },
+  { id: "subgraph", group: "node", keys: ["Mod+Shift+G"], can: some, run: enclose },
+  { id: "open_subgraph", group: "node", keys: ["Alt+ArrowDown"], can: (app) => chosenUse(app) !== null, run: (app) => app.tab.go([...app.tab.path, chosenUse(app)!]) },
+  { id: "leave_subgraph", group: "node", keys: ["Alt+ArrowUp"], can: (app) => app.tab.path.length > 0, run: (app) => app.tab.go(app.tab.path.slice(0, -1)) },
+  { id: "unpack", group: "node", keys: ["Mod+Shift+U"], can: (app) => chosenUse(app) !== null, run: unpack },
   { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },
   { id: "tidy", group: "node", keys: ["L"], run: (app) => tidy(app) },
   { id: "align_left", group: "node", can: several, run: (app) => align(app, "x", "start") },
@@ -88,7 +93,7 @@ export const COMMANDS: Command[] = [
   { id: "settings", group: "view", keys: ["Mod+,"], always: true, run: (app) => (app.dialog = "settings") },
   { id: "keys", group: "view", keys: ["?"], run: (app) => (app.dialog = "keys") },
   { id: "run", group: "run", keys: ["Mod+Enter"], always: true, run: (app) => run(app) },
-  { id: "run_here", group: "run", keys: ["Mod+Shift+Enter"], always: true, can: some, run: (app) => run(app, [...app.tab.chosen.nodes]) },
+  { id: "run_here", group: "run", keys: ["Mod+Shift+Enter"], always: true, can: some, run: (app) => run(app, [...app.tab.chosen.nodes].map((id) => app.tab.fullId(id))) },
   { id: "cancel", group: "run", keys: ["Mod+."], always: true, can: (app) => app.shown?.active ?? false, run: (app) => cancel(app) },
   { id: "new_seeds", group: "run", run: (app) => newSeeds(app) },
 ];

@@ -15,7 +15,7 @@ export const words = (error: unknown): string => (error instanceof Error ? error
 /** Open a workflow in a tab of its own, laid out where it says no places. */
 export function openTab(app: App, workflow: Workflow): Tab {
   const blank = app.tabs.length === 1 && app.tab.name === null && app.tab.history.past.length === 0
-    && Object.keys(app.tab.workflow.nodes).length === 0 ? app.tab : null;
+    && Object.keys(app.tab.root.nodes).length === 0 ? app.tab : null;
   const tab = new Tab(workflow);
   app.front(tab);
   if (blank) app.remove(blank);
@@ -29,7 +29,7 @@ export function newTab(app: App): void {
 
 /** Close a tab. What was not saved can be brought back from the message that says so. */
 export function closeTab(app: App, tab: Tab): void {
-  const unsaved = tab.dirty && Object.keys(tab.workflow.nodes).length > 0;
+  const unsaved = tab.dirty && Object.keys(tab.root.nodes).length > 0;
   app.remove(tab);
   if (unsaved) {
     const action = { label: t("tab.bring_back"), run: () => app.front(tab) };
@@ -45,7 +45,7 @@ export async function openStored(app: App, name: string): Promise<void> {
     const tab = openTab(app, readWorkflow(workflow));
     tab.name = name;
     tab.revision = revision;
-    tab.saved = tab.workflow;
+    tab.saved = tab.root;
   });
 }
 
@@ -66,7 +66,7 @@ export async function save(app: App, tab: Tab = app.tab): Promise<void> {
 }
 
 export async function saveAs(app: App, tab: Tab, name: string, revision: string | null): Promise<void> {
-  const { workflow } = tab;
+  const { root: workflow } = tab;
   try {
     const stored = await app.client.saveWorkflow(name, { workflow: compact(workflow), revision });
     tab.name = stored.name;
@@ -81,12 +81,12 @@ export async function saveAs(app: App, tab: Tab, name: string, revision: string 
 }
 
 export function download(app: App): void {
-  offer(`${fileName(app.tab)}.json`, dumpWorkflow(app.tab.workflow));
+  offer(`${fileName(app.tab)}.json`, dumpWorkflow(app.tab.root));
 }
 
 /** The same as a body for `POST /api/runs`, for programs. */
 export function downloadCall(app: App): void {
-  offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.workflow) }, null, 2)}\n`);
+  offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.root) }, null, 2)}\n`);
 }
 
 const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";

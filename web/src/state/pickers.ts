@@ -5,6 +5,7 @@ import { own, type Link } from "../model/document";
 import type { Point, Target } from "../model/edit";
 import { inputOf, isVariable, matching } from "../model/fit";
 import { words } from "../model/names";
+import { allIds, PREFIX, specAt, typeTitle, usedBy } from "../model/subgraph";
 import type { App, Choice } from "./app.svelte";
 import { COMMANDS, keyLabel } from "./commands";
 import { Linking, type End } from "./linking.svelte";
@@ -19,7 +20,8 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
   const needs = end?.side === "input" && spec ? inputOf(app.types[spec.type]!, end.name)?.types : undefined;
   const fitting = wire ? matching(app.types, { gives: wire }) : needs ? matching(app.types, { needs }) : null;
   const generic = (type: NodeType) => fitting !== null && type.inputs.some((input) => input.name === fitting.get(type.name) && input.types.some(isVariable));
-  const types = Object.values(app.types).filter((type) => !fitting || fitting.has(type.name))
+  const types = Object.values(app.types)
+    .filter((type) => (!fitting || fitting.has(type.name)) && !containsView(app, type.name))
     .toSorted((one, other) => Number(generic(one)) - Number(generic(other)));
   app.picking = {
     title: end ? t("search.fitting", { type: wire?.type ?? needs?.join(" / ") ?? "" }) : t("search.title"),
@@ -29,7 +31,7 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
     wide: true,
     recent: app.settings.recent,
     choices: types.map((type) => ({
-      id: type.name, label: type.name, detail: type.doc.split("\n")[0]!,
+      id: type.name, label: typeTitle(type.name), detail: type.doc.split("\n")[0]!,
       hint: fitting ? `${type.category} · ${words(fitting.get(type.name)!)}` : type.category,
     })),
     pick: (name) => {
@@ -38,6 +40,14 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
       app.add(name, { x: left, y: place.y }, end, fitting?.get(name) ?? null);
     },
   };
+}
+
+/** Whether a type is the subgraph that is in view, or one that contains it. */
+function containsView(app: App, type: string): boolean {
+  const { inView, tab } = app;
+  if (inView === null || !type.startsWith(PREFIX)) return false;
+  const name = type.slice(PREFIX.length);
+  return name === inView || Object.hasOwn(usedBy(tab.root.subgraphs[name]!.nodes, tab.root.subgraphs), inView);
 }
 
 /** A place for a node that is added without a pointer: right of the chosen one, else in the middle. */
@@ -100,13 +110,15 @@ export function openConnect(app: App): void {
   };
 }
 
-/** Find a node of the workflow, by its name, title or type. */
+/** Find a node of the workflow, also one in a subgraph, by its name, title or type. */
 export function openFind(app: App): void {
   app.picking = {
     title: t("find.title"), placeholder: t("find.placeholder"), empty: t("find.empty"), at: null, wide: true,
-    choices: Object.entries(app.tab.workflow.nodes).map(([id, spec]) => ({
-      id, label: spec.title || words(id), detail: spec.title ? words(id) : "", hint: spec.type,
-    })),
+    choices: allIds(app.tab.root).map((id) => {
+      const { title, type } = specAt(app.tab.root, id)!;
+      const name = words(id.replaceAll("/", " › "));
+      return { id, label: title || name, detail: title ? name : "", hint: typeTitle(type) };
+    }),
     pick: (id) => app.show(id),
   };
 }

@@ -1,6 +1,8 @@
 // All problems of the workflow in view: what the editor finds itself, what the server said, and why the last run failed.
 import { groupBy } from "../lib/group";
 import { problemsOf, spoken, type Problem } from "../model/problems";
+import { own } from "../model/document";
+import { definitionAt, promoted, specAt } from "../model/subgraph";
 import type { App } from "./app.svelte";
 import { say } from "./say";
 
@@ -9,24 +11,45 @@ const NONE: Problem[] = [];
 export class Problems {
   constructor(private readonly app: App) {}
 
-  private own = $derived.by(() => (this.app.loaded ? problemsOf(this.app.tab.workflow, this.app.types) : NONE));
+  private own = $derived.by(() => (this.app.loaded ? problemsOf(this.app.tab.root, this.app.types) : NONE));
+  /** Of the subgraph that is in view; what its ports are given from outside is not missing. */
+  private viewed = $derived.by(() => {
+    const { tab, types, inView } = this.app;
+    const definition = inView === null ? undefined : own(tab.root.subgraphs, inView);
+    if (!definition) return NONE;
+    return problemsOf(tab.workflow, types)
+      .filter((one) => !(one.node && one.input && ["problem.value", "problem.link"].includes(one.key) && promoted(definition, one.node, one.input)))
+      .map((one) => (one.node === null ? one : { ...one, node: tab.fullId(one.node) }));
+  });
   /** Of the run that is shown; it holds for a node until that is changed. */
   private failed = $derived.by(() => {
     const error = this.app.shown?.status === "failed" ? this.app.shown.error : null;
     if (!error) return NONE;
     const all = error.problems.map((one) => spoken(one.message, one.node, one.input));
-    const { submitted, workflow } = this.app.tab;
-    const holds = (node: string | null) => node === null || !submitted || submitted.nodes[node] === workflow.nodes[node];
+    const { submitted, root } = this.app.tab;
+    const holds = (node: string | null) => node === null || !submitted || specAt(submitted, node) === specAt(root, node);
     return (all.length ? all : [spoken(error.message, error.node, error.input)]).filter((one) => holds(one.node));
   });
   all = $derived.by(() => {
     const seen = new Set<string>();
-    return [...this.own, ...this.app.tab.told, ...this.failed].filter((one) => {
+    return [...this.own, ...this.viewed, ...this.app.tab.told, ...this.failed].filter((one) => {
       const key = `${one.node} ${one.input} ${one.key || say(one)}`;
       return !seen.has(key) && seen.add(key);
     });
   });
-  private byNode = $derived(groupBy(this.all, (one) => one.node ?? ""));
+  private byNode = $derived(groupBy(this.all.flatMap((one) => this.inView(one) ?? []), (one) => one.node ?? ""));
+
+  /** A problem as the node in view shows it that has it, or in which it is; null where that is not in view. */
+  private inView(problem: Problem): Problem | null {
+    const { tab } = this.app;
+    const prefix = tab.path.map((id) => `${id}/`).join("");
+    if (problem.node === null || !problem.node.startsWith(prefix)) return null;
+    const [node, ...inner] = problem.node.slice(prefix.length).split("/");
+    if (!inner.length) return { ...problem, node: node! };
+    const definition = own(tab.root.subgraphs, definitionAt(tab.root, [...tab.path, node!]) ?? "");
+    const port = definition && problem.input !== null && inner.length === 1 ? promoted(definition, inner[0]!, problem.input) : null;
+    return { ...problem, node: node!, input: port, inside: inner.join(" › ") };
+  }
 
   of(node: string): Problem[] {
     return this.byNode.get(node) ?? NONE;

@@ -6,12 +6,12 @@ import { spoken } from "../model/problems";
 import { setValue } from "../model/edit";
 import type { App } from "./app.svelte";
 import { words } from "./files";
-import { drawSeeds, randomSeed, seedsOf } from "./seeds";
+import { allSeeds, drawSeeds, randomSeed, seedsOf } from "./seeds";
 
 /** Queue the workflow in view, or only what the given nodes need. Seeds are drawn first and are there to be seen. */
 export async function run(app: App, targets: string[] | null = null): Promise<void> {
   const { tab } = app;
-  if (!Object.keys(tab.workflow.nodes).length) return app.toast(t("run.empty"));
+  if (!Object.keys(tab.root.nodes).length) return app.toast(t("run.empty"));
   if (app.problems.blocking.length) {
     app.toast(t("run.problems", { count: app.problems.blocking.length }), "error", {
       label: t("command.first_problem"), run: () => nextProblem(app),
@@ -19,14 +19,14 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
     nextProblem(app);
     return;
   }
-  tab.edit(drawSeeds(tab.workflow, app.types, tab.seeds, tab.lastSeeds), "edit.seed");
-  const { workflow } = tab;
+  tab.editRoot(drawSeeds(tab.root, app.types, tab.seeds, tab.lastSeeds), "edit.seed");
+  const { root: workflow } = tab;
   try {
     if (!(await isSound(app))) return nextProblem(app);
     const { id } = await app.client.submit({ workflow: compact(workflow), values: {}, targets, priority: 0 });
     tab.run = id;
     tab.submitted = workflow;
-    tab.lastSeeds = { ...tab.lastSeeds, ...seedsOf(workflow, app.types) };
+    tab.lastSeeds = { ...tab.lastSeeds, ...allSeeds(workflow, app.types) };
     tab.refuse([]);
     await app.runs.follow(id, true);
   } catch (error) {
@@ -75,7 +75,7 @@ let asked = 0;
 /** Ask which results are there already, so that the nodes show it before a run. */
 export async function plan(app: App): Promise<void> {
   const { tab } = app;
-  const { workflow } = tab;
+  const { root: workflow } = tab;
   const number = (asked += 1);
   if (app.problems.blocking.length || !Object.keys(workflow.nodes).length) {
     tab.cached = null;
@@ -97,9 +97,9 @@ export async function plan(app: App): Promise<void> {
 /** Ask the server what is wrong with the workflow in view, and show it; true where nothing is. */
 async function isSound(app: App): Promise<boolean> {
   const { tab } = app;
-  const { workflow } = tab;
+  const { root: workflow } = tab;
   const { problems } = await app.client.check({ workflow: compact(workflow), values: {} });
-  if (tab.workflow === workflow) tab.refuse(problems.map((one) => spoken(one.message, one.node, one.input)));
+  if (tab.root === workflow) tab.refuse(problems.map((one) => spoken(one.message, one.node, one.input)));
   return problems.length === 0;
 }
 

@@ -48,6 +48,25 @@ export class RunView {
     return found;
   }
 
+  /** All that runs under a use of a subgraph, as if it were one node; undefined while nothing is known of it. */
+  within(use: string): NodeRun | undefined {
+    const inner = [...this.nodes].filter(([id]) => id.startsWith(`${use}/`)).map(([, node]) => node);
+    if (!inner.length) return undefined;
+    const one = (state: NodeRun["state"]) => inner.find((node) => node.state === state);
+    const last = one("failed") ?? one("running") ?? one("cancelled");
+    const whole = new NodeRun();
+    whole.state = last?.state ?? (one("finished") ? "finished" : "cached");
+    whole.step = last?.step ?? null;
+    whole.total = last?.total ?? null;
+    whole.note = last?.note ?? "";
+    whole.message = last?.message ?? null;
+    whole.preview = one("running")?.preview ?? null;
+    const times = inner.map((node) => node.seconds).filter((seconds) => seconds !== null);
+    whole.seconds = times.length ? times.reduce((sum, seconds) => sum + seconds) : null;
+    whole.artifacts = inner.flatMap((node) => node.artifacts);
+    return whole;
+  }
+
   /** Fetch the whole state. Events that come meanwhile wait, and those that it includes already are dropped. */
   async load(fetching: Promise<RunDetails>): Promise<void> {
     this.waiting ??= [];

@@ -1,9 +1,13 @@
 // Problems and reasons in words.
 import { locale, t } from "../i18n/index.svelte";
 import type { Misfit } from "../model/fit";
+import { words } from "../model/names";
 import type { Problem } from "../model/problems";
 
-export const say = (problem: Problem): string => (problem.key ? t(problem.key, problem.slots) : String(problem.slots["message"]));
+export function say(problem: Problem): string {
+  const text = problem.key ? t(problem.key, problem.slots) : String(problem.slots["message"]);
+  return problem.inside ? `${words(problem.inside)}: ${text}` : text;
+}
 
 export const reason = ({ key, needs = "", gives = "" }: Misfit): string => t(key, { needs, gives });
 

@@ -2,6 +2,7 @@
 import { own, type Workflow } from "../model/document";
 import { setValue } from "../model/edit";
 import type { Types } from "../model/fit";
+import { PREFIX } from "../model/subgraph";
 import { widgetOf } from "../model/value";
 import type { SeedMode } from "./tab.svelte";
 
@@ -24,18 +25,37 @@ export function seedsOf(workflow: Workflow, types: Types): { [address: string]: 
   return seeds;
 }
 
-/** The workflow with each seed as its mode wants it for the next run. */
+/** The seeds of a document, and of its subgraphs under addresses such as `subgraph:NAME/node.input`. */
+export function allSeeds(root: Workflow, types: Types): { [address: string]: number } {
+  const within = Object.entries(root.subgraphs).flatMap(([name, { nodes }]) => (
+    Object.entries(seedsOf({ ...root, nodes }, types)).map(([address, seed]) => [`${PREFIX}${name}/${address}`, seed] as const)
+  ));
+  return { ...seedsOf(root, types), ...Object.fromEntries(within) };
+}
+
+/** The document with each seed, in subgraphs too, as its mode wants it for the next run. */
 export function drawSeeds(
-  workflow: Workflow, types: Types, modes: { [address: string]: SeedMode }, last: { [address: string]: number },
+  root: Workflow, types: Types, modes: { [address: string]: SeedMode }, last: { [address: string]: number },
+): Workflow {
+  let subgraphs = root.subgraphs;
+  for (const [name, definition] of Object.entries(root.subgraphs)) {
+    const { nodes } = drawScope({ ...root, nodes: definition.nodes }, types, modes, last, `${PREFIX}${name}/`);
+    if (nodes !== definition.nodes) subgraphs = { ...subgraphs, [name]: { ...definition, nodes } };
+  }
+  return drawScope(subgraphs === root.subgraphs ? root : { ...root, subgraphs }, types, modes, last, "");
+}
+
+function drawScope(
+  workflow: Workflow, types: Types, modes: { [address: string]: SeedMode }, last: { [address: string]: number }, scope: string,
 ): Workflow {
   let next = workflow;
   for (const [address, seed] of Object.entries(seedsOf(workflow, types))) {
-    const mode = modes[address] ?? "fixed";
+    const mode = modes[scope + address] ?? "fixed";
     const dot = address.lastIndexOf(".");
     const to = { node: address.slice(0, dot), input: address.slice(dot + 1) };
     if (mode === "random") next = setValue(next, to, randomSeed());
     // The first run takes the seed that is shown; each one after it the next.
-    if (mode === "increment" && last[address] === seed) next = setValue(next, to, seed + 1);
+    if (mode === "increment" && last[scope + address] === seed) next = setValue(next, to, seed + 1);
   }
   return next;
 }

@@ -29,7 +29,7 @@ export async function begin(app: App): Promise<number> {
 
 export async function refreshNodes(app: App): Promise<void> {
   const { nodes, problems } = await app.client.nodes();
-  app.types = nodes;
+  app.catalog = nodes;
   app.plugins = problems;
 }
 
@@ -44,7 +44,7 @@ export function autosave(app: App, slot: number): void {
 
   function changed(tab: Tab): boolean {
     const before = last.get(tab.id);
-    return known.get(tab.id) !== mark(tab) || before?.workflow !== tab.workflow || before.saved !== tab.saved;
+    return known.get(tab.id) !== mark(tab) || before?.workflow !== tab.root || before.saved !== tab.saved;
   }
 
   const session = (): Session => ({ tabs: app.tabs.map((tab) => tab.id), active: app.tab.id });
@@ -55,7 +55,7 @@ export function autosave(app: App, slot: number): void {
     const gone = [...known.keys()].filter((id) => !open.has(id));
     for (const tab of drafts) {
       known.set(tab.id, mark(tab));
-      last.set(tab.id, { workflow: tab.workflow, saved: tab.saved });
+      last.set(tab.id, { workflow: tab.root, saved: tab.saved });
     }
     for (const id of gone) known.delete(id);
     try {
@@ -68,7 +68,7 @@ export function autosave(app: App, slot: number): void {
 
   $effect(() => {
     void app.active;
-    for (const tab of app.tabs) void [mark(tab), tab.workflow, tab.saved];
+    for (const tab of app.tabs) void [mark(tab), tab.root, tab.saved];
     clearTimeout(timer);
     timer = setTimeout(() => void store(false), REST);
   });
@@ -83,7 +83,7 @@ export function autosave(app: App, slot: number): void {
 export function keepPlan(app: App): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   $effect(() => {
-    void [app.tab.workflow, app.shown?.status, app.loaded];
+    void [app.tab.root, app.shown?.status, app.loaded];
     clearTimeout(timer);
     if (!app.loaded || app.shown?.status === "running") return;
     timer = setTimeout(() => void plan(app), 500);

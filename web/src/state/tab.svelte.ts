@@ -7,6 +7,7 @@ import {
 } from "../model/edit";
 import { begin, commit, redo, undo, type History } from "../model/history";
 import type { Problem } from "../model/problems";
+import { specAt, validPath, viewOf, withView } from "../model/subgraph";
 import { linkOfEdge } from "./edges";
 
 export type SeedMode = "fixed" | "random" | "increment";
@@ -48,18 +49,25 @@ export class Tab {
   run = $state<string | null>(null);
   /** The workflow as it was given to that run; null where that is not known any more. */
   submitted = $state.raw<Workflow | null>(null);
-  view: Viewport | null = null;
+  /** Where the canvas was left, by the path that was in view. */
+  readonly views = new Map<string, Viewport>();
   /** Results that are there already, by node, for the workflow as it stands; null where not known. */
   cached = $state.raw<ReadonlySet<string> | null>(null);
   private refused = $state.raw<{ problem: Problem; spec: NodeSpec | undefined }[]>([]);
 
-  workflow = $derived(this.history.present);
+  /** The whole document. */
+  root = $derived(this.history.present);
+  private wanted = $state.raw<readonly string[]>([]);
+  /** The uses of subgraphs that lead to what is in view; empty for the whole document. */
+  path = $derived(validPath(this.root, this.wanted));
+  /** What is in view and edited: the document, or one of its subgraphs as if it were one. */
+  workflow = $derived(this.path.length ? viewOf(this.root, this.path) : this.root);
   dirty = $derived(this.history.present !== this.saved);
-  title = $derived(this.name ?? this.workflow.title);
+  title = $derived(this.name ?? this.root.title);
   /** What the server said of nodes that have not been changed since. */
   told = $derived(
     this.refused
-      .filter(({ problem, spec }) => problem.node === null || this.workflow.nodes[problem.node] === spec)
+      .filter(({ problem, spec }) => problem.node === null || specAt(this.root, problem.node) === spec)
       .map(({ problem }) => problem),
   );
 
@@ -75,21 +83,37 @@ export class Tab {
     tab.name = draft.name;
     tab.revision = draft.revision;
     const isSaved = draft.saved && JSON.stringify(draft.saved) === JSON.stringify(draft.workflow);
-    tab.saved = isSaved ? tab.workflow : draft.saved && whole(draft.saved);
+    tab.saved = isSaved ? tab.root : draft.saved && whole(draft.saved);
     tab.seeds = draft.seeds;
     tab.lastSeeds = draft.lastSeeds;
     tab.run = draft.run;
-    tab.view = draft.view;
+    if (draft.view) tab.views.set("", draft.view);
     return tab;
   }
 
   draft(): Draft {
-    const { id, name, revision, workflow, saved, seeds, lastSeeds, run, view } = this;
-    return { id, name, revision, workflow, saved, seeds, lastSeeds, run, view };
+    const { id, name, revision, root: workflow, saved, seeds, lastSeeds, run } = this;
+    return { id, name, revision, workflow, saved, seeds, lastSeeds, run, view: this.views.get("") ?? null };
   }
 
-  /** Take an edit into the history. `label` is a message key; edits with one `key` in a row are one step. */
+  /** Show what is in a subgraph, by the uses that lead to it; none for the whole document. */
+  go(path: readonly string[]): void {
+    this.wanted = path;
+    this.choose({});
+  }
+
+  /** A node that is in view, as the whole document names it. */
+  fullId(id: string): string {
+    return [...this.path, id].join("/");
+  }
+
+  /** Take an edit of what is in view. `label` is a message key; edits with one `key` in a row are one step. */
   edit(workflow: Workflow, label: string, key?: string): void {
+    if (workflow !== this.workflow) this.editRoot(withView(this.root, this.path, workflow), label, key);
+  }
+
+  /** Take an edit of the whole document into the history. */
+  editRoot(workflow: Workflow, label: string, key?: string): void {
     this.history = commit(this.history, workflow, label, Date.now(), key);
   }
 
@@ -151,7 +175,7 @@ export class Tab {
 
   refuse(problems: Problem[]): void {
     this.refused = problems.map((problem) => ({
-      problem, spec: problem.node === null ? undefined : this.workflow.nodes[problem.node],
+      problem, spec: problem.node === null ? undefined : specAt(this.root, problem.node),
     }));
   }
 
