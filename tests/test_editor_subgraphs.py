@@ -47,6 +47,10 @@ def test_a_subgraph_from_beginning_to_end(editor: EditorPage) -> None:
     trail = page.get_by_role("navigation", name="What is in view")
     expect(trail.get_by_role("button")).to_have_text(["Text to image", "subgraph"])
     expect(page.locator(".node")).to_have_count(3)
+    name = trail.get_by_role("textbox", name="Name of the subgraph")
+    name.fill("Paint")
+    name.press("Enter")
+    expect(name).not_to_be_focused()
     for node, entry in (("sampler", "seed"), ("schedule", "steps")):
         pin = editor.node(node).locator(f'[data-input="{entry}"] .pin')
         pin.click()
@@ -57,7 +61,7 @@ def test_a_subgraph_from_beginning_to_end(editor: EditorPage) -> None:
     editor.field("subgraph", "steps").press("Enter")
     document = editor.document()
     assert document["nodes"]["subgraph"]["values"] == {"steps": 3}
-    assert document["subgraphs"]["Subgraph"]["nodes"]["schedule"]["values"]["steps"] == 25
+    assert document["subgraphs"]["Paint"]["nodes"]["schedule"]["values"]["steps"] == 25
 
     # What runs inside is seen on the outside, and inside on the very node.
     page.keyboard.press("Control+Enter")
@@ -75,7 +79,7 @@ def test_a_subgraph_from_beginning_to_end(editor: EditorPage) -> None:
     expect(editor.node("sampler").locator(".node.wrong")).to_be_visible()
     page.keyboard.press("Alt+ArrowUp")
     expect(use.locator(".messages").first).to_contain_text("sampler", timeout=PATIENCE)
-    assert "steps" not in editor.document()["subgraphs"]["Subgraph"]["inputs"]
+    assert "steps" not in editor.document()["subgraphs"]["Paint"]["inputs"]
     assert "values" not in editor.document()["nodes"]["subgraph"]
     page.keyboard.press("F8")
     expect(trail).to_be_visible()
@@ -116,3 +120,15 @@ def test_a_subgraph_is_a_node_of_the_search_and_of_the_clipboard(editor: EditorP
     page.keyboard.type("Subgraph")
     expect(page.locator(".picker .name").filter(has_text=re.compile("^Subgraph$"))).to_have_count(0)
     page.keyboard.press("Escape")
+
+
+def test_links_can_be_hidden_but_for_those_of_what_is_chosen(editor: EditorPage) -> None:
+    page = editor.page
+    links = page.locator(".svelte-flow__edge")
+    expect(links).to_have_count(13)
+    page.keyboard.press("Alt+l")
+    expect(links).to_have_count(0)
+    head(editor, "decode").click()
+    expect(links).to_have_count(3)
+    page.keyboard.press("Alt+l")
+    expect(links).to_have_count(13)

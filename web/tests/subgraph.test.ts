@@ -5,7 +5,7 @@ import { addNode, link, removeNodes, setValue } from "../src/model/edit";
 import { copy, insert } from "../src/model/clip";
 import { problemsOf } from "../src/model/problems";
 import {
-  allIds, foldNodes, innerIds, PREFIX, promote, promoteOutput, specAt, subgraphTypes, unfoldNode, validPath, viewOf, withView,
+  allIds, foldNodes, innerIds, PREFIX, promote, promoteOutput, renameSubgraph, specAt, subgraphTypes, unfoldNode, validPath, viewOf, withView,
 } from "../src/model/subgraph";
 import { drawSeeds } from "../src/state/seeds";
 import { input, output, TYPES } from "./catalog";
@@ -105,6 +105,16 @@ test("pasted where another subgraph has the name, it gets its own", () => {
   const { workflow, nodes } = insert(one, part, { x: 0, y: 0 });
   expect(Object.keys(workflow.subgraphs)).toEqual(["Part", "Part_2"]);
   expect(workflow.nodes[nodes[0]!]!.type).toBe(`${PREFIX}Part_2`);
+});
+
+test("a subgraph takes another name with its uses, at any depth, unless that is taken", () => {
+  const inner = foldNodes(sample(), new Set(["n1", "h1"]), "Inner");
+  const { workflow } = foldNodes(inner.workflow, new Set([inner.id, "h3"]), "Outer");
+  const next = renameSubgraph(workflow, "Inner", "Core");
+  expect(Object.keys(next.subgraphs)).toEqual(["Core", "Outer"]);
+  expect(next.subgraphs["Outer"]!.nodes[inner.id]!.type).toBe(`${PREFIX}Core`);
+  expect(problemsOf(next, types(next))).toEqual([]);
+  for (const name of ["Outer", "a/b", ""]) expect(renameSubgraph(workflow, "Inner", name)).toBe(workflow);
 });
 
 test("subgraphs in subgraphs are types; one that contains itself is none", () => {

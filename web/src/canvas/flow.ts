@@ -111,6 +111,7 @@ export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, styl
         // What is pointed at, chosen, or ends at a chosen node is drawn above the nodes.
         const isNear = key === near;
         const zIndex = isNear || selected || chosen.nodes.has(id) || chosen.nodes.has(link.node) ? 1 : 0;
+        if (style === "hidden" && !zIndex) continue;
         const same = old.get(key);
         if (same && same.data!.type === type && same.data!.near === isNear && same.zIndex === zIndex
           && Boolean(same.selected) === selected && same.type === style) {

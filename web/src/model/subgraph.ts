@@ -1,7 +1,7 @@
 // Subgraphs: their definitions as views that are edited like any workflow, and as node types that are used like any other.
 import type { Input, NodeType } from "../api/generated";
 import {
-  asList, dumpWorkflow, emptyWorkflow, isNodeId, own, type InnerInput, type Link, type Links, type NodeSpec, type Subgraph,
+  asList, dumpWorkflow, emptyWorkflow, isNodeId, mapEntries, own, type InnerInput, type Link, type Links, type NodeSpec, type Subgraph,
   type Workflow,
 } from "./document";
 import { keepLinks, removeNodes, type Point } from "./edit";
@@ -321,6 +321,16 @@ export const promoted = (definition: Subgraph, node: string, input: string): str
 
 export const promotedOutput = (definition: Subgraph, node: string, output: string): string | null =>
   Object.entries(definition.outputs).find(([, one]) => one.node === node && one.output === output)?.[0] ?? null;
+
+/** Give a subgraph another name, in its place in the order; its uses follow. The same document where it cannot have it. */
+export function renameSubgraph(root: Workflow, name: string, next: string): Workflow {
+  if (!Object.hasOwn(root.subgraphs, name) || !isNodeId(next) || Object.hasOwn(root.subgraphs, next)) return root;
+  const renamed = everyScope(root, (nodes) => mapEntries(nodes, (spec) => (
+    spec.type === PREFIX + name ? { ...spec, type: PREFIX + next } : spec
+  )));
+  const subgraphs = Object.entries(renamed.subgraphs).map(([key, one]) => [key === name ? next : key, one]);
+  return { ...renamed, subgraphs: Object.fromEntries(subgraphs) };
+}
 
 /** The definitions that the given nodes use, and those that these use. */
 export function usedBy(nodes: Nodes, subgraphs: Workflow["subgraphs"]): Workflow["subgraphs"] {

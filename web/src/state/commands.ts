@@ -86,6 +86,7 @@ export const COMMANDS: Command[] = [
   { id: "zoom_out", group: "view", keys: ["-"], repeats: true, run: (app) => app.canvas?.zoom(0.8) },
   { id: "find", group: "view", keys: ["Mod+F"], always: true, run: (app) => openFind(app) },
   { id: "palette", group: "view", keys: ["Mod+K"], always: true, run: (app) => openPalette(app) },
+  { id: "hide_links", group: "view", keys: ["Alt+L"], run: ({ settings }) => settings.set({ links: settings.links === "hidden" ? "default" : "hidden" }) },
   { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
   { id: "gallery", group: "view", keys: ["G"], run: (app) => app.toggle("gallery") },
   { id: "problems", group: "view", keys: ["P"], run: (app) => app.toggle("problems") },

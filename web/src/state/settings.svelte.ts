@@ -1,7 +1,7 @@
 // What a person has set for this browser. Unknown or damaged entries fall back to what is usual.
 export interface Choices {
   theme: "system" | "dark" | "light";
-  links: "default" | "straight" | "smoothstep";
+  links: "default" | "straight" | "smoothstep" | "hidden";
   drag: "pan" | "select";
   wheel: "zoom" | "pan";
   snap: boolean;
@@ -16,7 +16,7 @@ const USUAL: Choices = {
   theme: "system", links: "default", drag: "pan", wheel: "zoom", snap: false, minimap: true, scale: 1, recent: [], keys: {},
 };
 const ALLOWED: { [key in keyof Choices]?: readonly unknown[] } = {
-  theme: ["system", "dark", "light"], links: ["default", "straight", "smoothstep"], drag: ["pan", "select"],
+  theme: ["system", "dark", "light"], links: ["default", "straight", "smoothstep", "hidden"], drag: ["pan", "select"],
   wheel: ["zoom", "pan"], scale: [0.85, 1, 1.15, 1.3, 1.5],
 };
 

@@ -1,7 +1,7 @@
 // Subgraphs: made of what is chosen, opened, and unpacked again.
 import { t } from "../i18n/index.svelte";
 import { own } from "../model/document";
-import { foldNodes, promote, promoteOutput, subgraphOf, unfoldNode } from "../model/subgraph";
+import { foldNodes, PREFIX, promote, promoteOutput, renameSubgraph, subgraphOf, unfoldNode } from "../model/subgraph";
 import type { App } from "./app.svelte";
 
 /** The use of a subgraph that is chosen alone; null where there is none. */
@@ -27,6 +27,17 @@ export function unpack(app: App): void {
   if (!found) return;
   app.tab.edit(found.workflow, "edit.unpack");
   app.tab.choose({ nodes: new Set(found.ids) });
+}
+
+/** Give the subgraph that is in view another name; seeds keep their modes. False where it cannot have it. */
+export function rename(app: App, next: string): boolean {
+  const { inView: name, tab } = app;
+  const root = name === null ? tab.root : renameSubgraph(tab.root, name, next);
+  if (root === tab.root) return false;
+  const follow = (address: string) => (address.startsWith(`${PREFIX}${name}/`) ? `${PREFIX}${next}${address.slice(PREFIX.length + name!.length)}` : address);
+  tab.seeds = Object.fromEntries(Object.entries(tab.seeds).map(([address, mode]) => [follow(address), mode]));
+  tab.editRoot(root, "edit.rename");
+  return true;
 }
 
 /** Make an input or output of a node in view a port of the subgraph that is in view, or take it back. */
