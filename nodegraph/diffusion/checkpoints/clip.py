@@ -180,7 +180,7 @@ class Encoder:
         if self.pooled is None:
             return hidden, None
         first = (marks == END).int().argmax(-1)
-        return hidden, given.last_hidden_state[torch.arange(len(marks)), first]
+        return hidden, given.last_hidden_state[torch.arange(len(marks), device=place), first]
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[Any], Tensors], tuple[str
         ("blocks.0.self_attn.q", "blocks.1.cross_attn.o", "blocks.0.ffn.2", "text_embedding.0"),
     ),
 }  # fmt: skip
-NAMINGS = ("kohya", "dotted", "OneTrainer", "diffusers")
+NAMINGS = ("kohya", "dotted", "diffusers", pytest.param("OneTrainer", marks=pytest.mark.slow))
 
 
 @dataclass

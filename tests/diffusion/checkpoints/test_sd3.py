@@ -45,7 +45,7 @@ class Made:
         return Context(files=Home(self.models.parent, self.models.parent / "cache").files(output=self.models))
 
 
-@pytest.fixture(scope="module", params=["3", "3.5 medium", "3.5 large"])
+@pytest.fixture(scope="module", params=["3", "3.5 medium", pytest.param("3.5 large", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     one = tiny_flow.sd3(request.param)
     models = tmp_path_factory.mktemp("home") / "models"
@@ -105,6 +105,17 @@ def painted(made: Made, form: str, prompt: str = PROMPT) -> Tensor:
 
 def theirs(made: Made, *, t5: bool = True) -> Tensor:
     """diffusers' own pipeline with its own joining of the three encoders, schedule and sampler."""
+    pipeline = pipeline_of(made, t5=t5)
+    noise = NoiseSource(7, 1)(torch.zeros(1, 16, HEIGHT // 8, WIDTH // 8))
+    with torch.inference_mode():
+        return pipeline(
+            PROMPT, negative_prompt="a dog", prompt_3=f"{PROMPT}</s>", negative_prompt_3="a dog</s>",
+            sigmas=np.linspace(1, 1 / (STEPS + 1), STEPS + 1).tolist(), num_inference_steps=STEPS + 1,
+            guidance_scale=5.0, latents=noise, output_type="pt", height=HEIGHT, width=WIDTH,
+        ).images  # fmt: skip
+
+
+def pipeline_of(made: Made, *, t5: bool = True) -> Any:
     networks = dict(made.tiny.networks) if t5 else {**made.tiny.networks, "text_encoder_3": None}
     words = PreTrainedTokenizerFast(
         tokenizer_file=str(made.models / "tokenizers" / "t5.json"), pad_token="<pad>", eos_token="</s>"
@@ -115,13 +126,7 @@ def theirs(made: Made, *, t5: bool = True) -> Tensor:
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     pipeline.tokenizer_max_length = 77
-    noise = NoiseSource(7, 1)(torch.zeros(1, 16, HEIGHT // 8, WIDTH // 8))
-    with torch.inference_mode():
-        return pipeline(
-            PROMPT, negative_prompt="a dog", prompt_3=f"{PROMPT}</s>", negative_prompt_3="a dog</s>",
-            sigmas=np.linspace(1, 1 / (STEPS + 1), STEPS + 1).tolist(), num_inference_steps=STEPS + 1,
-            guidance_scale=5.0, latents=noise, output_type="pt", height=HEIGHT, width=WIDTH,
-        ).images  # fmt: skip
+    return pipeline
 
 
 class Clip:
@@ -142,6 +147,20 @@ def test_a_picture_is_that_of_diffusers(made: Made, form: str) -> None:
     ours = painted(made, form)
     assert float((ours - theirs(made)).abs().max()) < 1e-3
     assert float((ours - painted(made, form, "an apple")).abs().max()) > 1e-2  # the words count
+
+
+@pytest.mark.parametrize("t5", [True, False])
+def test_the_words_are_joined_as_diffusers_joins_them(made: Made, t5: bool) -> None:
+    """Their order too, of which the attention of this network takes no note."""
+    context = made.context()
+    file = "whole.safetensors" if t5 else "clips.safetensors"
+    told = Encode(context, LoadModel(context, file, "t5.json").text_encoder, PROMPT).conditions[0]
+    with torch.inference_mode():
+        embedding, _, pooled, _ = pipeline_of(made, t5=t5).encode_prompt(
+            PROMPT, PROMPT, f"{PROMPT}</s>", do_classifier_free_guidance=False
+        )
+    assert torch.allclose(told.embedding, embedding, atol=1e-5)  # type: ignore[arg-type]
+    assert torch.allclose(told.pooled, pooled, atol=1e-5)  # type: ignore[arg-type]
 
 
 def test_without_t5_its_place_is_zeros(made: Made) -> None:
