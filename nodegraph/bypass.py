@@ -1,4 +1,7 @@
-"""Bypassed nodes: they stay in the document, take no part in a run, and hand on what they were given."""
+"""Nodes that stay in the document and take no part in a run.
+
+Bypassed ones hand on what they were given; muted ones take along what depends on them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,32 @@ from nodegraph.node import Input, NodeType, Output
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
 Links = Link | list[Link]
+
+
+def taking_part(workflow: Workflow, types: Mapping[str, NodeType]) -> Workflow:
+    """What of a workflow a run is about; the workflow itself where no node is bypassed or muted."""
+    return without_muted(without_bypassed(workflow, types))
+
+
+def without_muted(workflow: Workflow) -> Workflow:
+    """The workflow without its muted nodes and what depends on them; the workflow itself where there are none."""
+    silent = {name for name, spec in workflow.nodes.items() if spec.muted}
+    if not silent:
+        return workflow
+    readers: dict[str, list[str]] = {}
+    for name, spec in workflow.nodes.items():
+        for there in spec.links.values():
+            for link in there if isinstance(there, list) else (there,):
+                readers.setdefault(link.node, []).append(name)
+    waiting = list(silent)
+    while waiting:
+        for name in readers.get(waiting.pop(), ()):
+            if name not in silent:
+                silent.add(name)
+                waiting.append(name)
+    nodes = {name: spec for name, spec in workflow.nodes.items() if name not in silent}
+    layout = {name: place for name, place in workflow.layout.items() if name in nodes}
+    return workflow.model_copy(update={"nodes": nodes, "layout": layout})
 
 
 def without_bypassed(workflow: Workflow, types: Mapping[str, NodeType]) -> Workflow:

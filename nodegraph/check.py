@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from nodegraph.bypass import without_bypassed
+from nodegraph.bypass import taking_part
 from nodegraph.catalog import Catalog
 from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
@@ -76,13 +76,17 @@ class Checked:
 def check(workflow: Workflow, catalog: Catalog, files: Files | None = None) -> Checked:
     """Check a workflow against a catalog; where `files` is given, also that every named file is there.
 
-    Bypassed nodes are passed by: they have no problems, and are not among the sound nodes. The nodes of a subgraph
-    have ids such as `use/inner`.
+    Bypassed and muted nodes, and what depends on muted ones, have no problems and are not among the sound nodes.
+    The nodes of a subgraph have ids such as `use/inner`.
     """
     whole, problems = expanded(workflow)
     if problems and not whole.nodes:
         return Checked(workflow, problems, {})
-    found = _Check(without_bypassed(whole, catalog.nodes), catalog, files).run()
+    part = taking_part(whole, catalog.nodes)
+    if whole.nodes and not part.nodes:
+        silent = Problem("every node is bypassed, is muted or depends on a muted one; take one in again")
+        return Checked(workflow, (*problems, silent), {})
+    found = _Check(part, catalog, files).run()
     return replace(found, workflow=workflow, problems=problems + found.problems)
 
 

@@ -39,7 +39,10 @@ def _node(name: str, a: NodeSpec, b: NodeSpec) -> list[str]:
     if a.type != b.type:
         return [f"{name}: {a.type} -> {b.type}"]
     both = {**a.values, **a.links}, {**b.values, **b.links}
-    passed = [] if a.bypassed == b.bypassed else [f"{name}: {'bypassed' if b.bypassed else 'no longer bypassed'}"]
+    ways = {"bypassed": (a.bypassed, b.bypassed), "muted": (a.muted, b.muted)}
+    passed = [
+        f"{name}: {way if now else f'no longer {way}'}" for way, (before, now) in ways.items() if before != now
+    ]
     return passed + [f"{name}.{line}" for line in _entries(*both)]
 
 

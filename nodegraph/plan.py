@@ -95,7 +95,7 @@ def placement(device: str, dtype: str | None = None) -> str:
 
 
 def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:
-    """The ids of the wanted nodes. Raises CheckError where a target is no node of the workflow, or bypassed."""
+    """The ids of the wanted nodes. Raises CheckError where a target is no node, bypassed or muted."""
     nodes = checked.nodes
     if targets is not None:
         asked = [one for name in targets for one in _asked(name, checked)]
@@ -115,7 +115,8 @@ def _asked(name: str, checked: Checked) -> list[str]:
 
 def _no_target(name: str, checked: Checked) -> Problem:
     if name in checked.workflow.nodes:
-        return Problem("is bypassed; take it in again to run to it", node=name)
+        way = "bypassed" if checked.workflow.nodes[name].bypassed else "muted, or depends on a muted node"
+        return Problem(f"is {way}; take it in again to run to it", node=name)
     return Problem(f"there is no node {name!r} to run to.{did_you_mean(name, checked.nodes)}")
 
 

@@ -42,7 +42,8 @@ def expanded(workflow: Workflow) -> tuple[Workflow, tuple[Problem, ...]]:
 
     Definitions that contain each other, are nested more than 16 deep or come to more than 100,000 nodes are a
     problem, found before anything is built; the workflow that comes back with it has no nodes. A use of a subgraph
-    that is not there stays what it is. A bypassed use bypasses every node in it.
+    that is not there stays what it is. A bypassed use bypasses every node in it, and a muted
+    one mutes them.
     """
     if not any(name_of(spec) is not None for spec in workflow.nodes.values()):
         return workflow, ()
@@ -51,7 +52,7 @@ def expanded(workflow: Workflow) -> tuple[Workflow, tuple[Problem, ...]]:
         return workflow.model_copy(update={"nodes": {}, "layout": {}}), (problem,)
     expansion = _Expansion(workflow)
     try:
-        expansion.place("", workflow.nodes, {}, bypassed=False)
+        expansion.place("", workflow.nodes, {}, bypassed=False, muted=False)
     except _TooLarge:
         problem = Problem(f"its subgraphs come to more than {MAX_PARTS:,} values and links")
         return workflow.model_copy(update={"nodes": {}, "layout": {}}), (problem,)
@@ -114,7 +115,13 @@ class _Expansion:
         self.parts = 0
 
     def place(
-        self, prefix: str, specs: Mapping[str, NodeSpec], given: Mapping[str, _Given], *, bypassed: bool
+        self,
+        prefix: str,
+        specs: Mapping[str, NodeSpec],
+        given: Mapping[str, _Given],
+        *,
+        bypassed: bool,
+        muted: bool,
     ) -> None:
         """Add the nodes of one scope, and those of the subgraphs that it uses. Not deeper than MAX_DEPTH."""
         for name, spec in specs.items():
@@ -122,14 +129,15 @@ class _Expansion:
             if name in given:
                 _take(given[name], values, links)
             definition = self.subgraphs.get(name_of(spec) or "")
-            passed = bypassed or spec.bypassed
+            silent = muted or spec.muted
+            passed = (bypassed or spec.bypassed) and not silent
             self._count(1 + len(values) + sum(len(one) if isinstance(one, list) else 1 for one in links.values()))
             if definition is None:
-                changed = {"values": values, "links": links, "bypassed": passed}
+                changed = {"values": values, "links": links, "bypassed": passed, "muted": silent}
                 self.nodes[prefix + name] = spec.model_copy(update=changed)
             else:
                 inner = self._given(prefix + name, definition, values, links)
-                self.place(f"{prefix}{name}/", definition.nodes, inner, bypassed=passed)
+                self.place(f"{prefix}{name}/", definition.nodes, inner, bypassed=passed, muted=silent)
 
     def _count(self, parts: int) -> None:
         self.parts += parts

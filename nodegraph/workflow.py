@@ -56,7 +56,8 @@ class Link(_Document):
 class NodeSpec(_Document):
     """One use of a node type: literals in `values`, references in `links` (a list where many fit).
 
-    A bypassed node takes no part in a run: what is linked to it goes on to its readers.
+    A bypassed node takes no part in a run: what is linked to it goes on to its readers. A muted node takes no part
+    in a run either, and with it nothing that depends on it. A node is one or the other.
     """
 
     type: Name
@@ -64,6 +65,13 @@ class NodeSpec(_Document):
     links: dict[Name, Link | list[Link]] = {}
     title: Annotated[str, Field(max_length=200)] = ""
     bypassed: bool = False
+    muted: bool = False
+
+    @model_validator(mode="after")
+    def _silent_in_one_way(self) -> Self:
+        if self.bypassed and self.muted:
+            raise ValueError("a node is bypassed or muted, not both; keep one of the two")
+        return self
 
 
 class Position(_Document):

@@ -1,4 +1,4 @@
-"""Bypassed nodes take no part in a run; what they were given goes on to their readers."""
+"""Bypassed nodes take no part in a run, and what they were given goes on; muted ones take along what depends on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nodegraph.bypass import without_bypassed
 from nodegraph.check import check
 from nodegraph.diff import diff
 from nodegraph.engine import Engine
-from nodegraph.errors import CheckError
+from nodegraph.errors import CheckError, DocumentError
 from nodegraph.home import Home
 from nodegraph.workflow import Workflow
 
@@ -99,3 +99,37 @@ def test_a_bypassed_node_is_no_target(tmp_path: Any) -> None:
     engine = Engine(home=Home.of_user(tmp_path), registry=REGISTRY)
     with pytest.raises(CheckError, match="first: is bypassed; take it in again to run to it"):
         engine.plan(chain(bypassed=True), ["first"])
+
+
+def test_a_muted_node_and_what_depends_on_it_do_not_run(tmp_path: Any) -> None:
+    engine = Engine(home=Home.of_user(tmp_path), registry=REGISTRY)
+    document = workflow(
+        n=NUMBER,
+        off=plus("n", muted=True),
+        passed=plus("off", bypassed=True),
+        below=plus("passed"),
+        beside=plus("n"),
+    )
+    assert Workflow.parse(document.dump()) == document
+    CALLS.clear()
+    result = engine.run(document)
+    assert result["beside"]["value"] == 13
+    assert len(CALLS) == 2  # `n` and `beside`
+    assert [*engine.plan(document).steps] == ["n", "beside"]
+    with pytest.raises(
+        CheckError, match="below: is muted, or depends on a muted node; take it in again to run to it"
+    ):
+        engine.plan(document, ["below"])
+    # What it lacks, or what is not installed, is no problem as long as it is muted.
+    assert check(workflow(n=NUMBER, lost={"type": "NoSuchType", "muted": True}), CATALOG).problems == ()
+    assert diff(chain(), chain(muted=True)) == ["first: muted", "second: muted"]
+
+
+def test_where_nothing_is_left_to_run_it_is_said() -> None:
+    (problem,) = check(workflow(n={**NUMBER, "muted": True}, all=plus("n")), CATALOG).problems
+    assert problem.message == "every node is bypassed, is muted or depends on a muted one; take one in again"
+
+
+def test_a_node_is_not_bypassed_and_muted() -> None:
+    with pytest.raises(DocumentError, match="bypassed or muted, not both"):
+        workflow(n={**NUMBER, "muted": True, "bypassed": True})

@@ -226,6 +226,28 @@ def test_the_end_of_a_link_is_moved_and_dropped(editor: EditorPage) -> None:
     assert editor.document() == before
 
 
+def test_a_muted_node_is_seen_and_nothing_that_depends_on_it_runs(editor: EditorPage) -> None:
+    page = editor.page
+    editor.set("schedule", "steps", "2")
+    editor.node("decode").locator(".head").click()
+    page.keyboard.press("Control+m")
+    expect(page.locator(".node.silent")).to_have_count(3)
+    expect(editor.node("decode").locator(".status")).to_have_text("muted")
+    expect(editor.node("save").locator(".status")).to_have_text("not run")
+    assert editor.document()["nodes"]["decode"]["muted"] is True
+    page.keyboard.press("Control+Enter")
+    editor.finished()
+    expect(editor.node("sampler").locator(".time, .ready")).to_be_visible()
+    expect(editor.node("save").locator(".picture img")).to_have_count(0)
+    # Bypassing takes the place of muting; a run takes it in again.
+    page.keyboard.press("Control+b")
+    expect(page.locator(".node.silent")).to_have_count(0)
+    expect(editor.node("decode").locator(".status")).to_have_text("bypassed")
+    for _ in range(2):
+        page.keyboard.press("Control+z")
+    assert "muted" not in editor.document()["nodes"]["decode"]
+
+
 def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Running, tmp_path: Path) -> None:
     page = editor.page
     editor.new()

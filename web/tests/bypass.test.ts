@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { throughInput, withoutBypassed } from "../src/model/bypass";
-import { addNode, link, setBypassed } from "../src/model/edit";
-import { emptyWorkflow, type Workflow } from "../src/model/document";
+import { silentIn, takingPart, throughInput, withoutBypassed } from "../src/model/bypass";
+import { addNode, link, setBypassed, setMuted } from "../src/model/edit";
+import { dumpWorkflow, emptyWorkflow, parseWorkflow, type Workflow } from "../src/model/document";
 import { problemsOf } from "../src/model/problems";
 import { input, output, TYPES } from "./catalog";
 
@@ -28,6 +28,14 @@ test("what a bypassed chain was given goes on to its reader", () => {
   expect(run.nodes["c"]!.links["a"]).toEqual({ node: "n", output: "value" });
   expect(doc.nodes["c"]!.links["a"]).toEqual({ node: "b", output: "value" });
   expect(problemsOf(doc, types)).toEqual([]);
+});
+
+test("a muted node takes along what depends on it", () => {
+  const doc = setMuted(setBypassed(chain(), ["b"], true), ["a"], true);
+  expect([...silentIn(withoutBypassed(doc, types))]).toEqual(["a", "c"]);
+  expect(Object.keys(takingPart(doc, types).nodes)).toEqual(["n"]);
+  expect(setBypassed(doc, ["a"], true).nodes["a"]).toMatchObject({ bypassed: true, muted: false });
+  expect(parseWorkflow(dumpWorkflow(doc))).toEqual(doc);
 });
 
 test("a circle of bypassed nodes leads nowhere, and the reader says what it lacks", () => {

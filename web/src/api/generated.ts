@@ -271,13 +271,15 @@ export interface NodeProgress {
 /**
  * One use of a node type: literals in `values`, references in `links` (a list where many fit).
  *
- * A bypassed node takes no part in a run: what is linked to it goes on to its readers.
+ * A bypassed node takes no part in a run: what is linked to it goes on to its readers. A muted node takes no part
+ * in a run either, and with it nothing that depends on it. A node is one or the other.
  */
 export interface NodeSpec {
   bypassed: boolean;
   links: {
     [k: string]: Link | Link[];
   };
+  muted: boolean;
   title: string;
   type: string;
   values: {

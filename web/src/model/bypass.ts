@@ -1,4 +1,5 @@
-// Bypassed nodes: they stay in the document and take no part in a run; what they were given goes on to their readers.
+// Nodes that stay in the document and take no part in a run: what bypassed ones were given goes on to their readers;
+// muted ones take along what depends on them.
 import { asList, mapEntries, own, type Link, type Links, type NodeSpec, type Workflow } from "./document";
 import { outputOf, type Types } from "./fit";
 
@@ -11,7 +12,31 @@ export function throughInput(types: Types, type: string, output: string): string
   return input?.name ?? null;
 }
 
-/** The workflow as a run sees it, without its bypassed nodes; the workflow itself where there are none. */
+/** The muted nodes, and all that depend on one. */
+export function silentIn(workflow: Workflow): ReadonlySet<string> {
+  const silent = new Set(Object.keys(workflow.nodes).filter((id) => workflow.nodes[id]!.muted));
+  if (!silent.size) return silent;
+  const readers = new Map<string, string[]>();
+  for (const [id, spec] of Object.entries(workflow.nodes)) {
+    for (const { node } of Object.values(spec.links).flatMap(asList)) {
+      const there = readers.get(node);
+      if (there) there.push(id);
+      else readers.set(node, [id]);
+    }
+  }
+  for (const id of silent) for (const reader of readers.get(id) ?? []) silent.add(reader);
+  return silent;
+}
+
+/** The workflow as a run sees it; the workflow itself where no node is bypassed or muted. */
+export function takingPart(workflow: Workflow, types: Types): Workflow {
+  const passed = withoutBypassed(workflow, types);
+  const silent = silentIn(passed);
+  const keep = <T>(map: { [id: string]: T }) => Object.fromEntries(Object.entries(map).filter(([id]) => !silent.has(id)));
+  return silent.size ? { ...passed, nodes: keep(passed.nodes), layout: keep(passed.layout) } : passed;
+}
+
+/** The workflow without its bypassed nodes; the workflow itself where there are none. */
 export function withoutBypassed(workflow: Workflow, types: Types): Workflow {
   const all = Object.entries(workflow.nodes);
   if (!all.some(([, spec]) => spec.bypassed)) return workflow;

@@ -136,12 +136,13 @@ export function compact(workflow: Workflow): { [key: string]: JsonValue } {
 type Graph = Pick<Workflow, "nodes" | "layout" | "groups" | "notes">;
 
 function plainNodes(graph: Graph) {
-  const nodes = mapEntries(graph.nodes, ({ type, values, links, title, bypassed }) => ({
+  const nodes = mapEntries(graph.nodes, ({ type, values, links, title, bypassed, muted }) => ({
     type,
     ...(isEmpty(values) ? {} : { values }),
     ...(isEmpty(links) ? {} : { links: mapEntries(links, plainLinks) }),
     ...(title ? { title } : {}),
     ...(bypassed ? { bypassed } : {}),
+    ...(muted ? { muted } : {}),
   }));
   return isEmpty(nodes) ? {} : { nodes };
 }
@@ -185,7 +186,8 @@ const plainFrame = ({ x, y, width, height, text: words, color }: Frame) => ({
 
 function readNode(data: unknown, place: string): NodeSpec {
   const node = object(data, place);
-  only(node, place, ["type", "values", "links", "title", "bypassed"]);
+  only(node, place, ["type", "values", "links", "title", "bypassed", "muted"]);
+  if (node["bypassed"] && node["muted"]) throw new DocumentError(`${place}: a node is bypassed or muted, not both`);
   if (typeof node["type"] !== "string" || !node["type"]) throw new DocumentError(`${place} > type: give a node type`);
   return {
     type: node["type"],
@@ -195,6 +197,7 @@ function readNode(data: unknown, place: string): NodeSpec {
     ),
     title: text(node["title"], `${place} > title`),
     bypassed: flag(node["bypassed"], `${place} > bypassed`),
+    muted: flag(node["muted"], `${place} > muted`),
   };
 }
 

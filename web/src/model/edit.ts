@@ -16,7 +16,7 @@ const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
 
 export function addNode(workflow: Workflow, id: string, type: string, at: Point): Workflow {
   if (!isNodeId(id) || Object.hasOwn(workflow.nodes, id)) throw new Error(`'${id}' cannot name a new node`);
-  const spec: NodeSpec = { type, values: {}, links: {}, title: "", bypassed: false };
+  const spec: NodeSpec = { type, values: {}, links: {}, title: "", bypassed: false, muted: false };
   return {
     ...workflow,
     nodes: { ...workflow.nodes, [id]: spec },
@@ -121,7 +121,16 @@ export function setTitle(workflow: Workflow, id: string, title: string): Workflo
 export function setBypassed(workflow: Workflow, ids: Iterable<string>, bypassed: boolean): Workflow {
   let next = workflow;
   for (const id of ids) {
-    next = changeNode(next, id, (spec) => (spec.bypassed === bypassed ? spec : { ...spec, bypassed }));
+    next = changeNode(next, id, (spec) => (spec.bypassed === bypassed ? spec : { ...spec, bypassed, muted: false }));
+  }
+  return next;
+}
+
+/** Mute nodes, so that they and what depends on them do not run, or take them in again. */
+export function setMuted(workflow: Workflow, ids: Iterable<string>, muted: boolean): Workflow {
+  let next = workflow;
+  for (const id of ids) {
+    next = changeNode(next, id, (spec) => (spec.muted === muted ? spec : { ...spec, muted, bypassed: false }));
   }
   return next;
 }

@@ -1,6 +1,6 @@
 // Every problem of a workflow that can be told without the server, each with its node and input.
 import type { NodeType } from "../api/generated";
-import { withoutBypassed } from "./bypass";
+import { takingPart } from "./bypass";
 import { asList, own, type NodeSpec, type Workflow } from "./document";
 import { inputOf, Wires, type Types } from "./fit";
 import { flawOf } from "./value";
@@ -20,7 +20,7 @@ export const spoken = (message: string, node: string | null = null, input: strin
 });
 
 export function problemsOf(document: Workflow, types: Types): Problem[] {
-  const workflow = withoutBypassed(document, types);
+  const workflow = takingPart(document, types);
   const problems: Problem[] = [];
   const wires = new Wires(workflow, types);
   for (const [id, spec] of Object.entries(workflow.nodes)) {

@@ -204,7 +204,7 @@ export function foldNodes(workflow: Workflow, ids: ReadonlySet<string>, wish: st
   const rest: Nodes = {};
   for (const [id, spec] of Object.entries(workflow.nodes)) {
     if (!ids.has(id)) rest[id] = relinked(spec, (from) => [left(from)]);
-    else if (!Object.hasOwn(rest, use)) rest[use] = { type: PREFIX + name, values: {}, links: given, title: "", bypassed: false };
+    else if (!Object.hasOwn(rest, use)) rest[use] = { type: PREFIX + name, values: {}, links: given, title: "", bypassed: false, muted: false };
   }
   const placed = (isInside: boolean) => Object.fromEntries(Object.entries(workflow.layout).filter(([id]) => ids.has(id) === isInside));
   const [inside, outside] = [placed(true), placed(false)];
@@ -245,7 +245,8 @@ export function unfoldNode(workflow: Workflow, use: string): { workflow: Workflo
   const inner: Nodes = {};
   for (const [id, one] of Object.entries(definition.nodes)) {
     const within = relinked(one, (link) => [{ node: names.get(link.node) ?? link.node, output: link.output }]);
-    inner[id] = { ...within, values: { ...one.values }, bypassed: one.bypassed || spec.bypassed };
+    const muted = one.muted || spec.muted;
+    inner[id] = { ...within, values: { ...one.values }, muted, bypassed: !muted && (one.bypassed || spec.bypassed) };
   }
   give(spec, definition, inner);
   const out = (link: Link): Link[] => {

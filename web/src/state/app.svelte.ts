@@ -4,6 +4,7 @@ import type { Client } from "../api/client";
 import type { Artifact, FileEntry, NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import type { Size } from "../model/arrange";
+import { silentIn, withoutBypassed } from "../model/bypass";
 import { asList, own, type Link, type NodeSpec, type Workflow } from "../model/document";
 import { addNode, link, relink, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
@@ -80,6 +81,8 @@ export class App {
     Object.keys(this.subgraphs).length ? { ...this.catalog, ...subgraphTypes(this.subgraphs, this.catalog) } : this.catalog
   ));
   wires = $derived(new Wires(this.tab.workflow, this.types));
+  /** The muted nodes of the tab in front, and what depends on them. */
+  silent = $derived(silentIn(withoutBypassed(this.tab.workflow, this.types)));
   picking = $state.raw<Picking | null>(null);
   menu = $state.raw<Menu | null>(null);
   dialog = $state<Dialog | null>(null);

@@ -2,7 +2,7 @@
 import { arrange } from "../model/arrange";
 import { throughInput } from "../model/bypass";
 import { own } from "../model/document";
-import { addFrame, dissolveNode, moveNodes, setBypassed, setPlace, type FrameKind, type Point } from "../model/edit";
+import { addFrame, dissolveNode, moveNodes, setBypassed, setMuted, setPlace, type FrameKind, type Point } from "../model/edit";
 import type { App } from "./app.svelte";
 
 const SIZE = { width: 232, height: 120 };
@@ -70,6 +70,13 @@ export function bypass(app: App): void {
   const ids = [...app.tab.chosen.nodes];
   const all = ids.every((id) => own(app.tab.workflow.nodes, id)?.bypassed);
   app.tab.edit(setBypassed(app.tab.workflow, ids, !all), "edit.bypass");
+}
+
+/** Mute the chosen nodes, or take them in again where all of them are muted. */
+export function mute(app: App): void {
+  const ids = [...app.tab.chosen.nodes];
+  const all = ids.every((id) => own(app.tab.workflow.nodes, id)?.muted);
+  app.tab.edit(setMuted(app.tab.workflow, ids, !all), "edit.mute");
 }
 
 /** Remove the chosen nodes and join what they passed on. */

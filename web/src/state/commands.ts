@@ -1,7 +1,7 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
 import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
-import { align, bypass, dissolve, fold, group, note, nudge, tidy } from "./arranging";
+import { align, bypass, dissolve, fold, group, mute, note, nudge, tidy } from "./arranging";
 import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, pasteFromClipboard } from "./clipboard";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
@@ -65,6 +65,7 @@ export const COMMANDS: Command[] = [
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
+  { id: "mute", group: "node", keys: ["Mod+M"], can: some, run: (app) => mute(app) },
   { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },
   { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
