@@ -50,7 +50,7 @@ import nodegraph.diffusion
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.models import emoji
 from nodegraph.diffusion.models.conditional import DiTDenoiser
-from nodegraph.diffusion.networks.style import statistics
+from nodegraph.diffusion.networks.style import look
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training.steps import flow_loss
@@ -86,7 +86,9 @@ class Reader:
         """Fitted to some pictures."""
         images = data.images[chosen].float() / 255
         components = PCA(COMPONENTS, random_state=0).fit(shrunk(images))
-        probe = make_pipeline(StandardScaler(), SVC(C=10)).fit(look(images), data.styles[chosen].numpy())
+        probe = make_pipeline(StandardScaler(), SVC(C=10)).fit(
+            look(images).double().numpy(), data.styles[chosen].numpy()
+        )
         concepts = np.array([data.pack.pictures[index].concept for index in chosen])
         groups = [data.pack.concepts[concept]["group"] for concept in concepts]
         return cls(components, components.transform(shrunk(images)), groups, concepts, probe)
@@ -97,7 +99,7 @@ class Reader:
         order = np.linalg.norm(points[:, None] - self.points[None], axis=2).argsort(axis=1)
         nearest = [self.groups[row[0]] for row in order]
         ten = [concept in self.concepts[row[:10]] for row, concept in zip(order, concepts, strict=True)]
-        seen = self.styles.predict(look(images))
+        seen = self.styles.predict(look(images).double().numpy())
         right = [a == b for a, b in zip(nearest, groups, strict=True)]
         return Row(
             float(np.mean(right)), float(np.mean(ten)), float((seen == np.array(styles)).mean()),
@@ -120,20 +122,6 @@ def originals(data: Data) -> dict[tuple[int, int], int]:
     for index, picture in enumerate(data.pack.pictures):
         found.setdefault((picture.concept, picture.style), index)
     return found
-
-
-def look(images: Tensor) -> Array:
-    """What styles differ in: textures at three scales, colours in 64 boxes, and how steep edges are."""
-    textures = [statistics(functional.avg_pool2d(images, scale)) for scale in (1, 2, 4)]
-    boxes = (images * 3.999).long()
-    colours = [
-        torch.bincount(one.flatten(), minlength=64) for one in boxes[:, 0] * 16 + boxes[:, 1] * 4 + boxes[:, 2]
-    ]
-    grey = images.mean(1)
-    steep = (grey.diff(dim=2)[:, 1:].square() + grey.diff(dim=1)[..., 1:].square()).sqrt().flatten(1)
-    edges = [torch.histc(one, 16, 0.0, 0.6) for one in steep]
-    shares = [(torch.stack(part).float() / grey[0].numel()).sqrt() for part in (colours, edges)]
-    return torch.cat([*textures, *shares], dim=1).double().numpy()
 
 
 def shrunk(images: Tensor) -> Array:

@@ -17,6 +17,7 @@ from nodegraph.diffusion.checkpoints.text_files import describe as describe_text
 from nodegraph.diffusion.live import (
     LiveDenoiser,
     LiveTextEncoder,
+    ReadsStyle,
     TakesTokenizer,
     adapted,
     controlled,
@@ -37,6 +38,7 @@ from nodegraph.diffusion.values import (
     Mask,
     Model,
     Prediction,
+    StyleCode,
     TextEncoder,
 )
 from nodegraph.fields import CheckpointFile, Prompt, TextEncoderFile, file_field
@@ -109,13 +111,38 @@ def Encode(
     style: Annotated[
         str, Field(max_length=100, description="A style that the model knows, such as `twemoji`; empty for any.")
     ] = "",
+    code: Annotated[
+        StyleCode | None, Field(description="A style that StyleEncode has read off a picture, in place of a name.")
+    ] = None,
 ) -> Conditioning:
     """Turn words into conditioning that guides a sampler."""
+    if style and code is not None:
+        raise ValueError("both a style and a style code are given; empty the one or unlink the other")
     live = text_encoder_of(context, text_encoder)
     unknown = live.unknown_words(text)
     if unknown:
         context.progress(1, 1, f"words that this model does not know are left out: {', '.join(unknown)}")
-    return live.encode(text, {style: 1.0} if style else {})
+    return live.encode(text, {style: 1.0} if style else dict(code.shares) if code is not None else {})
+
+
+class StyleFound(NamedTuple):
+    """The style of a picture."""
+
+    code: Annotated[StyleCode, Field(description="The share of each style, for Encode.")]
+    name: Annotated[str, Field(description="The style that it is most like.")]
+    lines: Annotated[str, Field(description="Each style with its share on a line, the largest first.")]
+
+
+@node(category="conditioning", on_device=True)
+def StyleEncode(context: Context, text_encoder: TextEncoder, image: Image) -> StyleFound:
+    """Read which of a model's styles a picture is drawn in; of several pictures, the average."""
+    live = text_encoder_of(context, text_encoder)
+    if not isinstance(live, ReadsStyle):
+        raise ValueError(f"{text_encoder.checkpoint.name} knows no styles; use the embedded model, `emoji`")
+    shares = live.read(on_white(image.tensor))
+    ordered = sorted(shares.items(), key=lambda one: -one[1])
+    lines = "\n".join(f"{name} {share:.0%}" for name, share in ordered)
+    return StyleFound(StyleCode(tuple(shares.items())), ordered[0][0], lines)
 
 
 @node(category="conditioning", on_device=True)

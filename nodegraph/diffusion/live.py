@@ -139,6 +139,15 @@ class TakesTokenizer(Protocol):
 
 
 @runtime_checkable
+class ReadsStyle(Protocol):
+    """A text encoder that can tell which of its styles pictures are drawn in."""
+
+    def read(self, image: Tensor) -> dict[str, float]:
+        """The share of each style in pictures (N, 3, H, W) in [0, 1], on average; they sum to 1."""
+        ...
+
+
+@runtime_checkable
 class Teachable(Protocol):
     """A text encoder that can be given words of which only vectors are known."""
 

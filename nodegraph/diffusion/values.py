@@ -155,6 +155,17 @@ class Conditioning:
             raise ValueError("a conditioning holds at least one condition")
 
 
+@dataclass(frozen=True)
+class StyleCode:
+    """How much of each style: names with their shares, which sum to 1."""
+
+    shares: tuple[tuple[str, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.shares or min(share for _, share in self.shares) < 0:
+            raise ValueError("a style code holds at least one style, and no share below 0")
+
+
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """Weights of a network that tells the class of a noisy latent; `classifier` has its architecture.

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import ROOT
 from nodegraph.nodes import datasets as d
+from nodegraph.nodes import models as m
+from nodegraph.nodes import sampling as s
 from nodegraph.nodes import training as t
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from nodegraph import Context
+from nodegraph.cache.codec import decode, encode
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.models import trained
 from nodegraph.diffusion.networks.style import StyleReader, statistics
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training import learning
-from nodegraph.diffusion.values import Conditioning, Dataset, Latent, Sigmas, TrainingLog
+from nodegraph.diffusion.values import Conditioning, Dataset, Image, Latent, Sigmas, StyleCode, TrainingLog
 from nodegraph.engine import Engine
+from nodegraph.home import Home
 from nodegraph.workflow import Workflow
 
 STYLES = ("plain", "grain")
@@ -130,3 +136,53 @@ def test_the_embedded_model_blends_styles_step_by_step(engine: Engine) -> None:
     assert from_first == sorted(from_first)
     assert from_last == sorted(from_last, reverse=True)
     assert from_first[-1] > 3 * from_first[1] > 0
+
+
+def test_the_embedded_models_styles_are_read_off_pictures_that_it_paints(tmp_path: Path) -> None:
+    """Each style is read more in what was painted in it than in the same things painted in the others."""
+    context = Context("n", files=Home(tmp_path, tmp_path).files(output=tmp_path))
+    model, encoder, vae = m.LoadModel(context, "emoji")
+    sigmas, blank = s.Schedule(model, steps=6), s.EmptyLatent(vae, batch_size=6)
+    things = "\n".join(["red heart", "red apple", "cat face", "dog face", "grinning face", "pizza"])
+    rows = []
+    for style in encoder.styles:
+        words = m.EncodeEach(context, encoder, things, style)
+        latent = s.Sampler(context, model, words, blank, sigmas, seed=3, guidance_scale=1)
+        painted = m.VAEDecode(context, vae, latent)
+        together = m.StyleEncode(context, encoder, painted)
+        rows.append([share for _, share in together.code.shares])
+        each = [dict(m.StyleEncode(context, encoder, Image(one[None])).code.shares) for one in painted.tensor]
+        assert rows[-1] == pytest.approx([sum(one[name] for one in each) / 6 for name in encoder.styles], abs=1e-5)
+        assert sum(rows[-1]) == pytest.approx(1)
+        assert together.name == max(together.code.shares, key=lambda one: one[1])[0]
+    shares = torch.tensor(rows)
+    others = (shares.sum(0) - shares.diag()) / 3
+    assert bool((shares.diag() > others).all()), shares
+    assert float((shares.diag() - others).mean()) > 0.15
+
+
+def test_a_code_asks_for_a_style_as_its_name_does(tmp_path: Path) -> None:
+    context = Context("n", files=Home(tmp_path, tmp_path).files(output=tmp_path))
+    _, encoder, _ = m.LoadModel(context, "emoji")
+    by_name = m.Encode(context, encoder, "red heart", "twemoji").conditions[0]
+    by_code = m.Encode(context, encoder, "red heart", code=StyleCode((("twemoji", 1.0),))).conditions[0]
+    assert torch.equal(by_name.embedding, by_code.embedding)  # type: ignore[arg-type]
+    half = StyleCode((("twemoji", 0.5), ("3d", 0.5)))
+    mixed = m.StyleMix(context, encoder, "red heart", "3d", "twemoji", 0.5).conditions[0]
+    coded = m.Encode(context, encoder, "red heart", code=half).conditions[0]
+    assert torch.allclose(coded.embedding, mixed.embedding)  # type: ignore[arg-type]
+    assert decode(encode({"code": half}))["code"] == half
+    with pytest.raises(ValueError, match="both a style and a style code"):
+        m.Encode(context, encoder, "red heart", "3d", half)
+    picture = Image(torch.full((1, 4, 20, 30), 0.5))
+    assert m.StyleEncode(context, encoder, picture).lines.count("%") == len(encoder.styles)
+    _, numbers, _ = m.LoadModel(context, "analytic://dataset")
+    with pytest.raises(ValueError, match="knows no styles"):
+        m.StyleEncode(context, numbers, picture)
+    with pytest.raises(ValueError, match="at least one style"):
+        StyleCode(())
+
+
+def test_a_model_trained_in_a_graph_has_no_reader(with_style: Styled) -> None:
+    with pytest.raises(ValueError, match="no reader of styles"):
+        with_style.live.text_encoder.read(torch.zeros(1, 3, 8, 8))  # type: ignore[attr-defined]

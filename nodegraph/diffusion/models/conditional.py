@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from nodegraph.diffusion.checkpoints.clip import weighted
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.networks.dit import DiT
+from nodegraph.diffusion.networks.style import StyleNetwork, look
 from nodegraph.diffusion.networks.text import Classes, TextNetwork, Vocabulary
+from nodegraph.diffusion.pictures.images import resize
 from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.sampling.schedules import TIMESTEPS
 from nodegraph.diffusion.values import Condition, Conditioning, Parametrization
@@ -106,12 +108,17 @@ class DiTDenoiser:
 
 @dataclass(frozen=True, eq=False)
 class StyledEncoder:
-    """A `LiveTextEncoder` of words, or of names of classes, and styles."""
+    """A `LiveTextEncoder` of words, or of names of classes, and styles.
+
+    `reader` tells the styles of pictures of `size` pixels, on the host; models trained in a graph have none.
+    """
 
     network: TextNetwork
     vocabulary: Vocabulary | Classes
     styles: tuple[str, ...]
     device: str
+    reader: StyleNetwork | None = None
+    size: int = 0
 
     @torch.no_grad()  # not inference mode: what guides may take part in a gradient
     def encode(self, text: str, styles: dict[str, float]) -> Conditioning:
@@ -139,6 +146,15 @@ class StyledEncoder:
             embedding = embedding * scale[:, None]
             pooled = (embedding * shown).sum(1) / shown.sum(1)
         return Conditioning((Condition(embedding.float().cpu(), mask.cpu(), pooled.float().cpu()),))
+
+    @torch.no_grad()
+    def read(self, image: Tensor) -> dict[str, float]:
+        """The share of each style in pictures (N, 3, H, W) in [0, 1], on average; ValueError without a reader."""
+        if self.reader is None:
+            raise ValueError("this model has no reader of styles; the embedded one has, LoadModel `emoji`")
+        small = resize(image.float().cpu(), (self.size, self.size), "area")
+        shares = self.reader(look(small.clamp(0, 1))).softmax(1).mean(0).tolist()
+        return dict(zip(self.styles, shares, strict=True))
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that were not in the training's."""

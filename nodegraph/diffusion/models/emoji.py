@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -15,6 +16,7 @@ from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.models.conditional import DiTDenoiser, StyledEncoder
 from nodegraph.diffusion.networks.autoencoder import Autoencoder
 from nodegraph.diffusion.networks.dit import DiT
+from nodegraph.diffusion.networks.style import StyleNetwork
 from nodegraph.diffusion.networks.text import TextNetwork, Vocabulary
 from nodegraph.diffusion.values import (
     VAE,
@@ -60,7 +62,22 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     assert isinstance(vae, Autoencoder)
     assert isinstance(dit, DiT)
     denoiser = DiTDenoiser(dit, PARAMETRIZATION, config["channels"], side, Autoencoder.downscale)
-    return Loaded(denoiser, StyledEncoder(text, vocabulary, styles, device), vae, networks)
+    reader = _reader(path / "style_reader.safetensors", styles)
+    encoder = StyledEncoder(text, vocabulary, styles, device, reader, config["size"])
+    return Loaded(denoiser, encoder, vae, networks)
+
+
+def _reader(path: Path, styles: tuple[str, ...]) -> StyleNetwork | None:
+    """What reads the model's styles, where it is there and was trained for these."""
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        if json.loads((file.metadata() or {}).get("styles", "[]")) != list(styles):
+            return None
+        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    reader = StyleNetwork(len(styles))
+    reader.load_state_dict(tensors)
+    return reader.eval().requires_grad_(False)
 
 
 def _config(path: Path | None) -> dict[str, Any]:

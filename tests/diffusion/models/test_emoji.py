@@ -41,7 +41,7 @@ def paint(live: Loaded, text: str, *, style: str = "", count: int = 2, seed: int
 
 def test_it_is_small_and_loads_in_a_moment() -> None:
     files = list(FOLDER.glob("*.safetensors"))
-    assert {file.stem for file in files} == {"vae", "text_encoder", "denoiser"}
+    assert {file.stem for file in files} == {"vae", "text_encoder", "denoiser", "style_reader"}
     assert sum(file.stat().st_size for file in files) <= 40e6
     load(CHECKPOINT, FOLDER, "cpu")
     started = time.perf_counter()
