@@ -71,11 +71,10 @@ def what_else(found: Contents) -> str:
         "ControlNet": "`controlnet` and choose it in LoadControlNet",
         "VAE": "`vae` and choose it in LoadVAE",
         "embedding": "`embeddings` and choose it in LoadEmbedding",
+        "text encoder": "`text_encoders` and choose it in LoadTextEncoder",
     }.get(what)
     if where is not None:
         return f"is no checkpoint but of the kind {what}. Put it into the folder {where}"
-    if what == "text encoder":
-        return "holds a text encoder and no denoising network; it is of use only beside one"
     first = min(found.keys, default="nothing")
     return f"holds no network that is known; its first tensor is {first[:120]!r}"
 

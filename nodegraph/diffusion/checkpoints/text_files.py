@@ -12,7 +12,7 @@ from torch import nn
 
 from nodegraph.diffusion.checkpoints import configs, flux, qwen, sd3, texts, wan, zimage
 from nodegraph.diffusion.checkpoints.assembly import Missing, there
-from nodegraph.diffusion.checkpoints.detect import what_else
+from nodegraph.diffusion.checkpoints.detect import what_else, what_it_holds
 from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import contents
@@ -71,12 +71,13 @@ def _roles(
     found: list[tuple[str, str, str, Path]] = []
     wanted = (*needed, *optional)
     for name, digest, path in files:
-        parts = contents(path).parts
+        content = contents(path)
+        parts = content.parts
         usable = [role for role in wanted if texts.ROLES[role][0] in parts]
         if not usable:
-            raise ModelRefused(
-                f"{path} {what_else(contents(path))}; a text encoder is wanted here: {_words(wanted)}"
-            )
+            other = what_it_holds(content) == "text encoder"
+            what = "holds a text encoder of another kind" if other else what_else(content)
+            raise ModelRefused(f"{path} {what}; a text encoder is wanted here: {_words(wanted)}")
         if parts.keys() == {"text_encoder"}:
             alone.append(
                 (configs.side(parts["text_encoder"], "embeddings.token_embedding.weight", 1), name, digest, path)

@@ -259,6 +259,10 @@ def test_files_that_are_not_the_text_encoders_of_the_family_are_refused(made: Ma
         LoadTextEncoder(context, made.tiny.family, "l.safetensors")  # type: ignore[arg-type]
     with pytest.raises(ModelRefused, match="are both T5"):
         LoadTextEncoder(context, "flux", "t5.safetensors", "t5.safetensors", "l.safetensors")
+    for name in ("l", "t5"):
+        path = made.models / "text_encoders" / f"{name}.safetensors"
+        with pytest.raises(ModelRefused, match="`text_encoders` and choose it in LoadTextEncoder"):
+            describe(name, path, "digest")
 
 
 @pytest.mark.parametrize("part", ["text encoder", "VAE"])

@@ -209,7 +209,7 @@ def test_a_prompt_without_its_tokenizer_or_too_long_is_refused(made: Made) -> No
 
 def test_a_text_encoder_of_another_kind_is_refused(made: Made) -> None:
     context = made.context()
-    with pytest.raises(ModelRefused, match="a text encoder is wanted here: CLIP L, T5"):
+    with pytest.raises(ModelRefused, match="of another kind; a text encoder is wanted here: CLIP L, T5"):
         LoadTextEncoder(context, "flux", "qwen.safetensors", tokenizer="qwen.json")
 
 
