@@ -122,7 +122,9 @@ def test_a_large_graph_is_plain_from_afar_and_whole_from_near(editor: EditorPage
     assert max(page.evaluate(GAPS)) < 1
 
 
-def test_a_pan_shifts_the_canvas_and_changes_nothing_else(editor: EditorPage, tmp_path: Path) -> None:
+def test_a_pan_shifts_the_canvas_and_repaints_nothing_of_it(
+    editor: EditorPage, chromium: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "large.json"
     file.write_text(json.dumps(many()))
     page = editor.page
@@ -132,6 +134,10 @@ def test_a_pan_shifts_the_canvas_and_changes_nothing_else(editor: EditorPage, tm
     page.mouse.down()
     page.mouse.move(44, 452)
     expect(page.locator(".canvas.moving")).to_be_visible()
+    chromium.start_tracing(page=page, categories=["disabled-by-default-blink.invalidation"])
     assert page.evaluate(CHANGES) == ["attributes style frame-in", "attributes style svelte-flow__viewport"]
+    events = json.loads(chromium.stop_tracing())["traceEvents"]
+    # Not each of the thousand things on the canvas in each of ten frames.
+    assert sum(event["name"] == "PaintInvalidator::InvalidatePaint()" for event in events) < 1000
     page.mouse.up()
     expect(page.locator(".canvas.moving")).to_have_count(0)
