@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import nn
 
+from nodegraph.diffusion.checkpoints.header import read
+from nodegraph.diffusion.checkpoints.parts import Source
+from nodegraph.diffusion.checkpoints.weights import fill
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.models.conditional import DiTDenoiser, StyledEncoder
@@ -26,6 +29,7 @@ from nodegraph.diffusion.values import (
     TextEncoder,
 )
 
+Network = TypeVar("Network", bound=nn.Module)
 PARAMETRIZATION = Parametrization("flow", "flow", sigma_min=0.005, sigma_max=80.0)
 
 
@@ -46,21 +50,11 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     vocabulary = Vocabulary(config["words"])
     styles = tuple(config["styles"])
     side = config["size"] // Autoencoder.downscale
-    with torch.device("meta"):
-        networks: dict[str, nn.Module] = {
-            "text_encoder": TextNetwork(len(vocabulary), len(styles)),
-            "vae": Autoencoder(config["channels"]),
-            "denoiser": DiT(config["channels"], side),
-        }
-    for name, network in networks.items():
-        kind = torch.float32 if name == "vae" else getattr(torch, dtype)
-        tensors = load_file(path / f"{name}.safetensors")
-        network.load_state_dict({key: value.to(kind) for key, value in tensors.items()}, assign=True)
-        network.eval().requires_grad_(False)
-    text, vae, dit = networks["text_encoder"], networks["vae"], networks["denoiser"]
-    assert isinstance(text, TextNetwork)
-    assert isinstance(vae, Autoencoder)
-    assert isinstance(dit, DiT)
+    kind = getattr(torch, dtype)
+    text = _filled(lambda: TextNetwork(len(vocabulary), len(styles)), path / "text_encoder.safetensors", kind)
+    vae = _filled(lambda: Autoencoder(config["channels"]), path / "vae.safetensors", torch.float32)
+    dit = _filled(lambda: DiT(config["channels"], side), path / "denoiser.safetensors", kind)
+    networks: dict[str, nn.Module] = {"text_encoder": text, "vae": vae, "denoiser": dit}
     denoiser = DiTDenoiser(dit, PARAMETRIZATION, config["channels"], side, Autoencoder.downscale)
     reader = _reader(path / "style_reader.safetensors", styles)
     encoder = StyledEncoder(text, vocabulary, styles, device, reader, config["size"])
@@ -78,6 +72,13 @@ def _reader(path: Path, styles: tuple[str, ...]) -> StyleNetwork | None:
     reader = StyleNetwork(len(styles))
     reader.load_state_dict(tensors)
     return reader.eval().requires_grad_(False)
+
+
+def _filled(make: Callable[[], Network], file: Path, dtype: torch.dtype) -> Network:
+    """A network with the weights of a file, which the host holds once."""
+    tensors = read(file).tensors
+    weights = {name: Source(file, name, entry, entry.shape) for name, entry in tensors.items()}
+    return fill(make, weights, dtype, file, file.stem)
 
 
 def _config(path: Path | None) -> dict[str, Any]:

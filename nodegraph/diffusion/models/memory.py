@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from nodegraph.diffusion.checkpoints.header import Entry, ModelRefused, read
 from nodegraph.diffusion.checkpoints.parts import weight_files
+from nodegraph.diffusion.checkpoints.weights import DTYPES
 
 HOST = "cpu"
 _ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", re.IGNORECASE)
@@ -57,14 +58,16 @@ def weight_bytes(path: Path | None, dtype: str) -> int:
 
     A file that cannot be read counts nothing: who loads it says what is wrong with it.
     """
-    if path is None:
-        return 0
-    files = [path]
-    if path.is_dir():
-        folders = sorted({file.parent for file in path.rglob("*.safetensors")})
-        files = [file for folder in folders for file in weight_files(folder)]
     size = getattr(torch, dtype).itemsize
-    return sum(_elements(file) * size for file in files if file.suffix == ".safetensors")
+    return sum(math.prod(entry.shape) * size for file in _files(path) for entry in _entries(file))
+
+
+def loading_bytes(path: Path | None, dtype: str) -> int:
+    """Bytes that loading takes at its peak: all weights, and the largest that is converted as the file has it."""
+    kind = getattr(torch, dtype)
+    entries = (entry for file in _files(path) for entry in _entries(file))
+    converted = (entry.bytes for entry in entries if DTYPES.get(entry.dtype) != kind)
+    return weight_bytes(path, dtype) + max(converted, default=0)
 
 
 def gigabytes(size: int | None) -> str:
@@ -74,12 +77,18 @@ def gigabytes(size: int | None) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def _elements(file: Path) -> int:
+def _files(path: Path | None) -> list[Path]:
+    if path is None or not path.is_dir():
+        return [path] if path is not None and path.suffix == ".safetensors" else []
+    folders = sorted({file.parent for file in path.rglob("*.safetensors")})
+    return [file for folder in folders for file in weight_files(folder) if file.suffix == ".safetensors"]
+
+
+def _entries(file: Path) -> list[Entry]:
     try:
-        with safe_open(file, framework="pt") as content:
-            return sum(math.prod(content.get_slice(name).get_shape()) for name in content.keys())  # noqa: SIM118
-    except (OSError, SafetensorError):
-        return 0
+        return list(read(file).tensors.values())
+    except (OSError, ModelRefused):
+        return []
 
 
 def _least(sizes: Iterable[int | None]) -> int | None:

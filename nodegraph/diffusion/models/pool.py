@@ -19,7 +19,7 @@ from torch import nn
 
 from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded, Rescalable
 from nodegraph.diffusion.models.loading import identity, load
-from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, gigabytes, total, weight_bytes
+from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, gigabytes, loading_bytes, total
 from nodegraph.diffusion.values import Checkpoint
 
 # The rest is for what is computed. The host's share may be larger: its weights are often mapped files.
@@ -167,7 +167,7 @@ class ModelPool:
         key = (identity(checkpoint), device, dtype)
         entry = self._entries.get(key)
         if entry is None:
-            self._make_room(HOST, weight_bytes(path, dtype), checkpoint.name)
+            self._make_room(HOST, loading_bytes(path, dtype), checkpoint.name)
             loaded = load(checkpoint, path, device, dtype)
             entry = _Entry(
                 loaded,
