@@ -19,6 +19,7 @@ from nodegraph import strict_json
 from nodegraph.errors import DocumentError
 
 WORKFLOW_TEXT, RECEIPT_TEXT, PIXELS_TEXT = "nodegraph", "nodegraph-receipt", "nodegraph-pixels"
+COMFYUI_TEXTS = ("workflow", "prompt")  # what pictures of ComfyUI carry
 BESIDE = ".receipt.json"
 BESIDE_FORMAT = "nodegraph-receipt"
 MAX_PICTURE_BYTES = 256 * 2**20
@@ -83,7 +84,10 @@ def texts_of(path: Path, content: bytes) -> dict[str, str]:
 
 def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
     """One of the texts that a picture carries. Raises DocumentError where it is damaged or has no such text."""
-    text = carried(content).get(name)
+    texts = carried(content)
+    text = texts.get(name)
+    if text is None and name == WORKFLOW_TEXT:
+        text = next((texts[other] for other in COMFYUI_TEXTS if other in texts), None)
     if text is None:
         what = {WORKFLOW_TEXT: "workflow", RECEIPT_TEXT: "receipt"}.get(name, name)
         raise DocumentError(f"this picture carries no {what}; only pictures saved by nodegraph do")

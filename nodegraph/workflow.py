@@ -24,6 +24,7 @@ from nodegraph.carried import (
     is_picture,
     texts_of,
 )
+from nodegraph.comfyui import is_from_comfyui, translated
 from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
 
 FORMAT = "nodegraph"
@@ -166,14 +167,11 @@ class Workflow(_Document):
 
     @classmethod
     def from_data(cls, data: object) -> Self:
-        """A workflow from JSON data, of this version or an older one, or from a receipt. Raises DocumentError."""
+        """A workflow from JSON data: of any version, a receipt, or a workflow of ComfyUI. Raises DocumentError."""
         if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT:
             data = data.get("workflow")
-        if _is_from_comfyui(data):
-            raise DocumentError(
-                "this is a ComfyUI workflow: its nodes are others, and it cannot be opened here. "
-                "Start from a shipped workflow; LoadModel may read the same checkpoint"
-            )
+        if is_from_comfyui(data):
+            data = translated(data)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
         try:
@@ -280,14 +278,6 @@ def _explain(error: ValidationError) -> str:
         else:
             lines.append(f"{place}: {entry['msg'].removeprefix('Value error, ')}")
     return "not a valid workflow:\n  " + "\n  ".join(dict.fromkeys(lines[:20]))
-
-
-def _is_from_comfyui(data: object) -> bool:
-    if not isinstance(data, dict) or "format" in data:
-        return False
-    saved = "last_node_id" in data and isinstance(data.get("nodes"), list)
-    exported = bool(data) and all(isinstance(node, dict) and "class_type" in node for node in data.values())
-    return saved or exported
 
 
 def _is_union_arm(part: object) -> bool:

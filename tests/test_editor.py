@@ -15,6 +15,7 @@ import browser
 import pytest
 from conftest import ROOT
 from real_server import PICTURE, Running, running
+from test_comfyui import API
 
 from nodegraph.workflow import Workflow
 
@@ -532,6 +533,23 @@ def test_a_picture_brings_back_its_graph(editor: EditorPage) -> None:
     page.get_by_role("button", name="Open its workflow").click()
     expect(editor.node("inpaint")).to_be_visible()
     expect(page.locator(".tab.active")).to_contain_text("Inpaint")
+
+
+def test_a_workflow_of_comfyui_is_opened(editor: EditorPage, tmp_path: Path) -> None:
+    file = tmp_path / "comfy.json"
+    file.write_text(
+        json.dumps({**API, "12": {"class_type": "Unheard", "inputs": {"amount": 3, "image": ["8", 0]}}})
+    )
+    editor.drop(file, "application/json")
+    expect(editor.node("sampler")).to_be_visible()
+    expect(editor.page.locator(".toast")).to_contain_text("Imported from ComfyUI")
+    unknown = editor.document()["nodes"]["Unheard"]
+    assert unknown == {
+        "type": "Unheard",
+        "values": {"amount": 3},
+        "links": {"image": {"node": "decode", "output": "image"}},
+    }
+    expect(editor.node("Unheard").locator(".messages")).to_contain_text("The type Unheard is not installed")
 
 
 def test_words_are_there_in_chinese(editor: EditorPage) -> None:

@@ -13,7 +13,7 @@ import nodegraph
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
     {"errors", "bundle", "digests"},
-    {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire"},
+    {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire", "comfyui"},
     {"context", "pictures"},
     {"node", "workflow"},
     {"graph", "catalog", "bypass", "subgraphs"},

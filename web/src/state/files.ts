@@ -116,7 +116,9 @@ export async function importFiles(app: App, files: FileList, take: (file: File, 
 /** Open the workflow in a JSON file or in a picture. */
 export async function openFile(app: App, file: File): Promise<boolean> {
   try {
-    openTab(app, await workflowIn(app, file));
+    const workflow = await workflowIn(app, file);
+    openTab(app, workflow);
+    if (workflow.description.startsWith("Imported from ComfyUI")) app.toast(workflow.description);
     return true;
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
@@ -130,13 +132,25 @@ async function workflowIn(app: App, file: File): Promise<Workflow> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (file.type === "image/jpeg" || file.type === "image/webp") {
     if (!new TextDecoder("latin1").decode(bytes).includes("nodegraph")) throw new DocumentError(t("import.none"));
-    try {
-      return readWorkflow((await app.client.importFile(file)).workflow);
-    } catch (error) {
-      throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
-    }
+    return imported(app, file);
   }
+  if (isFromComfyui(bytes)) return imported(app, file);
   return parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
+}
+
+/** Whether a file looks like a workflow of ComfyUI, as JSON or in a picture that it saved; the server translates it. */
+function isFromComfyui(bytes: Uint8Array): boolean {
+  const text = new TextDecoder("latin1").decode(bytes.subarray(0, 2 ** 22));
+  return /"class_type"|"last_node_id"/.test(text) && !/"format"\s*:\s*"nodegraph/.test(text);
+}
+
+async function imported(app: App, file: File): Promise<Workflow> {
+  try {
+    const { workflow } = await app.client.importFile(file);
+    return readWorkflow(workflow);
+  } catch (error) {
+    throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
+  }
 }
 
 /** A dropped file: a picture that carries a workflow may be opened or used as an input; any other is an input. */
