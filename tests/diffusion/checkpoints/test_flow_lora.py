@@ -80,7 +80,8 @@ class Made:
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     network, original, modules = FAMILIES[request.param]
     models = tmp_path_factory.mktemp("home") / "models"
-    weights = original(network())
+    # Unlike those of other tests: the pool holds one network for one content, with the LoRAs that were last asked for.
+    weights = {name: 0.99 * value for name, value in original(network()).items()}
     generator = torch.Generator().manual_seed(3)
     pairs = {}
     for module in modules:
@@ -184,6 +185,7 @@ def test_a_lora_of_flux_reaches_clip(tmp_path: Path) -> None:
     models = tmp_path / "models"
     texts = {"text_encoder": "clip_l", "text_encoder_2": "t5xxl"}
     original = tiny_flow.original_flux(made.networks["transformer"])
+    original["txt_in.bias"] = original["txt_in.bias"] + 1  # unlike the file of any other test
     tiny_flow.save(tiny_flow.whole(made, original, texts), models / "checkpoints" / "flux.safetensors")
     tiny_flow.save_tokenizer(models / "tokenizers" / "t5.json")
     name = "lora_te1_text_model_encoder_layers_0_mlp_fc1"
