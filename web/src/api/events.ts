@@ -1,7 +1,7 @@
 // The stream of events: read in order, each once, over as many connections as it takes.
 import type { Artifact, RunFailure, Worker } from "./generated";
 
-/** One event of the server; which fields are there depends on `event`, as told in nodegraph/serve/models.py. */
+/** One event of the server; which fields are there depends on `event`, as told in nodegraph/serve/models/__init__.py. */
 export interface ServerEvent {
   event: string;
   number: number;

@@ -1,0 +1,163 @@
+"""Nodes, files, stored workflows and templates, and what a check and a plan say."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from nodegraph.node import NodeType
+from nodegraph.serve.models.common import ApiProblem, Asked, Document, Revision, StoredName, Targets, Told, Values
+
+
+class PluginProblem(Told):
+    """A plugin whose nodes are missing, and why."""
+
+    origin: str
+    message: str
+
+
+class Nodes(Told):
+    """The catalog: every node type by name, with inputs (JSON Schema), outputs and documentation."""
+
+    digest: str
+    nodes: dict[str, NodeType]
+    problems: list[PluginProblem]
+
+
+class FileEntry(Told):
+    """A file that a value may name: `name` is what the value says."""
+
+    name: str
+    bytes: int | None = None
+    modified: float | None = None
+    builtin: bool = False
+
+
+class FileKinds(Told):
+    """For each kind (`checkpoints`, `images`, ...; `file` in an input's schema) the files that are there."""
+
+    kinds: dict[str, list[FileEntry]]
+
+
+class StoredWorkflow(Told):
+    """A workflow in the list."""
+
+    name: str
+    title: str
+    revision: str
+    modified: float
+    problem: str | None = None
+
+
+class StoredWorkflows(Told):
+    """The stored workflows, newest first."""
+
+    workflows: list[StoredWorkflow]
+
+
+class OpenedWorkflow(Told):
+    """A stored workflow with its document."""
+
+    name: str
+    revision: str
+    modified: float
+    workflow: Document
+
+
+class SaveWorkflow(Asked):
+    """Save under the name in the path. `revision` is the one that was read; absent for a new name."""
+
+    workflow: Document
+    revision: Revision | None = None
+
+
+class SavedWorkflow(Told):
+    """What a save gave."""
+
+    name: str
+    revision: str
+    modified: float
+
+
+class RenameWorkflow(Asked):
+    """Give a stored workflow another name, which must be free."""
+
+    name: StoredName
+
+
+class TrashedWorkflow(Told):
+    """A deleted workflow; `id` restores it."""
+
+    id: str
+    name: str
+    deleted: float
+
+
+class Trash(Told):
+    """The deleted workflows, newest first."""
+
+    workflows: list[TrashedWorkflow]
+
+
+class Template(Told):
+    """A workflow that ships with the package, or with a plugin; read-only."""
+
+    name: str
+    title: str
+    description: str
+    picture: str | None = Field(None, description="Path of its picture on this server.")
+
+
+class Templates(Told):
+    """The templates."""
+
+    templates: list[Template]
+
+
+class OpenedTemplate(Told):
+    """A template with its document."""
+
+    name: str
+    workflow: Document
+
+
+class ImportedWorkflow(Told):
+    """The workflow that a JSON file or a picture carries, and the receipt where the picture has one."""
+
+    workflow: Document
+    receipt: dict[str, JsonValue] | None = None
+
+
+class CheckWorkflow(Asked):
+    """What to check."""
+
+    workflow: Document
+    values: Values = {}
+
+
+class Problems(Told):
+    """Everything that is wrong with a workflow; empty where it can run."""
+
+    problems: list[ApiProblem]
+
+
+class PlanWorkflow(Asked):
+    """What to plan."""
+
+    workflow: Document
+    values: Values = {}
+    targets: Targets | None = None
+
+
+class PlannedNode(Told):
+    """One node of a plan: its key, and whether its result is there already."""
+
+    node: str
+    key: str
+    cached: bool
+
+
+class PlannedWorkflow(Told):
+    """The needed nodes in the order in which they would run."""
+
+    nodes: list[PlannedNode]
+    targets: list[str]
