@@ -310,7 +310,8 @@ class Client:
                     return data
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise ServerUnreachable(
-                    f"no server answers at {self.url} ({error}); start one with nodegraph serve, or give --server"
+                    f"no server answers at {self.url} ({_why(error)}); "
+                    "start one with nodegraph serve, or give --server"
                 ) from None
 
         return self._wait(call())
@@ -326,6 +327,14 @@ class Client:
         except BaseException:
             future.cancel()
             raise
+
+
+def _why(error: Exception) -> str:
+    """Why there is no answer, in the words of the system and not of the library."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else "it cannot be reached"
+    return "it took too long" if isinstance(error, TimeoutError) else str(error)
 
 
 def _refused(status: int, data: bytes, retry_after: str | None) -> ApiRefused:

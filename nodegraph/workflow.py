@@ -159,8 +159,14 @@ class Workflow(_Document):
         """A workflow from JSON text. Raises DocumentError that says where and what."""
         if len(text) > MAX_BYTES:
             raise DocumentError(f"the document is {len(text):,} bytes long; {MAX_BYTES:,} is the limit")
+        if not text.strip():
+            raise DocumentError("the file is empty; a workflow is a JSON object")
         try:
             data = strict_json.loads(text)
+        except UnicodeDecodeError:
+            raise DocumentError(
+                "not a text, so no workflow; give a JSON file, or a picture made by nodegraph"
+            ) from None
         except ValueError as error:
             raise DocumentError(f"not JSON: {error}") from None
         return cls.from_data(data)

@@ -90,7 +90,10 @@ def test_upload(client: Client, tmp_path: Path) -> None:
 
 
 def test_no_server_is_said_so() -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(ServerUnreachable, match="nodegraph serve"):
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(ServerUnreachable, match=r"\(connection refused\); start one with nodegraph serve"),
+    ):
         client.health()
 
 

@@ -78,6 +78,11 @@ def test_a_first_visit_shows_an_example_that_can_run(editor: EditorPage) -> None
     expect(editor.page).to_have_title("Text to image · nodegraph")
     shipped = json.loads((ROOT / "workflows" / "text_to_image.json").read_text("utf-8"))
     assert editor.document() == shipped
+    expect(editor.page.locator(".unsaved")).to_have_count(0)
+    editor.page.get_by_role("button", name="File", exact=True).click()
+    editor.page.get_by_role("menuitem", name="Templates").click()
+    expect(editor.page.get_by_role("dialog")).to_contain_text("Text to image")
+    editor.page.keyboard.press("Escape")
     expect(editor.page.get_by_role("button", name="Run", exact=False).first).to_be_enabled()
 
 

@@ -72,6 +72,8 @@ def variant(**changes: Any) -> str:
         ('{"a": 1, "a": 2}', "given twice"),
         ('{"format": "nodegraph", "version": 1, "nodes": {"a": {"type": "X"}, "a": {"type": "X"}}}', "'a' is given twice"),
         ('{"format": "nodegraph", "version": NaN}', "NaN"),
+        ("", "the file is empty"),
+        (" \n", "the file is empty"),
         ("[]", '"format": "nodegraph"'),
         ('{"format": "comfy"}', '"format": "nodegraph"'),
         (variant(version=99), "newer"),
@@ -166,3 +168,8 @@ def test_the_schema_describes_the_document() -> None:
     schema = document_schema()
     assert set(schema["properties"]) >= {"format", "version", "nodes", "layout"}
     assert schema["additionalProperties"] is False
+
+
+def test_bytes_that_are_no_text_are_refused_in_words() -> None:
+    with pytest.raises(DocumentError, match="not a text, so no workflow"):
+        Workflow.parse(b"\xfa\x00\xff\x80")

@@ -47,6 +47,7 @@ const toPaint = (app: App) => {
 export const COMMANDS: Command[] = [
   { id: "new", group: "file", keys: ["Alt+N"], run: (app) => newTab(app) },
   { id: "open", group: "file", keys: ["Mod+O"], always: true, run: (app) => (app.dialog = "open") },
+  { id: "templates", group: "file", run: (app) => (app.dialog = "open") },
   { id: "save", group: "file", keys: ["Mod+S"], always: true, run: (app) => save(app) },
   { id: "save_as", group: "file", keys: ["Mod+Shift+S"], always: true, run: (app) => (app.dialog = "save") },
   { id: "import", group: "file", run: (app) => chooseFile(app) },

@@ -52,7 +52,8 @@ export async function openStored(app: App, name: string): Promise<void> {
 export async function openTemplate(app: App, name: string): Promise<void> {
   await attempt(app, async () => {
     const { workflow } = await app.client.template(name);
-    openTab(app, readWorkflow(workflow));
+    const tab = openTab(app, readWorkflow(workflow));
+    tab.saved = tab.workflow; // there is nothing of one's own in it yet
   });
 }
 

@@ -144,6 +144,7 @@ export const editor = {
   "menu.label": "Menus",
   "command.new": "New workflow",
   "command.open": "Open…",
+  "command.templates": "Templates…",
   "command.save": "Save",
   "command.save_as": "Save as…",
   "command.import": "Import a file…",

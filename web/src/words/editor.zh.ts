@@ -137,6 +137,7 @@ export const editor: { [key in keyof typeof en]: string } = {
   "menu.label": "菜单",
   "command.new": "新建工作流",
   "command.open": "打开…",
+  "command.templates": "模板…",
   "command.save": "保存",
   "command.save_as": "另存为…",
   "command.import": "导入文件…",
