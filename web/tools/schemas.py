@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from nodegraph.serve import models
+from nodegraph.serve.models.common import Asked
 from nodegraph.workflow import Workflow
 
 
@@ -20,7 +21,7 @@ def exchanged() -> list[type[BaseModel]]:
 
 def is_asked(model: type[BaseModel]) -> bool:
     """Whether a client sends it, so that fields with a default may be left out."""
-    return issubclass(model, models._Asked)
+    return issubclass(model, Asked)
 
 
 if __name__ == "__main__":
