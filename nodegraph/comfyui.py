@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeGuard
 
 from nodegraph.errors import DocumentError
@@ -174,8 +175,9 @@ def translated(data: Mapping[str, Any]) -> dict[str, Any]:
     try:
         nodes = _saved(data) if _is_saved(data) else _exported(data)
         return _Translation(nodes).document(data)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DocumentError(f"this looks like a ComfyUI workflow, but cannot be read as one: {error!r}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        why = repr(error)[:200]
+        raise DocumentError(f"this looks like a ComfyUI workflow, but cannot be read as one: {why}") from None
 
 
 def _is_saved(data: Mapping[str, Any]) -> bool:
@@ -254,6 +256,8 @@ class _Translation:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.layout: dict[str, dict[str, float]] = {}
         self.left: Counter[str] = Counter()
+        self.taken: Counter[str] = Counter()
+        self.sources: dict[Source, Source | None] = {}
 
     def document(self, data: Mapping[str, Any]) -> dict[str, Any]:
         notes = {id: node for id, node in self.comfy.items() if node.type in NOTES}
@@ -284,10 +288,10 @@ class _Translation:
 
     def _free(self, name: str) -> str:
         name = re.sub(r"[^\w-]+", "_", name).strip("_-")[:80] or "node"
-        number, free = 1, name
+        free = name
         while free in self.nodes:
-            number += 1
-            free = f"{name}_{number}"
+            self.taken[name] += 1
+            free = f"{name}_{self.taken[name] + 1}"
         return free
 
     def _node(self, name: str, node: Node) -> None:
@@ -298,9 +302,9 @@ class _Translation:
             self.nodes[name] = self._spec(node, Rule(node.type[:200], "", same(*inputs), same(*inputs)), inputs)
         else:
             if node.type == "EmptyLatentImage":
-                inputs["vae"] = self._vae()
+                inputs["vae"] = self._vae
             elif node.type == "VAELoader":
-                inputs["model"] = self._loader(0)
+                inputs["model"] = self._loaded(0)
             inputs = {entry: _changed(entry, value) for entry, value in inputs.items()}
             self.nodes[name] = self._spec(node, rule, inputs)
         if node.place:
@@ -335,28 +339,38 @@ class _Translation:
 
     def _link(self, source: Source) -> dict[str, str] | None:
         """The output that a link comes from, past nodes that only lead lines; None where it comes from nowhere."""
-        seen = set()
-        while (node := self.comfy.get(source[0])) is not None and node.type == "Reroute":
-            before = next((one for one in node.inputs.values() if isinstance(one, tuple)), None)
-            if before is None or source[0] in seen:
-                return None
-            seen.add(source[0])
-            source = before
-        if node is None or source[0] not in self.names:
+        before: Source | None = source
+        passed: dict[Source, None] = {}
+        while before is not None and before not in self.sources:
+            node = self.comfy.get(before[0])
+            if node is None or node.type != "Reroute":
+                self.sources[before] = before
+            else:
+                passed[before] = self.sources[before] = None  # what leads to itself comes from nowhere
+                before = next((one for one in node.inputs.values() if isinstance(one, tuple)), None)
+        origin = None if before is None else self.sources[before]
+        self.sources.update(dict.fromkeys(passed, origin))  # many links may end at one long line
+        if origin is None or origin[0] not in self.names:
             return None
+        source, node = origin, self.comfy[origin[0]]
         rule = RULES.get(node.type)
         names = rule.outputs if rule else node.outputs
         slot = source[1]
         name = names[slot] if 0 <= slot < len(names) and names[slot] else f"output_{slot}"
         return {"node": self.names[source[0]], "output": name[:200]}
 
+    @cached_property
     def _vae(self) -> Source | None:
         """What the workflow decodes with, else the VAE of its checkpoint."""
         decoders = (node.inputs.get("vae") for node in self.comfy.values() if node.type.startswith("VAEDecode"))
-        return next((one for one in decoders if isinstance(one, tuple)), self._loader(2))
+        return next((one for one in decoders if isinstance(one, tuple)), self._loaded(2))
 
-    def _loader(self, slot: int) -> Source | None:
-        return next(((id, slot) for id, node in self.comfy.items() if node.type == LOADER), None)
+    def _loaded(self, slot: int) -> Source | None:
+        return None if self._loader is None else (self._loader, slot)
+
+    @cached_property
+    def _loader(self) -> str | None:
+        return next((id for id, node in self.comfy.items() if node.type == LOADER), None)
 
 
 def _changed(entry: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,50 @@ def test_what_is_hostile_or_broken_is_read_or_refused_in_words(data: dict[str, A
     with suppress(DocumentError):
         document = Workflow.from_data(data)
         assert Workflow.parse(document.dump()) == document
+
+
+def chain(length: int) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        str(i): {"class_type": "Reroute", "inputs": {"a": [str(i + 1), 0]}} for i in range(length)
+    }
+    ends = {f"end{i}": {"class_type": f"End{i}", "inputs": {"x": ["0", 0]}} for i in range(length)}
+    return {**line, str(length): {"class_type": "Start"}, **ends}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {str(i): {"class_type": "A"} for i in range(30_000)},
+        {str(i): {"class_type": "EmptyLatentImage"} for i in range(30_000)},
+        chain(15_000),
+    ],
+    ids=["one type", "latents without a VAE", "a long line of reroutes"],
+)
+def test_many_nodes_are_read_in_time_that_grows_with_them(data: dict[str, Any]) -> None:
+    begun = time.process_time()
+    Workflow.from_data(data)
+    assert time.process_time() - begun < 5
+
+
+def test_links_pass_reroutes_to_where_they_come_from() -> None:
+    data = chain(3)
+    data["circle"] = {"class_type": "Reroute", "inputs": {"a": ["circle", 0]}}
+    data["lost"] = {"class_type": "Lost", "inputs": {"x": ["circle", 0]}}
+    nodes = Workflow.from_data(data).nodes
+    assert {str(nodes[f"End{i}"].links["x"]) for i in range(3)} == {"Start.output_0"}
+    assert not nodes["Lost"].links
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"last_node_id": 1, "nodes": [{"id": 1, "type": "A", "pos": [10**400, 0]}]},
+        {"last_node_id": 1, "nodes": [], "groups": [{"bounding": [10**400, 0, 1, 1]}]},
+        {"last_node_id": 1, "nodes": [{"id": 1, "type": "A", "pos": ["x" * 100_000, 0]}]},
+    ],
+    ids=["position", "group", "words"],
+)
+def test_numbers_that_are_none_are_refused_in_few_words(data: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError, match="cannot be read as one") as caught:
+        Workflow.from_data(data)
+    assert len(str(caught.value)) < 400
