@@ -16,7 +16,7 @@ from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
 from nodegraph.node import Input, NodeType
 from nodegraph.schema import Validator, ValueRefused, validator
-from nodegraph.subgraphs import PREFIX, expanded
+from nodegraph.subgraphs import HINTED, PREFIX, expanded
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
 Wire = tuple[str, tuple[str, ...]]  # a type's name and the names of the types it also is
@@ -149,10 +149,10 @@ class _Check:
     def _unknown_type(self, name: str, type_name: str) -> None:
         if type_name.startswith(PREFIX):
             known, wanted = self.workflow.subgraphs, type_name.removeprefix(PREFIX)
-            message = f"this workflow has no subgraph {wanted!r}.{did_you_mean(wanted, known)}"
+            message = f"this workflow has no subgraph {wanted!r}.{self._hint(wanted, known)}"
             self.problems.append(Problem(message, node=name))
             return
-        hint = did_you_mean(type_name, self.catalog.nodes)
+        hint = self._hint(type_name, self.catalog.nodes)
         if not hint and self.catalog.problems:
             broken = ", ".join(sorted({problem.origin for problem in self.catalog.problems}))
             hint = f" It may belong to a plugin that could not be imported: {broken}."
@@ -208,7 +208,7 @@ class _Check:
             if link.node in self.uses:
                 message = f"is linked to {link}, but that subgraph has no output {link.output!r}"
             else:
-                hint = did_you_mean(link.node, self.workflow.nodes)
+                hint = self._hint(link.node, self.workflow.nodes)
                 message = f"is linked to {link}, but there is no node {link.node!r}.{hint}"
             self._problem(name, target.name, message)
             return
@@ -218,7 +218,7 @@ class _Check:
         wire = outputs.get(link.output)
         if wire is None:
             known = ", ".join(map(repr, outputs)) or "none"
-            hint = did_you_mean(link.output, outputs)
+            hint = self._hint(link.output, outputs)
             self._problem(name, target.name, f"{link.node!r} has no output {link.output!r}; it has {known}.{hint}")
             return
         if wire[0] in target.types:
@@ -252,8 +252,11 @@ class _Check:
 
     def _unknown_input(self, name: str, shape: Shape, entry: str) -> None:
         known = ", ".join(map(repr, shape.inputs)) or "none"
-        hint = did_you_mean(entry, shape.inputs)
+        hint = self._hint(entry, shape.inputs)
         self._problem(name, entry, f"{shape.type.name} has no such input; it has {known}.{hint}")
+
+    def _hint(self, word: str, choices: Iterable[str]) -> str:
+        return did_you_mean(word, choices) if len(self.problems) < HINTED else ""
 
     def _problem(self, node: str, entry: str, message: str) -> None:
         self.problems.append(Problem(message, node=node, input=entry))

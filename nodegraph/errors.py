@@ -22,6 +22,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+MOST_COMPARED = 5000  # names; more take as long to compare as the rest of a check
+
 
 class NodegraphError(Exception):
     """Base of every error that a user can act on; its text is complete, no traceback needed."""
@@ -91,8 +93,10 @@ class Cancelled(BaseException):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest choice, or nothing where none is near."""
+    """` Did you mean 'x'?` for the nearest choice; nothing where none is near or many thousands are known."""
     known = list(choices)
+    if len(known) > MOST_COMPARED:
+        return ""
     folded = {choice.casefold(): choice for choice in known}
     near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
     return f" Did you mean {folded[near[0]]!r}?" if near else ""

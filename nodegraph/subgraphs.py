@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 
 from pydantic import JsonValue
 
@@ -19,7 +20,8 @@ from nodegraph.workflow import InnerInput, Link, NodeSpec, Subgraph, Workflow
 PREFIX = "subgraph:"
 MAX_DEPTH = 16
 MAX_NODES = 100_000
-MAX_PARTS = 2_000_000  # nodes, values and links: a few nodes with long lists may come to as much as many nodes
+MAX_PARTS = 300_000  # nodes, values and links: a few nodes with long lists may come to as much as many nodes
+HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 
 Links = dict[str, Link | list[Link]]
 
@@ -131,7 +133,8 @@ class _Expansion:
             definition = self.subgraphs.get(name_of(spec) or "")
             silent = muted or spec.muted
             passed = (bypassed or spec.bypassed) and not silent
-            self._count(1 + len(values) + sum(len(one) if isinstance(one, list) else 1 for one in links.values()))
+            parts = 1 + len(values) + sum(len(_many(one)) for one in links.values())
+            self._count(parts * (1 + len(prefix) // 100))  # each of them carries the long names around it
             if definition is None:
                 changed = {"values": values, "links": links, "bypassed": passed, "muted": silent}
                 self.nodes[prefix + name] = spec.model_copy(update=changed)
@@ -168,8 +171,8 @@ class _Expansion:
         found: dict[str, _Given] = {}
         for entry in dict.fromkeys([*values, *links]):
             if entry not in definition.inputs:
-                known = ", ".join(map(repr, definition.inputs)) or "none"
-                hint = did_you_mean(entry, definition.inputs)
+                known = ", ".join(map(repr, islice(definition.inputs, 20))) or "none"
+                hint = did_you_mean(entry, definition.inputs) if len(self.problems) < HINTED else ""
                 self.problems.append(
                     Problem(f"the subgraph has no such input; it has {known}.{hint}", node=use, input=entry)
                 )
@@ -178,7 +181,7 @@ class _Expansion:
                 self.problems.append(
                     Problem("has both a value and a link; remove one of them", node=use, input=entry)
                 )
-            self._count(len(definition.inputs[entry]))
+            self._count(len(definition.inputs[entry]) * max(1, len(_many(links.get(entry, [])))))
             for target in definition.inputs[entry]:
                 inner = found.setdefault(target.node, _Given())
                 if entry in links:
@@ -193,12 +196,20 @@ def _take(given: _Given, values: dict[str, JsonValue], links: Links) -> None:
     for entry, value in given.values.items():
         values[entry] = value
         links.pop(entry, None)
+    placed: dict[str, tuple[list[Link], list[Link]]] = {}  # those before the last place, those after it reversed
     for target, there in sorted(given.links, key=lambda one: -1 if one[0].at is None else one[0].at):
         values.pop(target.input, None)
         if target.at is None:
             links[target.input] = there
         else:
-            has = links.get(target.input, [])
-            many = list(has) if isinstance(has, list) else [has]
-            many[target.at : target.at] = there if isinstance(there, list) else [there]
-            links[target.input] = many
+            has = _many(links.get(target.input, []))
+            before, after = placed.setdefault(target.input, ([], has[::-1]))
+            while after and len(before) < target.at:
+                before.append(after.pop())
+            after.extend(reversed(_many(there)))
+    for entry, (before, after) in placed.items():
+        links[entry] = before + after[::-1]
+
+
+def _many(there: Link | list[Link]) -> list[Link]:
+    return there if isinstance(there, list) else [there]

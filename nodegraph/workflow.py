@@ -115,8 +115,10 @@ class Subgraph(_Document):
 
     description: Text = ""
     nodes: Annotated[dict[NodeId, NodeSpec], Field(max_length=100_000)] = {}
-    inputs: dict[NodeId, Annotated[list[InnerInput], Field(min_length=1, max_length=1000)]] = {}
-    outputs: dict[NodeId, Link] = {}
+    inputs: Annotated[
+        dict[NodeId, Annotated[list[InnerInput], Field(min_length=1, max_length=1000)]], Field(max_length=1000)
+    ] = {}
+    outputs: Annotated[dict[NodeId, Link], Field(max_length=1000)] = {}
     layout: dict[NodeId, Position] = {}
     groups: list[Frame] = []
     notes: list[Frame] = []

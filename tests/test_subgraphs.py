@@ -233,6 +233,42 @@ def test_long_lists_in_many_uses_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
+MANY = "a" * 100  # the longest id
+WIDE = {"nodes": {"n": {"type": "A"}}, "inputs": {"p": [{"node": "n", "input": "x", "at": 0}] * 1000}}
+LONG = {"s0": {"nodes": {MANY: {"type": "A"}, "b": {"type": "B", "links": {"x": [link(MANY)] * 19_000}}}}} | {
+    f"s{depth}": {"nodes": {MANY: {"type": f"subgraph:s{depth - 1}"}}} for depth in range(1, 15)
+}
+PORTS = {
+    "nodes": {"n": {"type": "A"}},
+    "inputs": {f"p{i}": [{"node": "n", "input": "x", "at": 0}] for i in range(1000)},
+}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "definitions"),
+    [
+        ({"u": {"type": "subgraph:s", "links": {"p": [link("u")] * 50_000}}}, {"s": WIDE}),
+        ({f"u{i}": {"type": "subgraph:s14"} for i in range(100)}, LONG),
+        ({f"u{i}": {"type": f"subgraph:zork{i}"} for i in range(5000)}, {f"zark{i}": {} for i in range(1000)}),
+        ({"u": {"type": "subgraph:s", "values": {f"q{i}": 1 for i in range(5000)}}}, {"s": PORTS}),
+    ],
+    ids=["a list to a thousand places", "links under long names", "unknown subgraphs", "unknown inputs"],
+)
+def test_what_would_take_long_is_answered_soon(nodes: dict[str, Any], definitions: dict[str, Any]) -> None:
+    workflow = document(nodes, **definitions)
+    begun = time.process_time()
+    found = check(workflow, CATALOG)
+    assert found.problems
+    assert sum(len(problem.message) for problem in found.problems) < 5_000_000
+    assert time.process_time() - begun < 4
+
+
+def test_a_subgraph_has_at_most_a_thousand_ports() -> None:
+    inputs = {f"p{i}": [{"node": "n", "input": "x"}] for i in range(1001)}
+    with pytest.raises(DocumentError, match="at most 1000"):
+        document({}, s={"nodes": {"n": {"type": "A"}}, "inputs": inputs})
+
+
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
