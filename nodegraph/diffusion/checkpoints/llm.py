@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.parts import Part
-from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, tokenizer_of
+from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, numbers_of, tokenizer_of
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.values import Condition, Conditioning
 
@@ -46,7 +46,7 @@ class LanguageModel:
             ValueError: the text has more tokens than `most`, or there is no tokenizer.
         """
         tokenizer = tokenizer_of(self.tokenizer, self.path, self.network.config.vocab_size)
-        numbers = tokenizer.encode(text, add_special_tokens=False).ids
+        numbers = numbers_of(tokenizer, text)
         if len(numbers) > most:
             raise ValueError(
                 f"the text is {len(numbers)} tokens long with the words around it and this model reads {most}; "

@@ -13,7 +13,7 @@ from torch import Tensor
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.clip import weighted
 from nodegraph.diffusion.checkpoints.parts import Part
-from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, tokenizer_of
+from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, numbers_of, tokenizer_of
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 
 PADDING, END = 0, 1
@@ -74,7 +74,7 @@ class T5:
         numbers: list[int] = []
         weights: list[float] = []
         for words, weight in weighted(text):
-            found = tokenizer.encode(words.strip(), add_special_tokens=False).ids
+            found = numbers_of(tokenizer, words.strip())
             numbers += found
             weights += [weight] * len(found)
         return [*numbers, END], [*weights, 1.0]

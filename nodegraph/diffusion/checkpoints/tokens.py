@@ -56,12 +56,28 @@ def _opened(path: Path, _modified: int) -> Any:
     try:
         if "model" not in json.loads(path.read_bytes()):
             raise ValueError("no model")
-        return Tokenizer.from_file(str(path))
+        found = Tokenizer.from_file(str(path))
+        found.no_padding()  # what fills a prompt up, and how long it may be, each family says itself
+        found.no_truncation()
+        return found
     except Exception as error:  # the library has one exception, called Exception
         raise ModelRefused(
             f"{path} is no {TOKENIZER} of the tokenizers library ({str(error)[:200]}). Get that of the text "
             "encoder"
         ) from None
+
+
+def numbers_of(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text. Raises ModelRefused where the tokenizer gives up on it."""
+    try:
+        found: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the library's Rust, and no Exception
+            raise
+        raise ModelRefused(
+            f"the tokenizer fails on this text ({str(error)[:200]}). Get {TOKENIZER} of the text encoder anew"
+        ) from None
+    return found
 
 
 def folder_tokenizer(part: Part) -> Path | None:
