@@ -19,6 +19,7 @@ from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.call import place
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
+from nodegraph.console import printable
 from nodegraph.errors import Cancelled, NodeError, NodegraphError, RunError
 from nodegraph.home import Home
 from nodegraph.options import (
@@ -175,7 +176,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except NodegraphError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         if isinstance(error, NodeError) and error.__cause__ is not None and (line := place(error.__cause__)):
             print(f"  at {line}", file=sys.stderr)
         sys.exit(FAILED if isinstance(error, RunError) else REFUSED)

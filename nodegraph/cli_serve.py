@@ -11,6 +11,7 @@ import typer
 
 from nodegraph import events
 from nodegraph.catalog import Catalog
+from nodegraph.console import printable
 from nodegraph.home import Home
 from nodegraph.options import CANCELLED, FAILED, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
@@ -103,7 +104,7 @@ def submit(
         for artifact in done.artifacts:
             print(client.url + artifact.content)
         if done.error is not None:
-            typer.echo(_printable(done.error.message), err=True)
+            typer.echo(printable(done.error.message), err=True)
         if done.status != "succeeded":
             raise typer.Exit(CANCELLED if done.status == "cancelled" else FAILED)
 
@@ -152,14 +153,7 @@ def _client(server: str | None, token: str | None) -> Iterator[Client]:
 
 def _line(run: Run) -> str:
     state = "cancelling" if run.cancelling and run.status == "running" else run.status
-    return f"{run.id} {state:10} {_printable(run.title)}".rstrip()
-
-
-def _printable(text: str) -> str:
-    """Text of others without what a terminal would obey."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    return f"{run.id} {state:10} {printable(run.title)}".rstrip()
 
 
 def _tell(listen: events.Listener, event: dict[str, Any]) -> None:

@@ -22,6 +22,13 @@ def listener(as_json: bool) -> Iterator[events.Listener]:
         yield _plain_line
 
 
+def printable(text: str) -> str:
+    """Text of others without what a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def _json_line(event: events.Event) -> None:
     print(json.dumps(events.to_json(event), ensure_ascii=False), flush=True)
 

@@ -95,6 +95,8 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "brackets": ("[" * 3_000_000, ["nested too deeply"]),
     "duplicate ids": ('{"format": "nodegraph", "version": 1, "nodes": {"a": {"type": "Number"}, "a": {"type": "Number"}}}', ["given twice"]),
     "truncated png": (encode_png(torch.rand(3, 64, 64), {WORKFLOW_TEXT: "{}"})[:700], ["damaged"]),
+    "what a terminal obeys": (document(a={"type": "Noise", "values": {"\x1b]0;x": 5}}), ["]0;x", "no such input"]),
+    "the same in an id": (document(**{"\x1b]0;x": {"type": "Noise"}}), ["]0;x"]),
     "no such picture": (document(a={"type": "LoadImage", "values": {"image": "gone.png"}}), ["a.image", "gone.png"]),
 }  # fmt: skip
 
@@ -110,6 +112,7 @@ def test_what_cannot_run_is_refused_with_words(shell: Shell, tmp_path: Path, com
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+    assert "\x1b]0;" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
 
