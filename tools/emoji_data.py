@@ -50,18 +50,23 @@ FAVOURITES = frozenset(
     kissing face|thinking face|thumbs up|victory hand|clapping hands|eyes""".replace("\n    ", "").split("|")
 )
 RECOLOURED = 2  # further colours of each picture whose colour is clear
+TURNED = 0.4  # how often one of them is drawn, against the picture itself
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A training picture (size, size, 3), its style's index in STYLES, its concept, and its colour word."""
+    """A training picture (size, size, 3), its style's index in STYLES, its concept, and its colour word.
+
+    `turned` pictures have another colour than their concept comes in.
+    """
 
     pixels: Pixels
     style: int
     concept: int
     colour: str | None
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,21 @@ def load_pack(pack: Path, size: int, seed: int = 0) -> Pack:
             others = [name for name in HUES if name != colour]
             for name in rng.sample(others, RECOLOURED):
                 turned = rotate_hue(pixels, HUES[name][0] - hue)
-                pictures.append(Picture(turned, styles[style], concept, name))
+                pictures.append(Picture(turned, styles[style], concept, name, turned=True))
     return Pack(pictures, concepts)
 
 
-def emphasis(concept: dict[str, Any], favoured: float) -> float:
+def emphasis(picture: Picture, concept: dict[str, Any], favoured: float) -> float:
     """How often a picture of a concept is drawn, against 1; a favourite so many times as often."""
-    return EMPHASIS.get(concept["group"], 1.0) * (favoured if concept["name"] in FAVOURITES else 1.0)
+    share = EMPHASIS.get(concept["group"], 1.0) * (favoured if concept["name"] in FAVOURITES else 1.0)
+    return TURNED * share if picture.turned else share
 
 
-def caption(concept: dict[str, Any], colour: str | None, rng: random.Random) -> str:
-    """One of the many ways to say what a picture shows; empty one time in ten, for guidance."""
+def caption(picture: Picture, concept: dict[str, Any], rng: random.Random) -> str:
+    """One of the many ways to say what a picture shows; empty one time in ten, for guidance.
+
+    A turned picture always has its colour said: a banana of which nothing is said is yellow.
+    """
     kind = rng.random()
     if kind < 0.10:
         return ""
@@ -111,13 +120,13 @@ def caption(concept: dict[str, Any], colour: str | None, rng: random.Random) -> 
             words += rng.sample(concept["kw"], min(len(concept["kw"]), rng.randint(1, 3)))
         elif kind > 0.52 and concept["kw"]:
             words = rng.sample(concept["kw"], min(len(concept["kw"]), rng.randint(2, 4)))
-        paint = colour
+        paint = picture.colour
     else:
         words = [concept["zh"]]
         if kind > 0.93 and concept["zhkw"]:
             words += rng.sample(concept["zhkw"], min(len(concept["zhkw"]), rng.randint(1, 2)))
-        paint = HUES[colour][1] if colour else None
-    if paint and rng.random() < 0.85:
+        paint = HUES[picture.colour][1] if picture.colour else None
+    if paint and (picture.turned or rng.random() < 0.4):
         words.insert(0, paint)
     return " ".join(words)
 

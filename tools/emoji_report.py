@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import torch
+from emoji_data import STYLES
 from torch import Tensor
 
 from nodegraph.diffusion.models import emoji
@@ -31,10 +32,26 @@ house|tree|cactus|flower|mushroom|snowman|fire|umbrella
 book|key|bell|gift|balloon|guitar|camera|crown
 红苹果|蓝色汽车|猫脸|狗脸|笑脸|红色的心|披萨|火箭""".replace("\n", "|").split("|")
 STYLE = "3d"
+NAMED = ("red apple", "红苹果", "blue car", "蓝色汽车", "cat face", "猫脸", "smiling face with heart-eyes", "花痴")
 
 
-def samples(folder: Path, steps: int = 25, guidance_scale: float = 4.0) -> Tensor:
+def samples(folder: Path) -> Tensor:
     """A labelled sheet of every prompt at seed 0, (1, 3, H, W)."""
+    pictures = paint(folder, [(prompt, STYLE) for prompt in PROMPTS])
+    return labelled_grid(pictures, 8, [p if p.isascii() else "" for p in PROMPTS], scale=2)
+
+
+def named(folder: Path) -> Tensor:
+    """Four things in two languages, a row for each style, at seed 0, (1, 3, H, W)."""
+    asked = [(prompt, style) for style in STYLES for prompt in NAMED]
+    labels = [
+        f"{prompt.split(' with ')[-1] if prompt.isascii() else 'in Chinese'}, {style}" for prompt, style in asked
+    ]
+    return labelled_grid(paint(folder, asked), len(NAMED), labels, scale=2)
+
+
+def paint(folder: Path, asked: list[tuple[str, str]], steps: int = 25, guidance_scale: float = 4.0) -> Tensor:
+    """A picture for each prompt and style, seed 0: (N, 3, H, W)."""
     checkpoint = Checkpoint("emoji", "", "emoji")
     live = emoji.load(checkpoint, folder, "cpu")
     model, _, vae = emoji.describe(checkpoint, folder)
@@ -43,15 +60,15 @@ def samples(folder: Path, steps: int = 25, guidance_scale: float = 4.0) -> Tenso
     sigmas = Sigmas(schedule("karras", model.parametrization, steps))
     negative = live.text_encoder.encode("", {})
     pictures = []
-    for prompt in PROMPTS:
-        positive = live.text_encoder.encode(prompt, {STYLE: 1.0})
+    for prompt, style in asked:
+        positive = live.text_encoder.encode(prompt, {style: 1.0})
         result = blank.tensor
         for step in sample(
             live.denoiser, blank, sigmas, positive, negative, name="dpmpp_2m", guidance_scale=guidance_scale
         ):
             result = step.x
         pictures.append(live.vae.decode(result.clone()))
-    return labelled_grid(torch.cat(pictures), 8, [p if p.isascii() else "" for p in PROMPTS], scale=2)
+    return torch.cat(pictures)
 
 
 def loss_curve(log: Path) -> Tensor:
@@ -66,13 +83,14 @@ def loss_curve(log: Path) -> Tensor:
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=Path("nodegraph/diffusion/embedded/emoji"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     args = parser.parse_args()
     (args.out / "emoji-loss.png").write_bytes(encode_png(loss_curve(args.log)[0]))
+    (args.out / "emoji-named.png").write_bytes(encode_png(named(args.model)[0]))
     (args.out / "emoji-samples.png").write_bytes(encode_png(samples(args.model)[0]))
 
 

@@ -45,6 +45,7 @@ def flow_loss(
     clean: Tensor,
     generator: torch.Generator,
     shift: float = 1.0,
+    spread: float = 1.0,
 ) -> Tensor:
     """The flow-matching loss with logit-normal times.
 
@@ -56,8 +57,10 @@ def flow_loss(
         clean: the clean samples (N, ...).
         generator: draws times and noise on the CPU.
         shift: above 1, noisier times are drawn more often: t becomes shift t / (1 + (shift - 1) t).
+        spread: deviation of the logit of t.
     """
-    time = torch.sigmoid(torch.randn(len(clean), generator=generator) + math.log(shift)).to(clean.device)
+    logit = spread * torch.randn(len(clean), generator=generator) + math.log(shift)
+    time = torch.sigmoid(logit).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     wide = time.view(-1, *[1] * (clean.ndim - 1))
     return functional.mse_loss(predict((1 - wide) * clean + wide * noise, time).float(), noise - clean)

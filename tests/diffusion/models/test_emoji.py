@@ -118,11 +118,11 @@ def test_words_are_weighted(live: Loaded) -> None:
     assert torch.equal(heavy[[0, 2]], plain[[0, 2]])
     assert live.text_encoder.unknown_words("(red:1.5) apple") == []
 
-    def redness(text: str) -> float:
+    def blueness(text: str) -> float:
         red, green, blue = paint(live, text, count=2, steps=8)[..., 16:48, 16:48].mean((0, 2, 3)).tolist()
-        return float(red - (green + blue) / 2)
+        return float(blue - (red + green) / 2)
 
-    assert redness("(red:0.1) apple") < redness("red apple")
+    assert blueness("(blue:0.1) apple") < blueness("blue apple") - 0.3
 
 
 def test_articles_say_nothing(live: Loaded) -> None:

@@ -163,9 +163,10 @@ def test_shifted_times_are_noisier() -> None:
         drawn.append(time)
         return x
 
-    for shift in (1.0, 3.0):
-        flow_loss(predict, clean, torch.Generator().manual_seed(0), shift)
-    plain, shifted = drawn
+    for shift, spread in ((1.0, 1.0), (3.0, 1.0), (1.0, 2.0)):
+        flow_loss(predict, clean, torch.Generator().manual_seed(0), shift, spread)
+    plain, shifted, spread_out = drawn
+    assert torch.allclose(spread_out.logit(), 2 * plain.logit(), atol=1e-3)
     assert torch.allclose(shifted, 3 * plain / (1 + 2 * plain), atol=1e-6)
     assert float(plain.median()) == pytest.approx(0.5, abs=0.01)
     assert float(shifted.median()) == pytest.approx(0.75, abs=0.01)
