@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -20,6 +21,7 @@ MOST_ROWS = 10_000
 _SCHEMA = """CREATE TABLE IF NOT EXISTS digests (
     path TEXT PRIMARY KEY, identity TEXT NOT NULL, digest TEXT NOT NULL, learned REAL NOT NULL
 ) WITHOUT ROWID"""
+_DIGEST = re.compile("[0-9a-f]{40}")  # what is no digest names no file and no result
 log = logging.getLogger("nodegraph.files")
 
 
@@ -40,7 +42,8 @@ class KeptDigests:
         if stat.st_size < LEAST_BYTES or not self.file.is_file():
             return None
         statement = "SELECT digest FROM digests WHERE path = ? AND identity = ?"
-        return next((str(row[0]) for row in self._ask(statement, str(path.absolute()), _identity(stat))), None)
+        rows = self._ask(statement, str(path.absolute()), _identity(stat))
+        return next((row[0] for row in rows if isinstance(row[0], str) and _DIGEST.fullmatch(row[0])), None)
 
     def learn(self, path: Path, stat: os.stat_result, digest: str) -> None:
         """Keep a file's digest; `stat` is from before it was read."""

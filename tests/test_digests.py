@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -101,8 +102,18 @@ def test_small_files_and_old_rows_take_no_room(
     paths = [tmp_path / str(number) for number in range(4)]
     for path in paths:
         path.write_bytes(large.read_bytes())
-        kept.learn(path, path.stat(), path.name)
-    assert [kept.get(path, path.stat()) for path in paths] == [None, None, "2", "3"]
+        kept.learn(path, path.stat(), path.name * 40)
+    assert [kept.get(path, path.stat()) for path in paths] == [None, None, "2" * 40, "3" * 40]
+
+
+@pytest.mark.parametrize("digest", ["../../etc/passwd", b"\xff../", "A" * 40, "a" * 41, 7])
+def test_a_row_that_holds_no_digest_is_not_believed(large: Path, tmp_path: Path, digest: object) -> None:
+    kept = KeptDigests(tmp_path / "digests.sqlite", settled=-1)
+    kept.learn(large, large.stat(), "a" * 40)
+    assert kept.get(large, large.stat()) == "a" * 40
+    with sqlite3.connect(kept.file) as connection:
+        connection.execute("UPDATE digests SET digest = ?", (digest,))
+    assert kept.get(large, large.stat()) is None
 
 
 @pytest.mark.parametrize("what", ["folder", "no database", "below a file"])
