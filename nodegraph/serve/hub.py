@@ -30,7 +30,7 @@ routes = Routes()
 async def stream_events(
     server: Server, request: web.Request, after: Number | None = None, previews: bool = False
 ) -> web.StreamResponse:
-    """The websocket of events; see the top of models.py."""
+    """The websocket of events; see the top of the package of messages."""
     if request.headers.get("Upgrade", "").casefold() != "websocket":
         raise Refused(
             "bad_request", "this address speaks the websocket protocol alone", headers={"Upgrade": "websocket"}
