@@ -161,7 +161,7 @@ class Context:
             self.progress(step, total)
 
     def preview(self, image: Image) -> None:
-        """Show the first picture of a batch; costs nothing where nobody looks."""
+        """Show the pictures of a batch, in small; costs nothing where nobody looks."""
         if self._watched and self._listen is not None:
             self._previewed = time.monotonic()
             from nodegraph.pictures import thumbnail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from nodegraph.errors import FileRefused
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64 * 2**20
 THUMBNAIL = 256
+THUMBNAIL_PICTURES = 16
 
 
 def to_bytes(tensor: Any) -> NDArray[np.uint8]:
@@ -82,14 +84,23 @@ def encode_animation(batch: Any, format: str, frames_per_second: float, quality:
 
 
 def thumbnail(batch: Any, size: int = THUMBNAIL) -> bytes:
-    """A small JPEG of the first picture of a batch (N, C, H, W) in [0, 1]; small pictures are enlarged."""
-    picture = _picture(batch[0])
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
-    scale = size / max(picture.size)
-    shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    """A JPEG, `size` pixels along its longer side, of the pictures of a batch (N, C, H, W) in [0, 1].
+
+    Several lie in rows, as near to a square as they go; of more than `THUMBNAIL_PICTURES` the first are shown.
+    Small pictures are enlarged.
+    """
+    pictures = [_picture(one).convert("RGB") for one in batch[:THUMBNAIL_PICTURES]]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    width, height = pictures[0].size
+    scale = size / max(columns * width, rows * height)
+    tile = (max(1, round(width * scale)), max(1, round(height * scale)))
+    sheet = Pillow.new("RGB", (columns * tile[0], rows * tile[1]))
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        sheet.paste(picture.resize(tile, Pillow.Resampling.LANCZOS), (column * tile[0], row * tile[1]))
     buffer = io.BytesIO()
-    picture.resize(shape, Pillow.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+    sheet.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 

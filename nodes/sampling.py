@@ -10,6 +10,7 @@ from pydantic import Field
 
 from nodegraph import Context, node
 from nodegraph.diffusion.pictures import images
+from nodegraph.diffusion.pictures.previews import glance
 from nodegraph.diffusion.sampling.guidance import guided
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
@@ -111,8 +112,7 @@ def Sampler(
         result = step.x
         if context.wants_preview:
             vae = context.open(model.checkpoint).vae
-            shown = step.denoised[:1, :, :1] if step.denoised.ndim == 5 else step.denoised[:1]
-            context.preview(Image(vae.decode(shown.float()).float().cpu()))
+            context.preview(Image(vae.decode(glance(step.denoised).float()).float().cpu()))
     return Latent(result.float().cpu().clone())
 
 

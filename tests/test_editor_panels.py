@@ -336,6 +336,7 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     assert violations(page, ".lightbox") == []
     page.keyboard.press("Escape")
     expect(box).to_have_count(0)
+    expect(tiles.nth(2)).to_be_focused()  # what was seen last, not what was opened
 
     tiles.nth(0).focus()
     page.keyboard.press("c")
@@ -368,11 +369,64 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     newest = server.get("/api/gallery").json["artifacts"][0]
     tiles.first.focus()
     page.keyboard.press("Enter")
-    box.get_by_role("button", name="Delete").click()
-    box.get_by_role("button", name="Really delete").click()
-    until(lambda: server.get(newest["content"]).status in (404, 410))
+    box.get_by_role("button", name="Delete", exact=True).click()
+    expect(box).to_have_attribute("aria-label", re.compile("paint 2"))
+    assert server.get(newest["content"]).status == 404
+    box.get_by_role("button", name="Undo deleting").click()
+    expect(box).to_have_attribute("aria-label", re.compile("paint 3"))
+    assert server.get(newest["content"]).status == 200
+    box.get_by_role("button", name="Delete", exact=True).click()
+    expect(box).to_have_attribute("aria-label", re.compile("paint 2"))
     page.keyboard.press("Escape")
     expect(tiles.first).to_have_attribute("aria-label", re.compile("paint 2"))
+    expect(tiles.first).to_be_focused()
+
+
+def test_everything_in_the_gallery_by_keyboard_alone(page: Any, server: Running) -> None:
+    for seed in (31, 32, 33):
+        over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))
+    keys = page.keyboard
+    tiles = gallery(page, "paint 33", "paint 32", "paint 31")
+    tabs = page.locator(".tab")
+    for _ in range(80):
+        keys.press("Tab")
+        if page.evaluate("document.activeElement.matches('.tile')"):
+            break
+    expect(tiles.first).to_be_focused()
+    keys.press("ArrowRight")
+    keys.press("s")
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == "32")
+    keys.press("Delete")
+    expect(tiles.nth(1)).to_have_attribute("aria-label", re.compile("paint 31"))
+    keys.press("Delete")
+    expect(tiles.nth(1)).not_to_have_attribute("aria-label", re.compile("paint 31"))
+    for back in ("paint 31", "paint 32"):
+        keys.press("Control+z")
+        expect(page.locator(".tile:focus")).to_have_attribute("aria-label", re.compile(back))
+    expect(tiles.nth(1)).to_be_focused()  # each is back at its place
+    names = [one["name"] for one in server.get("/api/gallery").json["artifacts"][:3]]
+    assert [re.sub(r"-0.*", "", name) for name in names] == ["paint 33", "paint 32", "paint 31"]
+
+    box, compared = page.locator("dialog.lightbox"), page.locator("dialog.compare")
+    keys.press("Enter")
+    expect(box).to_have_attribute("aria-label", re.compile("paint 32"))
+    keys.press("s")
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == "32")
+    keys.press("c")
+    expect(compared).to_be_visible()
+    keys.press("Escape")
+    expect(compared).to_have_count(0)
+    keys.press("Delete")
+    expect(box).to_have_attribute("aria-label", re.compile("paint 31"))
+    keys.press("Control+z")
+    expect(box).to_have_attribute("aria-label", re.compile("paint 32"))
+    keys.press("o")
+    expect(box).to_have_count(0)
+    expect(tabs.filter(has_text="Noise 32")).to_have_count(1)
+    page.locator(".tile[tabindex='0']").focus()
+    keys.press("ArrowRight")
+    keys.press("o")
+    expect(tabs.filter(has_text="Noise 31")).to_have_count(1)
 
 
 def gallery(page: Any, *names: str) -> Any:

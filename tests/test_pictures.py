@@ -40,8 +40,25 @@ def test_transparency_falls_on_white_in_jpeg() -> None:
 
 
 def test_a_thumbnail_is_small_and_keeps_its_shape() -> None:
-    with Pillow.open(io.BytesIO(thumbnail(torch.rand(2, 3, 30, 60), 128))) as picture:
+    with Pillow.open(io.BytesIO(thumbnail(torch.rand(1, 3, 30, 60), 128))) as picture:
         assert (picture.format, picture.size) == ("JPEG", (128, 64))
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(2, 2, 1), (3, 2, 2), (4, 2, 2), (7, 3, 3), (40, 4, 4)])
+def test_a_thumbnail_shows_every_picture_of_a_batch_up_to_sixteen(count: int, columns: int, rows: int) -> None:
+    greys = torch.linspace(0.2, 1, count)
+    batch = greys.reshape(count, 1, 1, 1).expand(count, 3, 32, 32)
+    with Pillow.open(io.BytesIO(thumbnail(batch, 240))) as sheet:
+        assert max(sheet.size) == 240
+        tile = 240 // columns
+        assert sheet.size == (columns * tile, rows * tile)
+        middles = [
+            sheet.convert("L").getpixel((column * tile + tile // 2, row * tile + tile // 2))
+            for row in range(rows)
+            for column in range(columns)
+        ]
+    expected = [round(255 * float(grey)) for grey in greys[:16]]
+    assert middles == pytest.approx(expected + [0] * (columns * rows - len(expected)), abs=3)
 
 
 def test_exif_turns_the_picture() -> None:

@@ -130,6 +130,10 @@ def test_a_deleted_artifact_goes_to_the_trash(server: Running) -> None:
     assert server.get(artifact["content"]).status == 404
     assert server.ask("DELETE", artifact["content"]).status == 404
     assert content in [path.read_bytes() for path in (server.home / "trash").rglob("*.png")]
+    assert server.ask("POST", f"{artifact['content']}/restore").json == artifact
+    assert server.get(artifact["content"]).body == content
+    assert artifact in server.get("/api/gallery").json["artifacts"]
+    assert server.ask("POST", f"{artifact['content']}/restore").status == 404
 
 
 def test_a_workflow_with_problems_is_refused_with_all_of_them(server: Running) -> None:

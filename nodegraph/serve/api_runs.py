@@ -141,6 +141,12 @@ async def delete_artifact(server: Server, id: ArtifactId) -> Artifact:
     return await server.service.delete_artifact(id)
 
 
+@routes.add("POST", "/api/artifacts/{id}/restore", refuses=(404,))
+async def restore_artifact(server: Server, id: ArtifactId) -> Artifact:
+    """Take an artifact out of the trash folder, back to its place in the gallery."""
+    return await server.service.restore_artifact(id)
+
+
 @routes.get("/api/artifacts/{id}/thumbnail", refuses=(404, 415), produces=("image/webp",))
 async def artifact_thumbnail(server: Server, id: ArtifactId, size: Size = THUMBNAIL) -> web.Response:
     """A small WebP of a picture."""

@@ -6,9 +6,11 @@ the file by an id. No path ever comes from a client.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,13 +124,44 @@ class Artifacts:
         """Take an artifact out of the gallery and put its file into the trash. Raises KeyError."""
         row = self._row(name)
         with self._store.transaction() as database:
+            runs = [run for (run,) in database.execute("SELECT run FROM shown WHERE artifact = ?", (name,))]
             database.execute("DELETE FROM artifacts WHERE id = ?", (name,))
             database.execute("DELETE FROM shown WHERE artifact = ?", (name,))
             path = self._outputs / row["path"]
             if path.is_file():
+                kept = (name, json.dumps(dict(row)), json.dumps(runs))
+                database.execute("INSERT OR REPLACE INTO trashed VALUES (?, ?, ?)", kept)
                 self._trash.mkdir(parents=True, exist_ok=True)
-                path.rename(self._trash / f"{name}-{row['name']}")
+                path.rename(self._trashed(row))
         return _artifact(row)
+
+    def restore(self, name: str) -> Artifact:
+        """Take an artifact out of the trash, back to its place. Raises KeyError where it is not in it.
+
+        Its file gets its old name, or the nearest free one where a run has written another meanwhile.
+        """
+        found = self._store.database.execute("SELECT * FROM trashed WHERE artifact = ?", (name,)).fetchone()
+        if found is None:
+            raise KeyError(name)
+        row = json.loads(found["row"])
+        if not self._trashed(row).is_file():
+            raise KeyError(name)
+        path = free(self._outputs / row["path"])
+        row |= {"path": path.relative_to(self._outputs).as_posix(), "name": path.name}
+        with self._store.transaction() as database:
+            marks = ", ".join(f":{column}" for column in row)
+            database.execute(f"INSERT INTO artifacts ({', '.join(row)}) VALUES ({marks})", row)
+            database.executemany(
+                "INSERT OR IGNORE INTO shown SELECT id, ? FROM runs WHERE id = ?",
+                [(name, run) for run in json.loads(found["runs"])],
+            )
+            database.execute("DELETE FROM trashed WHERE artifact = ?", (name,))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._trashed(json.loads(found["row"])).rename(path)
+        return _artifact(self._row(name))
+
+    def _trashed(self, row: Mapping[str, Any] | sqlite3.Row) -> Path:
+        return self._trash / f"{row['id']}-{row['name']}"
 
     def _row(self, name: str) -> sqlite3.Row:
         row = self._store.database.execute("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
@@ -136,6 +169,15 @@ class Artifacts:
             raise KeyError(name)
         found: sqlite3.Row = row
         return found
+
+
+def free(path: Path) -> Path:
+    """The path itself where nothing is there, else the nearest with a number that is free."""
+    found, number = path, 2
+    while found.exists() or found.is_symlink():
+        found = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return found
 
 
 def _artifact(row: sqlite3.Row) -> Artifact:

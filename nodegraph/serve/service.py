@@ -302,6 +302,13 @@ class Service:
         self.events.publish({"event": "artifact", "artifact": gone.id, "deleted": True})
         return gone
 
+    async def restore_artifact(self, artifact: str) -> models.Artifact:
+        """Take an artifact out of the trash. Raises NoSuchArtifact where it is not there, DiskFull."""
+        with self._refusals(NoSuchArtifact):
+            back = await self._database(self._artifacts.restore, artifact)
+        self.events.publish({"event": "artifact", "artifact": back.id, "deleted": False})
+        return back
+
     async def _run(self, run: str) -> models.Run:
         with self._refusals():
             return await self._database(self._listing.run, run)

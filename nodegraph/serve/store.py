@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS shown (
     run TEXT NOT NULL, artifact TEXT NOT NULL, PRIMARY KEY (run, artifact)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS shown_by_artifact ON shown (artifact);
+CREATE TABLE IF NOT EXISTS trashed (
+    artifact TEXT PRIMARY KEY, row TEXT NOT NULL, runs TEXT NOT NULL
+) WITHOUT ROWID;
 """
 _QUEUED = "phase = 1 ORDER BY first, second"
 

@@ -218,6 +218,21 @@ def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_
     with pytest.raises(KeyError):
         artifacts.get(cat.id)
     assert artifacts.of_runs([second]) == {second: []}
+    # A run has written another file of that name meanwhile: neither takes the other's place.
+    (outputs / "cat-0001.png").write_bytes(b"another")
+    back = artifacts.restore(cat.id)
+    assert back == cat.model_copy(update={"name": "cat-0001-2.png"})
+    assert (outputs / "cat-0001.png").read_bytes() == b"another"
+    with Image.open(artifacts.get(cat.id).path) as picture:
+        assert picture.size == (8, 5)
+    assert [one.id for one in artifacts.page(10, None)] == [evil.id, cat.id]
+    assert artifacts.of_runs([first, second]) == {first: [back, evil], second: [back]}
+    with pytest.raises(KeyError):
+        artifacts.restore(cat.id)
+    artifacts.delete(cat.id)
+    (trash / f"{cat.id}-cat-0001-2.png").unlink()  # by hand
+    with pytest.raises(KeyError):
+        artifacts.restore(cat.id)
     (outputs / "evil.png").unlink()
     (outputs / "evil.png").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(KeyError):

@@ -26,7 +26,7 @@ queue       `paused`, `queued`, `running` (counts), `changed`: `paused`, `resume
 worker      `worker` (a Worker): one changed its state.
 nodes       The node types changed: fetch `/api/nodes` again.
 workflow    `name`, `revision` (absent once it is gone): a stored workflow was saved, renamed or deleted.
-artifact    `artifact` (an id), `deleted` true: it left the gallery.
+artifact    `artifact` (an id), `deleted`: true when it left the gallery, false when it came back.
 =========== ======================================================================================
 
 Every numbered event has `number` and `time` (seconds since 1970). A run's own events have no `node`, as with

@@ -77,6 +77,7 @@ export class Client {
 
   gallery = (page: Page = {}) => this.ask<Gallery>("GET", `/api/gallery${query(page)}`);
   deleteArtifact = (id: string) => this.ask<Artifact>("DELETE", `/api/artifacts/${id}`);
+  restoreArtifact = (id: string) => this.ask<Artifact>("POST", `/api/artifacts/${id}/restore`);
   /** What made a picture, and its receipt. */
   artifactWorkflow = (id: string) => this.ask<ImportedWorkflow>("GET", `/api/artifacts/${id}/workflow`);
 

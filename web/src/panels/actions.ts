@@ -7,6 +7,7 @@ import { asList, own } from "../model/document";
 import type { Target } from "../model/edit";
 import type { App } from "../state/app.svelte";
 import { openTab, refreshFiles, words } from "../state/files";
+import { seedOf } from "./receipt";
 import { maskInputs, maskName, pictureLink, sources, withMask } from "./masking";
 
 /** Bring the workflow of a run into view, with the state of its nodes. */
@@ -31,6 +32,27 @@ export function showArtifact(app: App, workflow: ImportedWorkflow["workflow"], a
     tab.run = artifact.run;
     // The run may be forgotten while its picture is still there.
     app.runs.follow(artifact.run, true).catch(() => (tab.run = null));
+  } catch (error) {
+    app.toast(words(error), "error");
+  }
+}
+
+/** Ask what made a picture, and open that workflow. */
+export async function openMaker(app: App, artifact: Artifact): Promise<void> {
+  try {
+    showArtifact(app, (await app.panels.gallery.origin(artifact)).workflow, artifact);
+  } catch (error) {
+    app.toast(words(error), "error");
+  }
+}
+
+/** Put the seed that made a picture on the clipboard. */
+export async function copySeed(app: App, artifact: Artifact): Promise<void> {
+  try {
+    const seed = seedOf((await app.panels.gallery.origin(artifact)).workflow);
+    if (seed === null) return app.toast(t("gallery.no_seed", { name: artifact.name }));
+    await navigator.clipboard.writeText(String(seed));
+    app.toast(t("gallery.seed_copied", { seed }));
   } catch (error) {
     app.toast(words(error), "error");
   }

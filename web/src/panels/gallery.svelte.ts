@@ -11,6 +11,8 @@ export class GalleryFeed {
   /** Where the next page begins; null where this is all. */
   next = $state<string | null>(null);
   private loading = false;
+  /** What was deleted here, the last one last: it can be taken back. */
+  removed = $state.raw<readonly Artifact[]>([]);
   /** An answer that is older than the deletion of a picture does not bring it back. */
   private readonly deleted = new Set<string>();
   private readonly receipts = new Map<string, Promise<ImportedWorkflow>>();
@@ -46,7 +48,10 @@ export class GalleryFeed {
 
   take(event: ServerEvent): void {
     if (event.event === "finished" && event.artifacts?.length) this.add(event.artifacts.toReversed(), true);
-    if (event.event === "artifact" && event.deleted && event.artifact) this.drop(event.artifact);
+    if (event.event === "artifact" && event.artifact) {
+      if (event.deleted) this.drop(event.artifact);
+      else if (this.deleted.delete(event.artifact)) void this.refresh();
+    }
   }
 
   private drop(id: string): void {
@@ -65,7 +70,24 @@ export class GalleryFeed {
     return this.ask(async () => {
       await this.client.deleteArtifact(artifact.id);
       this.drop(artifact.id);
+      this.removed = [...this.removed, artifact];
     });
+  }
+
+  /** Take back the last deletion. Returns the picture, back at its place; null where there is none to take back. */
+  async undo(): Promise<Artifact | null> {
+    const last = this.removed.at(-1);
+    if (!last) return null;
+    this.removed = this.removed.slice(0, -1);
+    let back: Artifact | null = null;
+    await this.ask(async () => {
+      back = await this.client.restoreArtifact(last.id);
+      this.deleted.delete(last.id);
+      const later = this.items.filter((one) => one.created > back!.created && one.id !== last.id);
+      const others = this.items.filter((one) => one.created <= back!.created && one.id !== last.id);
+      this.items = [...later, back, ...others];
+    });
+    return back;
   }
 
   /** What made a picture, and its receipt; asked for once. */

@@ -26,7 +26,10 @@ export interface Canvas {
   toScreen(point: Point): Point;
   middle(): Point;
   sizeOf(id: string): Size;
+  /** Bring the focus to a node that may be drawn only in one of the next frames. */
   focus(id: string): void;
+  /** Move the view by as little as brings these nodes wholly into it, as soon as they are measured. */
+  reveal(ids: Iterable<string>): void;
 }
 
 /** A list to choose from, opened over the canvas. */
@@ -167,6 +170,7 @@ export class App {
     this.settings.used(type);
     this.say(t("said.added", { type: typeTitle(type), node: id }));
     this.canvas?.focus(id);
+    this.canvas?.reveal([id]);
     return id;
   }
 

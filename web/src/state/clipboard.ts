@@ -32,10 +32,16 @@ export function pasteText(app: App, text: string): void {
   pastes += 1;
   try {
     app.tab.paste(text, { x: middle.x + shift, y: middle.y + shift });
+    app.canvas?.reveal(app.tab.chosen.nodes);
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
     app.toast(t("clip.no_workflow", { message: error.message }), "error");
   }
+}
+
+export function duplicate(app: App): void {
+  app.tab.duplicate();
+  app.canvas?.reveal(app.tab.chosen.nodes);
 }
 
 /** What the browser's own copy, cut and paste do where no text is being edited. */

@@ -3,9 +3,9 @@ import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
 import { align, bypass, dissolve, fold, group, mute, note, nudge, tidy } from "./arranging";
 import { chosenUse, enclose, unpack } from "./subgraphs";
-import { copy, cut, pasteFromClipboard } from "./clipboard";
+import { copy, cut, duplicate, pasteFromClipboard } from "./clipboard";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
-import { isTyping, pressed, shown } from "./keys";
+import { isMac, isTyping, pressed, shown } from "./keys";
 import { openConnect, openFind, openPalette, openSearch } from "./pickers";
 import { cancel, newSeeds, nextProblem, run } from "./running";
 
@@ -59,14 +59,14 @@ export const COMMANDS: Command[] = [
   { id: "cut", group: "edit", native: "Mod+X", can: copyable, run: (app) => cut(app) },
   { id: "copy", group: "edit", native: "Mod+C", can: copyable, run: (app) => copy(app) },
   { id: "paste", group: "edit", native: "Mod+V", run: (app) => pasteFromClipboard(app) },
-  { id: "duplicate", group: "edit", keys: ["Mod+D"], can: copyable, run: (app) => app.tab.duplicate() },
+  { id: "duplicate", group: "edit", keys: ["Mod+D"], can: copyable, run: duplicate },
   { id: "delete", group: "edit", keys: ["Delete", "Backspace"], can: anything, run: (app) => app.tab.deleteChosen() },
   { id: "select_all", group: "edit", keys: ["Mod+A"], run: (app) => app.tab.chooseAll() },
   { id: "select_none", group: "edit", keys: ["Escape"], can: anything, run: (app) => app.tab.choose({}) },
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
-  { id: "mute", group: "node", keys: ["Mod+M"], can: some, run: (app) => mute(app) },
+  { id: "mute", group: "node", keys: isMac ? ["Alt+M"] : ["Mod+M", "Alt+M"], can: some, run: (app) => mute(app) },
   { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },
   { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },

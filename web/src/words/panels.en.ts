@@ -48,6 +48,10 @@ export const panels = {
   "gallery.loading": "Loading…",
   "gallery.enlarge": "Enlarge {name}",
   "gallery.picture": "{name}, {time}",
+  "gallery.deleted": '"{name}" is in the trash',
+  "gallery.undo": "Undo deleting",
+  "gallery.no_seed": "{name} was made without a seed",
+  "gallery.seed_copied": "Seed {seed} copied",
 
   "compare.title": "Compare",
   "compare.take": "Compare with another",
@@ -67,7 +71,6 @@ export const panels = {
   "lightbox.copy_receipt": "Copy the receipt",
   "lightbox.compare": "Compare",
   "lightbox.delete": "Delete",
-  "lightbox.sure": "Really delete",
   "lightbox.size": "Size",
   "lightbox.made": "Made",
   "lightbox.values": "Values",

@@ -48,6 +48,10 @@ export const panels = {
   "gallery.loading": "正在加载…",
   "gallery.enlarge": "放大 {name}",
   "gallery.picture": "{name}，{time}",
+  "gallery.deleted": "“{name}”已移到回收站",
+  "gallery.undo": "撤销删除",
+  "gallery.no_seed": "{name} 没有用到种子",
+  "gallery.seed_copied": "已复制种子 {seed}",
 
   "compare.title": "比较",
   "compare.take": "与另一张比较",
@@ -67,7 +71,6 @@ export const panels = {
   "lightbox.copy_receipt": "复制凭据",
   "lightbox.compare": "比较",
   "lightbox.delete": "删除",
-  "lightbox.sure": "确认删除",
   "lightbox.size": "大小",
   "lightbox.made": "生成于",
   "lightbox.values": "参数",
