@@ -20,10 +20,14 @@ def MaskFromColor(
     tolerance: Annotated[
         float, Field(ge=0, le=1, description="How far a colour may be off, as a share of the largest distance.")
     ] = 0.1,
+    outside: Annotated[
+        bool, Field(description="Only what reaches the edge of the picture, not the same colour inside a thing.")
+    ] = False,
 ) -> Mask:
     """1 where a picture has a colour, or one near it."""
     distance = ((image.tensor[:, :3] - images.colour(color)) ** 2).mean(1, keepdim=True).sqrt()
-    return Mask((distance <= tolerance).float())
+    mask = (distance <= tolerance).float()
+    return Mask(images.reached_from_edge(mask) if outside else mask)
 
 
 @node(category="mask")
@@ -32,6 +36,17 @@ def MaskFromAlpha(image: Image) -> Mask:
     if image.tensor.shape[1] == 3:
         return Mask(torch.zeros_like(image.tensor[:, :1]))
     return Mask(1 - image.tensor[:, 3:])
+
+
+@node(category="mask")
+def CutOut(image: Image, mask: Mask) -> Image:
+    """Make a picture transparent where the mask is 1 (white); saved as PNG it stays so."""
+    if mask.tensor.shape[2:] != image.tensor.shape[2:]:
+        raise ValueError("the mask and the picture differ in size; resize one of them")
+    opacity = (1 - mask.tensor).expand(len(image.tensor), -1, -1, -1)
+    if image.tensor.shape[1] == 4:
+        opacity = torch.minimum(opacity, image.tensor[:, 3:])
+    return Image(torch.cat([image.tensor[:, :3], opacity], 1))
 
 
 @node(category="mask")

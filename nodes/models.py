@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
+from torch import Tensor
 
 from nodegraph import Context, node
 from nodegraph.diffusion.checkpoints.families import TextFamily
@@ -23,10 +24,11 @@ from nodegraph.diffusion.live import (
     controlled,
     parametrized,
     taught,
+    wrapping,
 )
 from nodegraph.diffusion.models.loading import describe
 from nodegraph.diffusion.pictures.images import on_white, resize
-from nodegraph.diffusion.pictures.tiling import tiled
+from nodegraph.diffusion.pictures.tiling import around, tiled
 from nodegraph.diffusion.sampling.conditioning import stacked
 from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.values import (
@@ -43,6 +45,8 @@ from nodegraph.diffusion.values import (
 )
 from nodegraph.fields import CheckpointFile, Prompt, TextEncoderFile, file_field
 from nodegraph.fields import Fraction as Share
+
+MARGIN = 8  # latent pixels that a VAE is shown beyond the edges of a picture that tiles
 
 Tile = Annotated[
     int | None,
@@ -256,7 +260,8 @@ def denoiser_of(context: Context, model: Model, *guides: Conditioning | None) ->
     live = adapted(live, _files(context, model.adapters), model.checkpoint)
     given = [condition for guide in guides if guide is not None for condition in guide.conditions]
     wanted = {one.checkpoint.digest: one.checkpoint for condition in given for one in condition.controls}
-    return controlled(live, {digest: context.open(net).denoiser for digest, net in wanted.items()})
+    live = controlled(live, {digest: context.open(net).denoiser for digest, net in wanted.items()})
+    return wrapping(live, model.wrap)
 
 
 def text_encoder_of(context: Context, text_encoder: TextEncoder) -> LiveTextEncoder:
@@ -291,10 +296,12 @@ def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile = None) -> La
         raise ValueError(f"the picture is smaller than {vae.downscale} pixels; make it larger")
     rgb = on_white(image.tensor)[..., :height, :width].to(context.device)
     encode = context.open(vae.checkpoint).vae.encode
-    tile = _tile(context, tile, height, width)
-    if tile is None:
-        return Latent(encode(rgb).cpu())
-    return Latent(tiled(encode, rgb, tile, Fraction(1, vae.downscale), vae.downscale).cpu())
+    side, ratio = _tile(context, tile, height, width), Fraction(1, vae.downscale)
+
+    def whole(pixels: Tensor) -> Tensor:
+        return encode(pixels) if side is None else tiled(encode, pixels, side, ratio, vae.downscale)
+
+    return Latent(around(whole, rgb, vae.wrap, MARGIN * vae.downscale, ratio).cpu().contiguous())
 
 
 @node(category="latent", on_device=True)
@@ -302,11 +309,14 @@ def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> 
     """Turn latents into pictures."""
     tensor = latent.tensor.float().to(context.device)
     decode = context.open(vae.checkpoint).vae.decode
-    tile = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[-2:]))
-    if tile is None or tensor.ndim == 5:
-        decoded = decode(tensor)
-    else:
-        decoded = tiled(decode, tensor, tile // vae.downscale, Fraction(vae.downscale))
+    side, ratio = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[-2:])), vae.downscale
+
+    def whole(part: Tensor) -> Tensor:
+        if side is None or part.ndim == 5:
+            return decode(part)
+        return tiled(decode, part, side // ratio, Fraction(ratio))
+
+    decoded = around(whole, tensor, vae.wrap, MARGIN, Fraction(ratio))
     return Image(decoded.float().clamp(0, 1).cpu().contiguous())
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -31,6 +32,20 @@ from nodegraph.diffusion.values import (
 from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Strength, Width
 
 from .models import VAEEncode, denoiser_of
+
+Aspect = Literal[
+    "1:1 square",
+    "2:3 portrait",
+    "3:2 landscape",
+    "3:4 book cover",
+    "4:3 slide",
+    "4:5 social post",
+    "9:16 story",
+    "16:9 screen",
+    "21:9 cinema",
+    "2:1 panorama",
+    "3:1 banner",
+]
 
 
 @node(category="sampling")
@@ -147,6 +162,34 @@ def EmptyLatent(
     if 0 in sides:
         raise ValueError(f"each side needs at least {vae.downscale} pixels")
     return Latent(torch.zeros(batch_size, vae.latent_channels, *sides))
+
+
+class Sides(NamedTuple):
+    """The sides of a picture in pixels, for EmptyLatent."""
+
+    width: int
+    height: int
+
+
+@node(category="latent")
+def AspectPreset(
+    vae: VAE,
+    aspect: Annotated[Aspect, Field(description="Width to height, and what it is usual for.")] = "1:1 square",
+    scale: Annotated[
+        float, Field(gt=0, le=4, description="How many times as many pixels as the model was made for.")
+    ] = 1.0,
+    multiple: Annotated[
+        int, Field(ge=8, le=256, multiple_of=8, description="What both sides are a multiple of.")
+    ] = 64,
+) -> Sides:
+    """Sides in a usual aspect, with about as many pixels as the model was made for, where it paints best."""
+    across, down = map(int, aspect.split()[0].split(":"))
+    area = scale * vae.size**2
+
+    def side(share: float) -> int:
+        return max(1, round(math.sqrt(area * share) / multiple)) * multiple
+
+    return Sides(side(across / down), side(down / across))
 
 
 @node(category="latent")

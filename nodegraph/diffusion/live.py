@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
+from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization, Wrap
 
 
 class LiveDenoiser(Protocol):
@@ -121,6 +121,15 @@ class Controllable(Protocol):
 
 
 @runtime_checkable
+class Wrappable(Protocol):
+    """A denoiser that can paint pictures which continue at their opposite side."""
+
+    def wrapping(self, wrap: Wrap) -> Any:
+        """The same for pictures that do."""
+        ...
+
+
+@runtime_checkable
 class Rescalable(Protocol):
     """A VAE whose network several families use, each with a shift and scale of its own."""
 
@@ -182,6 +191,15 @@ def controlled(live: Live, networks: Mapping[str, Any]) -> Live:
     if networks:
         raise ValueError("this model follows no ControlNet; take ApplyControlNet out, or use Stable Diffusion")
     return live
+
+
+def wrapping(live: Live, wrap: Wrap | None) -> Live:
+    """A denoiser whose pictures tile. Raises ValueError where its family cannot."""
+    if wrap is None:
+        return live
+    if not isinstance(live, Wrappable):
+        raise ValueError("the pictures of this model have edges; take Tileable out, or use a model with a network")
+    return live.wrapping(wrap)
 
 
 def taught(live: Live, words: Sequence[tuple[str, Path]], checkpoint: Checkpoint) -> Live:

@@ -15,6 +15,7 @@ from torch import Tensor
 Prediction = Literal["eps", "v", "flow", "x0"]
 Law = Literal["linear", "scaled_linear", "cosine", "flow", "continuous"]
 InpaintMethod = Literal["blend", "repaint", "channels", "guided", "exact"]
+Wrap = Literal["both", "horizontal", "vertical"]
 
 
 def _need(holds: bool, what: str, tensor: Tensor) -> None:
@@ -345,11 +346,15 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Model:
-    """A denoising network, by its checkpoint, how it is sampled, and what changes it, in order."""
+    """A denoising network, by its checkpoint, how it is sampled, and what changes it, in order.
+
+    `wrap` says along which sides its pictures continue at the opposite one, so that they tile.
+    """
 
     checkpoint: Checkpoint
     parametrization: Parametrization
     adapters: tuple[Adapter, ...] = ()
+    wrap: Wrap | None = None
 
 
 @dataclass(frozen=True)
@@ -383,9 +388,11 @@ class VAE:
         latent_channels: channels of the latent.
         downscale: pixels to a latent pixel, along each side.
         size: width and height in pixels that the model was made for.
+        wrap: along which sides pictures continue at the opposite one.
     """
 
     checkpoint: Checkpoint
     latent_channels: int
     downscale: int
     size: int
+    wrap: Wrap | None = None

@@ -76,3 +76,30 @@ def test_combinations(operation: str, expected: int) -> None:
 def test_sizes_must_agree() -> None:
     with pytest.raises(ValueError, match="differ"):
         nodes.CombineMasks(square(1, 2), square(1, 2, size=5))
+
+
+def test_only_what_reaches_the_edge() -> None:
+    picture = torch.zeros(2, 3, 9, 9)
+    picture[0, :, :, 0] = 1  # the left edge, and a corridor that turns
+    picture[0, :, 4, :6] = 1
+    picture[0, :, 4:7, 5] = 1
+    picture[0, :, 1, 4] = 1  # an island
+    picture[1, :, 3:6, 3:6] = 1  # an island of another picture
+    mask = nodes.MaskFromColor(Image(picture), "#ffffff", 0.1, outside=True).tensor
+    expected = picture[:, :1].clone()
+    expected[0, 0, 1, 4] = 0
+    expected[1] = 0
+    assert torch.equal(mask, expected)
+
+
+def test_cutting_out_adds_to_the_transparency_that_is_there() -> None:
+    picture = torch.full((2, 4, 12, 12), 0.5)
+    picture[:, 3, :, 6:] = 0
+    cut = nodes.CutOut(Image(picture), square(0, 3)).tensor
+    assert torch.equal(cut[:, :3], picture[:, :3])
+    assert float(cut[:, 3, :3, :3].max()) == 0
+    assert float(cut[:, 3, :, 6:].max()) == 0
+    assert float(cut[:, 3, 3:, :6].min()) == 0.5
+    assert nodes.CutOut(Image(picture[:, :3]), square(0, 3)).tensor[0, 3, 5, 5] == 1
+    with pytest.raises(ValueError, match="resize one"):
+        nodes.CutOut(Image(picture), square(0, 3, 10))

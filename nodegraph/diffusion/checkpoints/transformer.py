@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.sampling.denoisers import denoiser
-from nodegraph.diffusion.values import Condition, Parametrization
+from nodegraph.diffusion.sampling.rolling import back, offset, rolled
+from nodegraph.diffusion.values import Condition, Parametrization, Wrap
 
 
 class Words(NamedTuple):
@@ -49,6 +50,7 @@ class Transformer:
         frames: whether its latents may have frames, (N, C, f, h, w).
         multiple, largest: what the sides of a latent are multiples of, and how long they may be.
         patches, files: LoRAs, see `lora`.
+        wrap: along which sides its pictures continue at the opposite one.
     """
 
     network: Any
@@ -62,6 +64,7 @@ class Transformer:
     largest: int | None = None
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
+    wrap: Wrap | None = None
 
     def under(self, parametrization: Parametrization) -> Transformer:
         """The same network, understood differently."""
@@ -71,14 +74,19 @@ class Transformer:
         """The same network with LoRAs, each with its strength."""
         return replace(self, files=tuple(files))
 
+    def wrapping(self, wrap: Wrap) -> Transformer:
+        """The same network for pictures that continue at their opposite side."""
+        return replace(self, wrap=wrap)
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """Denoised estimates of latents (N, C, ..., h, w)."""
         self._check(x, conditions)
         if self.patches is not None:
             self.patches.set(self.files)
+        by = offset(sigma, x, self.wrap)
         estimates: list[Tensor] = []
         for _, group in groupby(conditions, key=_kind):
-            estimates += self._together(x, sigma, list(group))
+            estimates += back(self._together(rolled(x, by), sigma, list(group)), by)
         return estimates
 
     def _together(self, x: Tensor, sigma: float, conditions: list[Condition]) -> list[Tensor]:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.attention import SelfAttention
 from nodegraph.diffusion.checkpoints.lora import Patches
+from nodegraph.diffusion.networks.circular import circular
 from nodegraph.diffusion.pictures.images import resize
 from nodegraph.diffusion.sampling.denoisers import denoiser
-from nodegraph.diffusion.values import Condition, Parametrization
+from nodegraph.diffusion.values import Condition, Parametrization, Wrap
 
 DOWNSCALE = 8
 
@@ -34,6 +35,7 @@ class UNet:
         controls: live ControlNets by the digest of their checkpoint.
         patches: takes LoRAs in and out.
         files: the LoRAs that are wanted, with their strengths.
+        wrap: along which sides its pictures continue at the opposite one.
     """
 
     network: Any
@@ -42,6 +44,7 @@ class UNet:
     controls: Mapping[str, Any] = field(default_factory=dict)
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
+    wrap: Wrap | None = None
 
     @property
     def extra_channels(self) -> int:
@@ -74,14 +77,20 @@ class UNet:
         """The same network with ControlNets at hand, by the digest of their checkpoint."""
         return replace(self, controls=networks)
 
+    def wrapping(self, wrap: Wrap) -> UNet:
+        """The same network for pictures that continue at their opposite side."""
+        return replace(self, wrap=wrap)
+
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         """Denoised estimates of latents (N, 4, h, w); conditions under the same control share one batch."""
         self._check(x)
         if self.patches is not None:
             self.patches.set(self.files)
         estimates: list[Tensor] = []
-        for _, group in groupby(conditions, key=lambda one: tuple(id(control) for control in one.controls)):
-            estimates += self._together(x, sigma, list(group))
+        guides = [control.network for control in self.controls.values()]
+        with circular([self.network, *guides], self.wrap):
+            for _, group in groupby(conditions, key=lambda one: tuple(id(control) for control in one.controls)):
+                estimates += self._together(x, sigma, list(group))
         return estimates
 
     def predict_perturbed(

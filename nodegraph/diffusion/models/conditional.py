@@ -15,8 +15,9 @@ from nodegraph.diffusion.networks.style import StyleNetwork, look
 from nodegraph.diffusion.networks.text import Classes, TextNetwork, Vocabulary
 from nodegraph.diffusion.pictures.images import resize
 from nodegraph.diffusion.sampling.denoisers import denoiser
+from nodegraph.diffusion.sampling.rolling import back, offset, rolled
 from nodegraph.diffusion.sampling.schedules import TIMESTEPS
-from nodegraph.diffusion.values import Condition, Conditioning, Parametrization
+from nodegraph.diffusion.values import Condition, Conditioning, Parametrization, Wrap
 
 
 class Conditional(nn.Module):
@@ -34,13 +35,21 @@ class Conditional(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class DiTDenoiser:
-    """A `LiveDenoiser` over latents (N, channels, side, side), each side `downscale` pixels a latent pixel."""
+    """A `LiveDenoiser` over latents (N, channels, side, side), each side `downscale` pixels a latent pixel.
+
+    With `wrap` its pictures tile.
+    """
 
     network: DiT
     parametrization: Parametrization
     channels: int
     side: int
     downscale: int
+    wrap: Wrap | None = None
+
+    def wrapping(self, wrap: Wrap) -> DiTDenoiser:
+        """The same network for pictures that continue at their opposite side."""
+        return replace(self, wrap=wrap)
 
     def under(self, parametrization: Parametrization) -> DiTDenoiser:
         """The same network, its output understood differently."""
@@ -102,8 +111,10 @@ class DiTDenoiser:
             placed.extend(output[:, self.channels :].chunk(count))
             return output[:, : self.channels]
 
+        by = offset(sigma, x, self.wrap)
         denoise = denoiser(network, self.parametrization)
-        return list(denoise(x.repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count)), placed
+        estimates = denoise(rolled(x, by).repeat(count, *[1] * (x.ndim - 1)), sigma).chunk(count)
+        return back(list(estimates), by), back(placed, by)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,28 @@ def grow(mask: Tensor, pixels: int) -> Tensor:
     return functional.max_pool2d(padded, 2 * reach + 1, stride=1) * (1 if pixels > 0 else -1)
 
 
+def reached_from_edge(mask: Tensor) -> Tensor:
+    """The part of a mask of zeros and ones that is tied to the edge of the picture, side by side."""
+    seed = torch.zeros_like(mask)
+    for edge in (0, -1):
+        seed[..., edge, :] = mask[..., edge, :]
+        seed[..., :, edge] = mask[..., :, edge]
+    while True:
+        grown = _along_runs(seed, mask)
+        grown = _along_runs(grown.transpose(2, 3), mask.transpose(2, 3)).transpose(2, 3)
+        if torch.equal(grown, seed):
+            return grown.contiguous()
+        seed = grown
+
+
+def _along_runs(seed: Tensor, mask: Tensor) -> Tensor:
+    """The stretches of ones in the rows of a mask that hold a one of the seed."""
+    starts = mask * (1 - functional.pad(mask, (1, -1)))
+    runs = starts.flatten().cumsum(0, dtype=torch.float64).long()
+    held = seed.new_zeros(int(runs[-1]) + 1).index_add_(0, runs, seed.flatten())
+    return (held[runs].view_as(mask) > 0) * mask
+
+
 def composite(below: Tensor, above: Tensor, mask: Tensor) -> Tensor:
     """`above` where the mask is 1, `below` where it is 0; sizes must agree, a batch of one fits any."""
     for name, other in (("pictures", above), ("picture and mask", mask)):

@@ -1,4 +1,4 @@
-"""Large pictures through a network in tiles that overlap and fade into each other, to bound its memory."""
+"""Pictures through a network in tiles, to bound its memory; and pictures that are tiles themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+
+from nodegraph.diffusion.values import Wrap
 
 # A quarter of a tile on each side: enough for what a VAE sees around a pixel to agree between neighbours.
 OVERLAP = 0.25
@@ -51,6 +53,48 @@ def tiled(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, ratio: Fra
     if result is None or total is None:
         raise ValueError("there is no picture to work on: the batch is empty")
     return result.div_(total)
+
+
+def around(
+    function: Callable[[Tensor], Tensor], x: Tensor, wrap: Wrap | None, margin: int, ratio: Fraction
+) -> Tensor:
+    """Apply a network to a picture that continues at its opposite side, so that its result does too.
+
+    The network is shown what lies beyond the edges, `margin` of it, which is then cut off again.
+
+    Args:
+        function: (N, C, ..., h, w) to (N, D, ..., h * ratio, w * ratio).
+        x: (N, C, ..., H, W).
+        wrap: along which sides it continues; None along none.
+        margin: pixels of `x`; a multiple of the ratio's denominator.
+        ratio: how many times larger a side of the result is.
+    """
+    reach = {-2: wrap in ("both", "vertical"), -1: wrap in ("both", "horizontal")}
+    sides = [side for side, continues in reach.items() if continues]
+    for side in sides:
+        places = torch.arange(-margin, x.shape[side] + margin, device=x.device) % x.shape[side]
+        x = x.index_select(side, places)
+    result = function(x)
+    for side in sides:
+        cut = int(margin * ratio)
+        result = result.narrow(side, cut, result.shape[side] - 2 * cut)
+    return result
+
+
+def seam(image: Tensor) -> tuple[float, float]:
+    """How a picture (N, C, H, W) jumps where its left side meets its right one, and its top its bottom.
+
+    Each is the mean absolute difference of the neighbours across that seam over the same of all neighbours inside
+    the picture in that direction: about 1 where the seam is like any other place, 0 where both are flat.
+    """
+    return _jump(image, -1), _jump(image, -2)
+
+
+def _jump(image: Tensor, side: int) -> float:
+    steps = (image - image.roll(1, side)).abs()
+    inside = float(steps.narrow(side, 1, image.shape[side] - 1).mean()) if image.shape[side] > 1 else 0.0
+    across = float(steps.select(side, 0).mean())
+    return across / inside if inside else 0.0
 
 
 def _starts(length: int, tile: int, grain: int) -> list[int]:
