@@ -56,9 +56,9 @@ class EditorPage:
             self.errors.append(message.text)
 
     def open(self) -> None:
-        """Load the page and wait until a node, or the empty canvas, is there to be used."""
+        """Load the page and wait until a node, the empty canvas or the view for phones is there."""
         self.page.goto(self.url)
-        self.page.locator(".node, .blank").first.wait_for(timeout=PATIENCE)
+        self.page.locator(".node, .blank, .phone footer").first.wait_for(timeout=PATIENCE)
 
     def new(self) -> None:
         """An empty workflow in a new tab."""

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { ARROWS, stepped } from "../src/panels/cursor";
 import { tintFor, TINTS } from "../src/panels/tint";
 import { coverage, Mask, type Dab } from "../src/panels/mask";
 
@@ -127,4 +128,28 @@ test("a mask is drawn in a colour that is not in the picture", () => {
   const filled = (color: readonly number[]) => new Uint8ClampedArray(Array.from({ length: 4000 }, (_, at) => (at % 4 === 3 ? 255 : color[at % 4]!)));
   for (const tint of TINTS) expect(tintFor(filled(tint))).not.toBe(tint);
   expect(tintFor(filled([210, 30, 40]))).not.toBe(TINTS[0]);
+});
+
+describe("a place moved by keys", () => {
+  const size = { width: 20, height: 10 };
+
+  test("is the middle of a pixel, and never leaves the picture", () => {
+    fc.assert(
+      fc.property(fc.double({ min: -5, max: 25, noNaN: true }), fc.double({ min: -5, max: 25, noNaN: true }), fc.constantFrom(...ARROWS), fc.double({ min: 1, max: 50, noNaN: true }), (x, y, key, by) => {
+        const next = stepped({ x, y }, key, by, size);
+        expect([next.x % 1, next.y % 1]).toEqual([0.5, 0.5]);
+        expect(next.x > 0 && next.x < 20 && next.y > 0 && next.y < 10).toBe(true);
+      }),
+    );
+  });
+
+  test("goes as far as it is told, the way that the arrow points", () => {
+    expect(stepped({ x: 4.5, y: 4.5 }, "ArrowRight", 3, size)).toEqual({ x: 7.5, y: 4.5 });
+    expect(stepped({ x: 4.5, y: 4.5 }, "ArrowUp", 2, size)).toEqual({ x: 4.5, y: 2.5 });
+    expect(stepped({ x: 4.5, y: 4.5 }, "ArrowDown", 99, size)).toEqual({ x: 4.5, y: 9.5 });
+  });
+});
+
+test("the share of a mask counts what is rather repainted than kept", () => {
+  expect(new Mask(2, 2, new Uint8Array([255, 128, 127, 0])).share).toBe(0.5);
 });

@@ -3,11 +3,13 @@ import { editor as editorEn } from "../words/editor.en";
 import { editor as editorZh } from "../words/editor.zh";
 import { panels as panelsEn } from "../words/panels.en";
 import { panels as panelsZh } from "../words/panels.zh";
+import { tools as toolsEn } from "../words/tools.en";
+import { tools as toolsZh } from "../words/tools.zh";
 
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn }, zh: { ...editorZh, ...panelsZh },
+  en: { ...editorEn, ...panelsEn, ...toolsEn }, zh: { ...editorZh, ...panelsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

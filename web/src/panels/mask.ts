@@ -64,6 +64,11 @@ export class Mask {
     return this.data.every((value) => value === 0);
   }
 
+  /** The share of the pixels that are rather repainted than kept. */
+  get share(): number {
+    return this.data.reduce((sum, value) => sum + Number(value >= 128), 0) / this.data.length;
+  }
+
   /** Begin a stroke; what follows until `end` is one step of undo. */
   begin(): void {
     this.stroke = { before: this.data.slice(), area: { x: 0, y: 0, width: 0, height: 0 } };

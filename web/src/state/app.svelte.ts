@@ -15,6 +15,7 @@ import { Panels } from "../panels/panels.svelte";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
 import { Runs, type NodeRun } from "./runs.svelte";
+import { Screen } from "./screen.svelte";
 import { Settings } from "./settings.svelte";
 import { Tab } from "./tab.svelte";
 
@@ -56,11 +57,7 @@ export interface Picking {
 
 export type Dialog = "open" | "save" | "keys" | "about" | "settings";
 export type Panel = "queue" | "gallery" | "problems";
-export interface Menu {
-  at: Point;
-  kind: "pane" | "node" | "edge";
-  id: string | null;
-}
+export type Menu = { at: Point } & ({ kind: "pane" | "node" | "edge"; id: string | null } | { kind: "port"; end: End });
 export interface Toast {
   id: number;
   kind: "info" | "error";
@@ -104,6 +101,7 @@ export class App {
   canvas: Canvas | null = null;
 
   readonly settings = new Settings();
+  readonly screen = new Screen();
   readonly linking = new Linking();
   readonly problems = new Problems(this);
   readonly runs: Runs;
@@ -174,7 +172,7 @@ export class App {
     return id;
   }
 
-  openMenu(at: Point, kind: Menu["kind"], id: string | null): void {
+  openMenu(at: Point, kind: "pane" | "node" | "edge", id: string | null): void {
     const { chosen } = this.tab;
     if (kind === "node" && id && !id.includes(":") && !chosen.nodes.has(id)) this.tab.choose({ nodes: new Set([id]) });
     if (kind === "edge" && id && !chosen.edges.has(id)) this.tab.choose({ edges: new Set([id]) });
@@ -198,6 +196,7 @@ export class App {
 
   /** Bring a node, by its id in the whole document, and where it is given one of its inputs, into view and focus. */
   show(full: string, input: string | null = null): void {
+    this.screen.graph = true;
     const path = full.split("/");
     const node = path.pop()!;
     const stays = path.join("/") === this.tab.path.join("/");

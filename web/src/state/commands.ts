@@ -44,6 +44,9 @@ const toPaint = (app: App) => {
   return node === undefined || others.length ? null : paintable(app, node);
 };
 
+/** Let go of a link that was begun by a tap, else of what is chosen. */
+const escape = (app: App) => (app.linking.tapped ? app.linking.end() : app.tab.choose({}));
+
 export const COMMANDS: Command[] = [
   { id: "new", group: "file", keys: ["Alt+N"], run: (app) => newTab(app) },
   { id: "open", group: "file", keys: ["Mod+O"], always: true, run: (app) => (app.dialog = "open") },
@@ -62,7 +65,7 @@ export const COMMANDS: Command[] = [
   { id: "duplicate", group: "edit", keys: ["Mod+D"], can: copyable, run: duplicate },
   { id: "delete", group: "edit", keys: ["Delete", "Backspace"], can: anything, run: (app) => app.tab.deleteChosen() },
   { id: "select_all", group: "edit", keys: ["Mod+A"], run: (app) => app.tab.chooseAll() },
-  { id: "select_none", group: "edit", keys: ["Escape"], can: anything, run: (app) => app.tab.choose({}) },
+  { id: "select_none", group: "edit", keys: ["Escape"], can: (app) => anything(app) || app.linking.tapped, run: escape },
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
@@ -112,8 +115,8 @@ export function keysOf(command: Command, own: { [command: string]: string }): st
 
 /** The keys of a command as they are shown; empty where it has none. */
 export const keyLabel = (id: string, app: App): string => {
-  const command = byId.get(id)!;
-  return shown(command.native ?? keysOf(command, app.settings.keys)[0] ?? "");
+  const command = byId.get(id);
+  return command ? shown(command.native ?? keysOf(command, app.settings.keys)[0] ?? "") : "";
 };
 
 /** Run the command that the pressed keys stand for, if there is one and it can run now. */

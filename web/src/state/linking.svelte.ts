@@ -12,16 +12,20 @@ const place = (node: string, name: string, side: Side) => `${side} ${node} ${nam
 
 export class Linking {
   from = $state.raw<End | null>(null);
+  /** Whether it was begun by a tap, and waits for a second one. */
+  tapped = $state(false);
   private verdicts = $state.raw<ReadonlyMap<string, Misfit | null>>(new Map());
 
   /** Begin at one end; every port of the other side is judged once. */
-  begin(from: End, wires: Wires): void {
+  begin(from: End, wires: Wires, tapped = false): void {
     this.verdicts = from.side === "output" ? judgeInputs(from, wires) : judgeOutputs(from, wires);
     this.from = from;
+    this.tapped = tapped;
   }
 
   end(): void {
     this.from = null;
+    this.tapped = false;
     this.verdicts = new Map();
   }
 

@@ -64,10 +64,13 @@ function free(app: App): Point {
   return at;
 }
 
-/** Choose what the chosen node is linked to: free inputs for each of its outputs, outputs for each of its inputs. */
-export function openConnect(app: App): void {
+/**
+ * Choose what the chosen node is linked to: free inputs for each of its outputs, outputs for each of its inputs. With
+ * `only`, what that one port is linked to.
+ */
+export function openConnect(app: App, only: End | null = null): void {
   const { tab, types, wires, canvas } = app;
-  const id = [...tab.chosen.nodes].at(-1);
+  const id = only?.node ?? [...tab.chosen.nodes].at(-1);
   const spec = id === undefined ? undefined : own(tab.workflow.nodes, id);
   const type = spec && own(types, spec.type);
   if (id === undefined || !spec || !type || !canvas) return;
@@ -84,15 +87,16 @@ export function openConnect(app: App): void {
     choices.push({ id: key, label: `${from.node}.${from.output} → ${to.node}.${to.input}`, hint });
   };
   const judge = new Linking();
+  const asked = (side: End["side"], name: string) => !only || (only.side === side && only.name === name);
   // What the node cannot do without comes first.
   for (const input of type.inputs.toSorted((one, other) => Number(other.required) - Number(one.required))) {
-    if (!isFree(id, input.name)) continue;
+    if (!asked("input", input.name) || (!only && !isFree(id, input.name))) continue;
     judge.begin({ side: "input", node: id, name: input.name }, wires);
     for (const end of judge.fitting()) {
       offer({ node: end.node, output: end.name }, { node: id, input: input.name }, input.types.join(" / "));
     }
   }
-  for (const output of type.outputs) {
+  for (const output of type.outputs.filter((one) => asked("output", one.name))) {
     judge.begin({ side: "output", node: id, name: output.name }, wires);
     for (const end of judge.fitting()) {
       if (isFree(end.node, end.name)) offer({ node: id, output: output.name }, { node: end.node, input: end.name }, output.type);

@@ -3,6 +3,7 @@ import { locale, t } from "../i18n/index.svelte";
 import type { Misfit } from "../model/fit";
 import { words } from "../model/names";
 import type { Problem } from "../model/problems";
+import type { RunView } from "./runs.svelte";
 
 export function say(problem: Problem): string {
   const text = problem.key ? t(problem.key, problem.slots) : String(problem.slots["message"]);
@@ -16,4 +17,12 @@ export function seconds(value: number): string {
   if (value >= 60) return t("time.minutes", { minutes: Math.floor(value / 60), seconds: Math.round(value % 60) });
   if (value < 0.0995) return t("time.milliseconds", { milliseconds: value < 0.001 ? "<1" : Math.round(value * 1000) });
   return t("time.seconds", { seconds: value.toLocaleString(locale(), { maximumFractionDigits: value < 10 ? 2 : 1 }) });
+}
+
+/** How a run stands, in a few words; nothing where there is none. */
+export function told(run: RunView | undefined): string {
+  if (!run) return "";
+  if (run.retrying) return t("run.retrying");
+  if (run.status === "succeeded") return run.seconds === null ? t("run.succeeded") : t("run.took", { time: seconds(run.seconds) });
+  return t(`run.${run.status}`);
 }

@@ -1,0 +1,171 @@
+"""The mask painter without a pointer: every tool by keys, told in words, and the mask taken up again."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import violations
+from PIL import Image
+from real_server import Running, running
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from editor_page import EditorPage, opened
+from playwright.sync_api import Page, expect
+
+REPAINT = {
+    "format": "nodegraph",
+    "version": 1,
+    "title": "Repaint",
+    "nodes": {
+        "sketch": {"type": "LoadImage", "values": {"image": "images/sketch.png"}},
+        "inpaint": {"type": "MaskInpaint", "links": {"image": {"node": "sketch", "output": "image"}}},
+    },
+    "layout": {"sketch": {"x": 0, "y": 0}, "inpaint": {"x": 620, "y": 200}},
+}
+MASK = """() => {
+    const canvas = document.querySelector('.painter canvas');
+    const { width, height } = canvas;
+    const pixels = canvas.getContext('2d', { willReadFrequently: true }).getImageData(0, 0, width, height).data;
+    return [width, height, Array.from({ length: width * height }, (_, at) => pixels[4 * at + 3])];
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("home")) as started:
+        assert started.ask("PUT", "/api/workflows/repaint", {"workflow": REPAINT}).status == 201
+        yield started
+
+
+@pytest.fixture
+def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
+    with opened(chromium, server.url) as editor:
+        yield editor
+        # Reading the mask from the screen is what a test does, not the editor.
+        editor.errors = [error for error in editor.errors if "willReadFrequently" not in error]
+
+
+def painted(page: Page) -> np.ndarray[Any, Any]:
+    """Where the mask rather repaints than keeps."""
+    width, height, alphas = page.evaluate(MASK)
+    return np.array(alphas).reshape(height, width) >= 79  # half of 255, under a tint of 0.62
+
+
+def paint(editor: EditorPage) -> None:
+    """Open the painter on the chosen node and wait until it holds a picture."""
+    editor.page.keyboard.press("Control+f")
+    editor.pick("inpaint")
+    expect(editor.node("inpaint")).to_be_focused()
+    editor.page.keyboard.press("m")
+    expect(editor.page.locator(".painter [role=application]")).to_be_focused()
+
+
+def told(page: Page, words: str) -> None:
+    expect(page.locator(".painter [role=status]")).to_have_text(words)
+
+
+def test_a_mask_is_painted_by_keys_alone(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    keys = page.keyboard
+    page.keyboard.press("Control+o")
+    page.get_by_role("dialog").get_by_role("button", name="repaint").first.press("Enter")
+    editor.node("inpaint").wait_for()
+    paint(editor)
+    assert violations(page, ".painter") == []
+    assert not painted(page).any()
+    height, width = painted(page).shape
+
+    # The brush begins in the middle and stops at the rim.
+    keys.press("ArrowRight")
+    expect(page.locator(".brush.keyed")).to_be_visible()
+    for _ in range(40):
+        keys.press("Shift+ArrowLeft")
+    told(page, f"0, {height // 2}: kept")
+    keys.press("ArrowRight")
+    step = int(page.locator(".painter [role=status]").inner_text().split(",")[0])
+    assert step == round(int(page.locator(".painter output").first.inner_text()) / 4)
+    keys.press("Shift+ArrowRight")
+    told(page, f"{5 * step}, {height // 2}: kept")
+
+    # One press is a dot, Space held with an arrow a stroke; each is one step of undo.
+    for _ in range(8):
+        keys.press("{")
+    assert page.locator(".painter output").nth(1).inner_text() == "0%"
+    keys.press(" ")
+    dot = painted(page)
+    middle = [round(float(place.mean())) for place in np.nonzero(dot)]
+    assert middle == [height // 2, 5 * step]
+    keys.down(" ")
+    for _ in range(4):
+        keys.press("ArrowDown")
+    keys.up(" ")
+    stroke = painted(page)
+    expect(page.locator(".painter [role=status]")).to_have_text(
+        re.compile(r"^\d+% of the picture is painted anew$")
+    )
+    share = int(page.locator(".painter [role=status]").inner_text().split("%")[0])
+    assert share == pytest.approx(100 * stroke.mean(), abs=0.6)
+    assert stroke[height // 2 + 4 * step, 5 * step]
+    assert stroke.sum() > 1.5 * dot.sum()
+    keys.press("Control+z")
+    assert np.array_equal(painted(page), dot)
+    keys.press("Control+y")
+    assert np.array_equal(painted(page), stroke)
+    keys.press("ArrowUp")
+    told(page, f"{5 * step}, {height // 2 + 3 * step}: painted anew")
+
+    # The eraser takes a smaller dot out of it, and the whole is filled, inverted and cleared.
+    keys.press("x")
+    told(page, "Eraser")
+    before = int(page.locator(".painter output").first.inner_text())
+    for _ in range(4):
+        keys.press("[")
+    told(page, f"Size {page.locator('.painter output').first.inner_text()}")
+    assert int(page.locator(".painter output").first.inner_text()) < before
+    keys.press(" ")
+    holed = painted(page)
+    assert not holed[height // 2 + 3 * step, 5 * step]
+    assert stroke.sum() * 0.4 < holed.sum() < stroke.sum()
+    keys.press("i")
+    assert (painted(page) == holed).mean() < 0.01  # the half-covered rim stays half covered
+    keys.press("i")
+    keys.press("a")
+    told(page, "100% of the picture is painted anew")
+    keys.press("Delete")
+    told(page, "0% of the picture is painted anew")
+    keys.press("Control+z")
+    keys.press("Control+z")
+    assert np.array_equal(painted(page), holed)
+
+    # Zoomed in, the brush stays in view.
+    for _ in range(6):
+        keys.press("+")
+    for _ in range(20):
+        keys.press("Shift+ArrowRight")
+    brush = page.locator(".brush.keyed").bounding_box()
+    table = page.locator(".painter [role=application]").bounding_box()
+    assert brush is not None
+    assert table is not None
+    assert table["x"] < brush["x"] + brush["width"] / 2 < table["x"] + table["width"]
+
+    # Saved, and taken up again as it was.
+    keys.press("Control+Enter")
+    expect(page.locator(".painter")).to_have_count(0)
+    stored = Image.open(io.BytesIO(server.get("/api/uploads/sketch-mask.png").body)).convert("L")
+    assert stored.size == (width, height)
+    assert ((np.asarray(stored) >= 128) != holed).mean() < 0.01
+    paint(editor)
+    assert np.array_equal(painted(page), holed)
+    keys.press("ArrowRight")
+    keys.press(" ")
+    assert painted(page).sum() > holed.sum()
+    keys.press("Control+Enter")
+    expect(page.locator(".painter")).to_have_count(0)
+    nodes = editor.document()["nodes"]
+    assert nodes["inpaint"]["links"]["mask"] == {"node": "mask", "output": "mask"}
+    assert [one["type"] for one in nodes.values()].count("LoadImage") == 2

@@ -1,0 +1,36 @@
+// The inputs of a workflow that a person changes from run to run: what is written, the pictures it begins from, the seed.
+import type { Input } from "../api/generated";
+import { own, type NodeSpec, type Workflow } from "./document";
+import type { Types } from "./fit";
+import { widgetOf, type Widget } from "./value";
+
+export interface Entry {
+  node: string;
+  spec: NodeSpec;
+  input: Input;
+  widget: Widget;
+}
+
+const MAIN: readonly Widget["kind"][] = ["text", "file", "seed"];
+
+/**
+ * The literals of a workflow that can be changed, as two lists: the main ones (texts, empty ones after the others, then
+ * pictures, then seeds), and the others that the document gives. Those of nodes that take no part in a run are not among them.
+ */
+export function entriesOf(workflow: Workflow, types: Types): { main: Entry[]; others: Entry[] } {
+  const main: Entry[][] = MAIN.map(() => []);
+  const others: Entry[] = [];
+  for (const [node, spec] of Object.entries(workflow.nodes)) {
+    if (spec.bypassed || spec.muted) continue;
+    for (const input of own(types, spec.type)?.inputs ?? []) {
+      const widget = widgetOf(input);
+      if (!widget || Object.hasOwn(spec.links, input.name)) continue;
+      const rank = widget.kind === "file" && widget.files !== "images" ? -1 : MAIN.indexOf(widget.kind);
+      const given = Object.hasOwn(spec.values, input.name);
+      if (rank >= 0 && (given || input.required || widget.kind === "seed")) main[rank]!.push({ node, spec, input, widget });
+      else if (given) others.push({ node, spec, input, widget });
+    }
+  }
+  const isEmpty = ({ spec, input }: Entry) => Number((own(spec.values, input.name) ?? input.default ?? "") === "");
+  return { main: main.flatMap((all) => all.toSorted((one, other) => isEmpty(one) - isEmpty(other))), others };
+}

@@ -1,0 +1,25 @@
+import type { tools as english } from "./tools.en";
+
+export const tools: { [key in keyof typeof english]: string } = {
+  "tap.input": "{port}：点按一个匹配的输入",
+  "tap.output": "{port}：点按一个匹配的输出",
+  "tap.cancel": "不连接",
+  "command.link_port": "连接到…",
+  "command.add_at_port": "在此添加节点…",
+  "command.unlink_port": "移除它的连接",
+  "command.show_port": "显示在子图外部",
+  "command.hide_port": "从子图外部移除",
+  "pointer.hold": "打开菜单",
+  "pointer.hold.how": "右键点击，或按住手指不动",
+  "mask.by_keys": "要绘制的图片。方向键移动画笔，按住 Shift 移动更远，空格键绘制，X 切换画笔和橡皮，A 全部填充，I 反转",
+  "mask.said_on": "{x}, {y}：重新绘制",
+  "mask.said_off": "{x}, {y}：保留",
+  "mask.said_share": "图片的 {percent}% 会重新绘制",
+  "phone.label": "图片与数值",
+  "phone.graph": "节点图",
+  "phone.back": "图片与数值",
+  "phone.none": "运行后图片会显示在这里。",
+  "phone.preview": "正在生成的内容",
+  "phone.more": "更多数值（{count}）",
+  "phone.progress": "运行进度",
+};

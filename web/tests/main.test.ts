@@ -1,0 +1,42 @@
+import { describe, expect, test } from "vitest";
+import { emptyWorkflow, type NodeSpec, type Workflow } from "../src/model/document";
+import { entriesOf } from "../src/model/main";
+import type { Input } from "../src/api/generated";
+import { input, TYPES } from "./catalog";
+
+const value = (name: string, value_schema: NonNullable<Input["value_schema"]>) => input(name, ["str"], { required: false, value_schema });
+const TEXT = { type: "string", widget: "text" };
+const types = {
+  Encode: { ...TYPES["Words"]!, inputs: [value("text", TEXT), value("style", { type: "string" })] },
+  LoadImage: { ...TYPES["Words"]!, inputs: [value("image", { type: "string", file: "images" })] },
+  Sampler: {
+    ...TYPES["Words"]!,
+    inputs: [value("seed", { type: "integer", widget: "seed" }), value("guidance_scale", { type: "number" }), value("steps", { type: "integer" })],
+  },
+};
+
+const spec = (type: string, values: NodeSpec["values"] = {}, rest: Partial<NodeSpec> = {}): NodeSpec =>
+  ({ type, values, links: {}, title: "", bypassed: false, muted: false, ...rest });
+const workflow = (nodes: Workflow["nodes"]): Workflow => ({ ...emptyWorkflow(), nodes });
+const names = (all: { node: string; input: { name: string } }[]) => all.map(({ node, input }) => `${node}.${input.name}`);
+
+describe("the values that a person changes", () => {
+  test("texts come first, empty ones after the others, then pictures, then seeds", () => {
+    const given = workflow({
+      sampler: spec("Sampler", { seed: 3, guidance_scale: 2 }), negative: spec("Encode", { text: "" }),
+      picture: spec("LoadImage", { image: "a.png" }), prompt: spec("Encode", { text: "a cat" }),
+    });
+    const { main, others } = entriesOf(given, types);
+    expect(names(main)).toEqual(["prompt.text", "negative.text", "picture.image", "sampler.seed"]);
+    expect(names(others)).toEqual(["sampler.guidance_scale"]);
+  });
+
+  test("what is linked, passed by or muted is not among them, nor are nodes that are not installed", () => {
+    const given = workflow({
+      linked: spec("Encode", {}, { links: { text: { node: "other", output: "text" } } }),
+      passed: spec("Encode", { text: "a" }, { bypassed: true }), muted: spec("Encode", { text: "b" }, { muted: true }),
+      strange: spec("NoSuchType", { text: "c" }),
+    });
+    expect(entriesOf(given, types)).toEqual({ main: [], others: [] });
+  });
+});
