@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import networkx
 import pytest
 from conftest import ROOT
 
@@ -29,6 +30,7 @@ FLOORS = [
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 ENGINE = sorted((ROOT / "nodegraph").glob("*.py")) + sorted((ROOT / "nodegraph" / "cache").glob("*.py"))
 DIFFUSION = sorted((ROOT / "nodegraph" / "diffusion").rglob("*.py"))
+SERVE = sorted((ROOT / "nodegraph" / "serve").rglob("*.py"))
 # Each room of nodegraph.diffusion may import those before it, itself, and the modules that stand beside the rooms.
 ROOMS = ["pictures", "networks", "sampling", "training", "checkpoints", "models", "proofs"]
 NODES = sorted((ROOT / "nodes").glob("*.py"))
@@ -117,6 +119,21 @@ def test_the_rooms_of_diffusion_import_in_one_direction(path: Path) -> None:
     room = diffusion_room(".".join(path.relative_to(ROOT).with_suffix("").parts))
     higher = {name for name in imports(path) if diffusion_room(name) > room}
     assert not higher, f"{path.relative_to(ROOT)} imports {higher}, which stand above it"
+
+
+def test_the_modules_of_the_server_import_in_one_direction() -> None:
+    """No module of it comes back to itself, not even for a type checker's eyes or inside a function."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in SERVE}
+    arrows = networkx.DiGraph()
+    for path in SERVE:
+        own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for entry in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(entry, ast.ImportFrom) and entry.module:
+                found = {entry.module, *(f"{entry.module}.{alias.name}" for alias in entry.names)} & names
+                arrows.add_edges_from((own, name) for name in found - {"nodegraph.serve"})
+    assert ("nodegraph.serve.app", "nodegraph.serve.server") in arrows.edges
+    circles = [sorted(some) for some in networkx.strongly_connected_components(arrows) if len(some) > 1]
+    assert circles == []
 
 
 @pytest.mark.parametrize("path", NODES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
@@ -31,10 +31,8 @@ from nodegraph.serve.models import (
 )
 from nodegraph.serve.refuse import Refused, api_problems, parse_json
 from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes, beside_loop
+from nodegraph.serve.server import Server
 from nodegraph.workflow import Workflow
-
-if TYPE_CHECKING:
-    from nodegraph.serve.server import Server
 
 IMPORT_BYTES = 64 * 2**20
 TrashId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="The id of a deleted workflow.")]

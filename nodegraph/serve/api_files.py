@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import Field
 
+from nodegraph.files import Files
 from nodegraph.serve.media import OCTETS, file_response, media_type_of
 from nodegraph.serve.models import FileEntry, FileKinds, Upload
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import PICTURES, Content, Routes
+from nodegraph.serve.server import Server
 from nodegraph.serve.uploads import MAX_UPLOAD_BYTES
-
-if TYPE_CHECKING:
-    from nodegraph.files import Files
-    from nodegraph.serve.server import Server
 
 Size = Annotated[int, Field(ge=64, le=1024, description="Pixels of the longer side; rounded up.")]
 UploadName = Annotated[str, Field(min_length=1, max_length=200, description="A plain file name, such as cat.png.")]

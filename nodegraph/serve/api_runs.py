@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
@@ -34,9 +34,7 @@ from nodegraph.serve.models import (
 )
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import PICTURES, Reply, Routes
-
-if TYPE_CHECKING:
-    from nodegraph.serve.server import Server
+from nodegraph.serve.server import Server
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 THUMBNAIL = 256

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -12,10 +11,8 @@ from nodegraph.serve.models import Health, Nodes, Session, SessionOpened, System
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import JSON, Reply, Routes
 from nodegraph.serve.security import same
+from nodegraph.serve.server import Server
 from nodegraph.workflow import document_schema
-
-if TYPE_CHECKING:
-    from nodegraph.serve.server import Server
 
 routes = Routes()
 
@@ -41,12 +38,6 @@ async def open_session(server: Server, body: Session) -> SessionOpened | Reply:
         raise Refused("not_authenticated", "this is not the token of this server")
     expires, cookie = server.access.new_session()
     return Reply(SessionOpened(expires=expires), 200, {"Set-Cookie": cookie})
-
-
-@routes.get("/api/openapi.json")
-async def openapi(server: Server) -> web.Response:
-    """This description."""
-    return web.Response(body=server.openapi, content_type=JSON)
 
 
 @routes.get("/api/workflow-schema")

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 
 from aiohttp import web
 
-from nodegraph.serve import api_documents, api_files, api_runs, api_system, editor, hub
+from nodegraph.serve import api_documents, api_editor, api_files, api_runs, api_system, hub
+from nodegraph.serve.openapi import document
 from nodegraph.serve.refuse import Refused, of_exception
-from nodegraph.serve.routing import Route
+from nodegraph.serve.routing import JSON, Route, Routes
 from nodegraph.serve.security import response_headers
 from nodegraph.serve.server import Server
 
+own = Routes()
+
+
+@own.get("/api/openapi.json")
+async def openapi() -> web.Response:
+    """This description."""
+    return web.Response(body=_description(), content_type=JSON)
+
+
+@cache
+def _description() -> bytes:
+    return json.dumps(document(ROUTES)).encode()
+
+
 ROUTES: list[Route] = [
-    *editor.routes,
+    *api_editor.routes,
     *api_system.routes,
+    *own,
     *api_documents.routes,
     *api_files.routes,
     *api_runs.routes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from aiohttp import WSCloseCode, web
 from pydantic import Field
@@ -14,9 +14,7 @@ from nodegraph import __version__
 from nodegraph.serve.events import Subscription
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import Routes
-
-if TYPE_CHECKING:
-    from nodegraph.serve.server import Server
+from nodegraph.serve.server import Server
 
 MAX_CLIENTS = 1000
 MAX_MESSAGE = 4096  # clients have nothing to say

@@ -7,7 +7,6 @@ three descriptors of the child; what became of each child goes back as JSON line
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -20,18 +19,10 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from nodegraph.serve.parent import die_with_parent
+
 PRELOADED = ("torch", "numpy", "scipy.special", "scipy.optimize", "PIL.Image", "safetensors.torch")
 MAX_REQUEST = 65536
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Be killed when the parent process ends, however it ends. Linux alone can do that."""
-    parent = os.getppid()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def main() -> None:

@@ -6,17 +6,33 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from nodegraph.home import Home
 from nodegraph.serve.spawn import Child, Spawner
-
-if TYPE_CHECKING:
-    from nodegraph.serve.supervisor import WorkerSettings
 
 MAX_PAYLOAD = 4 * 2**20
 YIELD_EVERY = 64  # reports that are taken in before others get a turn
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a server is told; all plain data.
+
+    `accelerators` are the devices that the workers share out, by number.
+    """
+
+    home: Home
+    cache_bytes: int
+    output: Path
+    inputs: Sequence[Path]
+    logs: Path
+    device: str | None
+    accelerators: Sequence[str]
 
 
 class WorkerProcess:

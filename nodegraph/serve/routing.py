@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from nodegraph.serve.refuse import Refused, of_validation, parse_json
-
-if TYPE_CHECKING:
-    from nodegraph.serve.server import Server
 
 JSON = "application/json"
 BODY_BYTES = 33 * 2**20  # a workflow document of the largest size, and what is around it
@@ -28,6 +26,14 @@ PICTURES = ("image/png", "image/jpeg", "image/webp")
 
 Done = TypeVar("Done")
 Handler = Callable[..., Awaitable[Any]]
+
+
+class HasRoom(Protocol):
+    """What a route asks of the server that its handler is given."""
+
+    def room_for(self, size: int) -> AbstractContextManager[None]:
+        """Take part of the memory for bodies. Raises Refused."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Route:
         """The first line of the handler's documentation."""
         return (inspect.getdoc(self.handler) or "").splitlines()[0]
 
-    async def call(self, server: Server, request: web.Request) -> web.StreamResponse:
+    async def call(self, server: HasRoom, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         arguments = self._arguments(request)
         arguments |= {
@@ -198,7 +204,7 @@ class Routes(list[Route]):
         """Add a route; see `Route`."""
 
         def declare(handler: Handler) -> Handler:
-            hints = get_type_hints(handler, localns={"Server": object}, include_extras=True)
+            hints = get_type_hints(handler, include_extras=True)
             parameters = []
             for name, entry in inspect.signature(handler).parameters.items():
                 if name in ("server", "request", "body", "content"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -13,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 from aiohttp import web
@@ -138,14 +136,6 @@ class Server:
         if self._nodes is None or self._nodes[0] is not catalog:
             self._nodes = catalog, await asyncio.to_thread(_nodes_json, catalog)
         return self._nodes[1]
-
-    @cached_property
-    def openapi(self) -> bytes:
-        """The OpenAPI document of this server's routes."""
-        from nodegraph.serve.app import ROUTES
-        from nodegraph.serve.openapi import document
-
-        return json.dumps(document(ROUTES)).encode()
 
     def health(self) -> Health:
         """Whether runs can be taken."""

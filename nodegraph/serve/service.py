@@ -31,9 +31,10 @@ from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
 from nodegraph.serve.nodetypes import NodeTypes
+from nodegraph.serve.process import WorkerSettings
 from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Store, StoreFull
-from nodegraph.serve.supervisor import Supervisor, WorkerSettings
+from nodegraph.serve.supervisor import Supervisor
 from nodegraph.workflow import Workflow
 
 log = logging.getLogger("nodegraph.serve")

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from nodegraph.home import Home
 from nodegraph.serve import models
-from nodegraph.serve.process import WorkerProcess
+from nodegraph.serve.process import WorkerProcess, WorkerSettings
 from nodegraph.serve.running import Running
 from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Claim
@@ -28,22 +24,6 @@ SILENT_SECONDS = 60.0
 TICK_SECONDS = 2.0
 ENDS = frozenset({"succeeded", "failed", "cancelled"})
 BACKOFF_SECONDS = (0.5, 2.0, 8.0, 30.0)
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What every worker of a server is told; all plain data.
-
-    `accelerators` are the devices that the workers share out, by number.
-    """
-
-    home: Home
-    cache_bytes: int
-    output: Path
-    inputs: Sequence[Path]
-    logs: Path
-    device: str | None
-    accelerators: Sequence[str]
 
 
 class Dispatch(Protocol):

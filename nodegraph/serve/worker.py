@@ -36,7 +36,7 @@ from nodegraph.plan import Plan
 from nodegraph.receipt import receipt_of
 from nodegraph.registry import Registry
 from nodegraph.serve.artifacts import describe
-from nodegraph.serve.nursery import die_with_parent
+from nodegraph.serve.parent import die_with_parent
 from nodegraph.workflow import Workflow
 
 BEAT_SECONDS = 1.0

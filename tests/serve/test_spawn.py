@@ -11,9 +11,8 @@ import pytest
 from serving import run
 
 from nodegraph.home import Home
-from nodegraph.serve.process import WorkerProcess
+from nodegraph.serve.process import WorkerProcess, WorkerSettings
 from nodegraph.serve.spawn import Spawner
-from nodegraph.serve.supervisor import WorkerSettings
 
 
 def settings(home: Home) -> WorkerSettings:
