@@ -5,11 +5,14 @@ import { panels as panelsEn } from "../words/panels.en";
 import { panels as panelsZh } from "../words/panels.zh";
 import { tools as toolsEn } from "../words/tools.en";
 import { tools as toolsZh } from "../words/tools.zh";
+import { settings as settingsEn } from "../words/settings.en";
+import { settings as settingsZh } from "../words/settings.zh";
 
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn, ...toolsEn }, zh: { ...editorZh, ...panelsZh, ...toolsZh },
+  en: { ...editorEn, ...panelsEn, ...settingsEn, ...toolsEn },
+  zh: { ...editorZh, ...panelsZh, ...settingsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

@@ -110,13 +110,16 @@ export class App {
 
   private systemDark = $state(matchMedia("(prefers-color-scheme: dark)").matches);
   dark = $derived(this.settings.theme === "system" ? this.systemDark : this.settings.theme === "dark");
-  readonly calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  private systemCalm = $state(matchMedia("(prefers-reduced-motion: reduce)").matches);
+  /** Whether nothing is to move that need not. */
+  calm = $derived(this.settings.motion === "system" ? this.systemCalm : this.settings.motion === "reduced");
   private toastNumber = 0;
 
   constructor(readonly client: Client) {
     this.runs = new Runs(client);
     this.panels = new Panels(client);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => (this.systemDark = event.matches));
+    matchMedia("(prefers-reduced-motion: reduce)").addEventListener("change", (event) => (this.systemCalm = event.matches));
   }
 
   private used = $derived.by(() => {
@@ -239,7 +242,7 @@ export class App {
   toast(text: string, kind: Toast["kind"] = "info", action?: Toast["action"]): void {
     const id = (this.toastNumber += 1);
     this.toasts = [...this.toasts.slice(-3), { id, kind, text, ...(action ? { action } : {}) }];
-    if (kind === "info") setTimeout(() => this.dismiss(id), 4000);
+    if (kind === "info") setTimeout(() => this.dismiss(id), action ? 12_000 : 4000);
   }
 
   dismiss(id: number): void {

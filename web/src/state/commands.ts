@@ -5,20 +5,17 @@ import { align, bypass, dissolve, fold, group, mute, note, nudge, tidy } from ".
 import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, duplicate, pasteFromClipboard } from "./clipboard";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
-import { isMac, isTyping, pressed, shown } from "./keys";
+import { keysOf, type Keyed } from "./keymap";
+import { isMac, isTyping, pressed, shown, typesNothing } from "./keys";
 import { openConnect, openFind, openPalette, openSearch } from "./pickers";
 import { cancel, newSeeds, nextProblem, run } from "./running";
 
 export type Group = "file" | "edit" | "view" | "run" | "node";
-export interface Command {
-  id: string;
+export interface Command extends Keyed {
   group: Group;
-  keys?: string[];
-  /** Keys that the browser itself turns into copy, cut and paste: shown, but not listened for. */
-  native?: string;
   /** Held keys repeat it. */
   repeats?: boolean;
-  /** Works while text is being typed. */
+  /** Works while text is being typed, where its keys type nothing. */
   always?: boolean;
   can?: (app: App) => boolean;
   run: (app: App) => unknown;
@@ -69,7 +66,7 @@ export const COMMANDS: Command[] = [
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
-  { id: "mute", group: "node", keys: isMac ? ["Alt+M"] : ["Mod+M", "Alt+M"], can: some, run: (app) => mute(app) },
+  { id: "mute", group: "node", keys: isMac ? ["Alt+M", "Ctrl+M"] : ["Mod+M", "Alt+M"], can: some, run: (app) => mute(app) },
   { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },
   { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
@@ -107,26 +104,20 @@ export const COMMANDS: Command[] = [
 export const GROUPS: Group[] = ["file", "edit", "node", "view", "run"];
 export const byId = new Map(COMMANDS.map((command) => [command.id, command]));
 
-/** The keys of a command: a person's own, else the usual ones. */
-export function keysOf(command: Command, own: { [command: string]: string }): string[] {
-  const mine = own[command.id];
-  return mine === undefined ? (command.keys ?? []) : mine ? [mine] : [];
-}
-
 /** The keys of a command as they are shown; empty where it has none. */
 export const keyLabel = (id: string, app: App): string => {
   const command = byId.get(id);
-  return command ? shown(command.native ?? keysOf(command, app.settings.keys)[0] ?? "") : "";
+  return command ? shown(keysOf(command, app.settings.keys)[0] ?? "") : "";
 };
 
 /** Run the command that the pressed keys stand for, if there is one and it can run now. */
 export function onkeydown(app: App, event: KeyboardEvent): void {
   if (event.defaultPrevented || app.picking || app.large || (app.dialog && event.key !== "Escape")) return;
   const keys = pressed(event);
-  const command = keys && COMMANDS.find((one) => keysOf(one, app.settings.keys).includes(keys));
+  const command = keys && COMMANDS.find((one) => !one.native && keysOf(one, app.settings.keys).includes(keys));
   if (!command || (event.repeat && !command.repeats)) return;
   const target = event.target as HTMLElement;
-  if (!command.always && isTyping(target)) return;
+  if (isTyping(target) && !(command.always && typesNothing(keys))) return;
   const presses = target.closest?.("button, a, [role=menuitem], [role=slider]");
   if (presses && ["Space", "Enter"].includes(keys)) return;
   // Also where nothing can be done now: the browser's own undo would change a field that is long done with.

@@ -92,7 +92,8 @@ export function downloadCall(app: App): void {
 
 const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
 
-function offer(name: string, text: string): void {
+/** Hand a text to the browser as a download. */
+export function offer(name: string, text: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = name;
