@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from nodegraph import __version__, cli_models, cli_results, cli_serve
+from nodegraph import __version__, cli_export, cli_models, cli_results, cli_serve
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.call import place
 from nodegraph.catalog import load_catalog
@@ -44,6 +44,7 @@ app.add_typer(cli_results.cache_app, name="cache")
 app.add_typer(cli_results.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_models.app)
+app.add_typer(cli_export.app)
 
 
 @app.command()

@@ -179,7 +179,7 @@ class Workflow(_Document):
         if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT:
             data = data.get("workflow")
         if is_from_comfyui(data):
-            data = translated(data)
+            data = translated(data).document
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
         try:

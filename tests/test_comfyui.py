@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from nodegraph.check import check
-from nodegraph.comfyui import RULES, SCHEDULE
+from nodegraph.comfyui import translated
+from nodegraph.comfyui.table import RULES
 from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
 from nodegraph.registry import Registry
@@ -110,7 +113,7 @@ def test_a_saved_workflow_keeps_places_modes_notes_and_what_is_unknown() -> None
     nodes = document.nodes
     assert str(nodes["prompt"].links["text_encoder"]) == "model.text_encoder"  # past the reroute
     assert (nodes["prompt"].bypassed, nodes["sampler"].muted, nodes["schedule"].muted) == (True, True, True)
-    assert nodes["schedule"].values == {"kind": "normal", "steps": 12, "strength": 0.5}
+    assert nodes["schedule"].values == {"kind": "normal", "steps": 24, "strength": 0.5}  # 12 of them
     assert (nodes["FancyStyler"].type, nodes["FancyStyler"].values) == ("FancyStyler", {"power": 0.25})
     assert str(nodes["FancyStyler"].links["samples"]) == "sampler.latent"
     assert str(nodes["decode"].links["latent"]) == "FancyStyler.styled"
@@ -129,7 +132,7 @@ def test_a_picture_of_comfyui_brings_its_workflow(tmp_path: Path) -> None:
 
 
 def test_every_rule_names_inputs_and_outputs_that_are_there(registry: Registry) -> None:
-    for rule in [*RULES.values(), SCHEDULE]:
+    for rule in RULES:
         node_type = registry.catalog.nodes[rule.type]
         assert {*rule.links, *rule.values} <= {entry.name for entry in node_type.inputs}, rule.type
         assert set(rule.outputs) <= {entry.name for entry in node_type.outputs}, rule.type
@@ -202,3 +205,230 @@ def test_numbers_that_are_none_are_refused_in_few_words(data: dict[str, Any]) ->
     with pytest.raises(DocumentError, match="cannot be read as one") as caught:
         Workflow.from_data(data)
     assert len(str(caught.value)) < 400
+
+
+def became(data: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """For each type of ComfyUI what became of it and why."""
+    return {note.type: (note.became, note.message) for note in translated(data).notes}
+
+
+def saved(*nodes: dict[str, Any], links: list[Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"last_node_id": 99, "nodes": list(nodes), "links": links or [], **more}
+
+
+def test_the_values_of_samplers_are_told_apart_by_their_order() -> None:
+    advanced = {
+        "id": 1,
+        "type": "KSamplerAdvanced",
+        "widgets_values": ["enable", 7, "randomize", 20, 6.5, "heun", "karras", 8, 10000, "disable"],
+    }
+    custom = {"id": 2, "type": "SamplerCustom", "widgets_values": [True, 8, "fixed", 3.5], "inputs": []}
+    unknown = {
+        "id": 3,
+        "type": "FancySampler",
+        "inputs": [{"name": "seed", "widget": {"name": "seed"}}, {"name": "power", "widget": {"name": "power"}}],
+        "widgets_values": [4, "increment", 0.5],
+    }
+    nodes = Workflow.from_data(saved(advanced, custom, unknown)).nodes
+    assert nodes["sampler"].values == {"sampler": "heun", "seed": 7, "guidance_scale": 6.5}
+    assert nodes["schedule"].values == {"kind": "karras", "steps": 20, "strength": 12 / 20}
+    assert nodes["FancySampler"].values == {"seed": 4, "control_after_generate": "increment", "power": 0.5}
+    assert nodes["SamplerCustom"].values["noise_seed"] == 8
+    assert became(saved(custom))["SamplerCustom"] == ("kept", "no sampler is linked to it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"add_noise": "disable"}, "the noise of another sampler"),
+        ({"end_at_step": 12}, "stops before the last step"),
+        ({"start_at_step": 20}, "starts after its last step"),
+        ({"start_at_step": 5, "steps": ["9", 0]}, "`steps` is linked"),
+        ({"start_at_step": "soon"}, "have to be numbers"),
+    ],
+)
+def test_a_sampler_that_does_a_part_of_the_way_is_kept_with_the_reason(changes: dict[str, Any], why: str) -> None:
+    inputs = {"add_noise": "enable", "steps": 20, "start_at_step": 0, "end_at_step": 10_000, **changes}
+    data = {"1": {"class_type": "KSamplerAdvanced", "inputs": inputs}, "9": {"class_type": "X"}}
+    kind, message = became(data)["KSamplerAdvanced"]
+    assert kind == "kept"
+    assert why in message
+    kept = Workflow.from_data(data).nodes["KSamplerAdvanced"]
+    assert kept.values.keys() | kept.links.keys() == inputs.keys()
+
+
+ADVANCED: dict[str, Any] = {
+    "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "sub\\flux.safetensors", "weight_dtype": "fp8_e4m3fn"}},
+    "2": {
+        "class_type": "DualCLIPLoader",
+        "inputs": {"clip_name1": "t5.safetensors", "clip_name2": "l.safetensors", "type": "flux"},
+    },
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["2", 0]}},
+    "4": {"class_type": "ModelSamplingFlux", "inputs": {"model": ["1", 0], "max_shift": 1.15, "base_shift": 0.5,
+                                                        "width": 1024, "height": 1024}},
+    "5": {"class_type": "BasicGuider", "inputs": {"model": ["4", 0], "conditioning": ["3", 0]}},
+    "6": {"class_type": "RandomNoise", "inputs": {"noise_seed": 12}},
+    "7": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+    "8": {"class_type": "BasicScheduler", "inputs": {"model": ["4", 0], "scheduler": "simple", "steps": 20}},
+    "9": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 1024, "height": 1024, "batch_size": 1}},
+    "10": {"class_type": "SamplerCustomAdvanced", "inputs": {"noise": ["6", 0], "guider": ["5", 0],
+           "sampler": ["7", 0], "sigmas": ["8", 0], "latent_image": ["9", 0]}},
+    "11": {"class_type": "VAELoader", "inputs": {"vae_name": "ae.safetensors"}},
+    "12": {"class_type": "VAEDecode", "inputs": {"samples": ["10", 1], "vae": ["11", 0]}},
+    "13": {"class_type": "SaveImage", "inputs": {"images": ["12", 0], "filename_prefix": "%date%/fox"}},
+}  # fmt: skip
+
+
+def test_a_flux_workflow_of_many_parts_becomes_one_sampler(registry: Registry) -> None:
+    document = Workflow.from_data(ADVANCED)
+    assert check(document, registry.catalog).problems == ()
+    sampler = document.nodes["sampler"]
+    assert sampler.values == {"sampler": "euler", "seed": 12, "guidance_scale": 1.0}
+    assert str(sampler.links["model"]) == "shifted.model"
+    assert document.nodes["shifted"].values["shift"] == pytest.approx(math.exp(1.15))
+    assert document.nodes["text_encoder"].values["family"] == "flux"
+    assert str(document.nodes["decode"].links["latent"]) == "sampler.latent"
+    assert str(document.nodes["blank"].links["vae"]) == "vae.vae"
+    assert {spec.type for spec in document.nodes.values()}.isdisjoint(
+        {"RandomNoise", "BasicGuider", "KSamplerSelect"}
+    )
+    told = became(ADVANCED)
+    assert told["UNETLoader"][0] == told["SaveImage"][0] == "adjusted"
+    assert "weight_dtype" in told["UNETLoader"][1]
+    assert document.nodes["save"].values == {"name": "%date%_fox"}
+    assert document.nodes["model"].values == {"checkpoint": "sub/flux.safetensors"}
+
+
+def test_what_a_kept_node_reads_is_kept_with_it() -> None:
+    data = {**ADVANCED, "14": {"class_type": "MySampler", "inputs": {"noise": ["6", 0]}}}
+    nodes = Workflow.from_data(data).nodes
+    assert str(nodes["MySampler"].links["noise"]) == "RandomNoise.output_0"
+    assert nodes["RandomNoise"].values == {"noise_seed": 12}
+    assert nodes["sampler"].values["seed"] == 12
+
+
+def test_a_primitive_gives_its_value_and_a_lost_link_leaves_the_one_below() -> None:
+    sampler = {
+        "id": 1,
+        "type": "KSampler",
+        "inputs": [
+            {"name": "seed", "link": 1, "widget": {"name": "seed"}},
+            {"name": "steps", "link": 2, "widget": {"name": "steps"}},
+        ],
+        "widgets_values": [5, "fixed", 20, 8, "euler", "normal", 1],
+    }
+    primitive = {"id": 2, "type": "PrimitiveNode", "widgets_values": [77, "fixed"]}
+    reroute = {"id": 3, "type": "Reroute", "inputs": [{"name": "", "link": 9}]}
+    links = [[1, 4, 0, 1, 0, "INT"], [9, 2, 0, 3, 0, "*"], [2, 8, 0, 1, 1, "INT"]]
+    second = {"id": 4, "type": "Reroute", "inputs": [{"name": "", "link": 10}]}
+    nodes = Workflow.from_data(
+        saved(sampler, primitive, reroute, second, links=[*links, [10, 3, 0, 4, 0, "*"]])
+    ).nodes
+    assert nodes["sampler"].values["seed"] == 77
+    assert nodes["schedule"].values["steps"] == 20
+    assert set(nodes) == {"sampler", "schedule"}
+
+
+def within(name: str, nodes: list[dict[str, Any]], links: list[Any], **ports: Any) -> dict[str, Any]:
+    return {"id": name, "name": name, "nodes": nodes, "links": links, **ports}
+
+
+def test_a_subgraph_of_comfyui_is_taken_apart() -> None:
+    encode = {
+        "id": 1, "type": "CLIPTextEncode", "pos": [40, 50], "widgets_values": ["inner"],
+        "inputs": [{"name": "clip", "link": 1}, {"name": "text", "link": 2, "widget": {"name": "text"}}],
+    }  # fmt: skip
+    definition = within(
+        "ab-cd",
+        [encode],
+        [
+            {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0},
+            {"id": 2, "origin_id": -10, "origin_slot": 1, "target_id": 1, "target_slot": 1},
+            {"id": 3, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0},
+        ],
+        inputs=[{"name": "clip"}, {"name": "text"}],
+        outputs=[{"name": "CONDITIONING"}],
+    )
+    use = {
+        "id": 5, "type": "ab-cd", "pos": [500, 600], "widgets_values": ["outer"], "mode": 4,
+        "inputs": [{"name": "clip", "link": 7}, {"name": "text", "link": None, "widget": {"name": "text"}}],
+    }  # fmt: skip
+    plain = {**use, "id": 6, "widgets_values": [], "mode": 0}
+    loader = {"id": 4, "type": "CheckpointLoaderSimple", "widgets_values": ["a.safetensors"]}
+    reader = {"id": 8, "type": "Reader", "inputs": [{"name": "c", "link": 8}, {"name": "d", "link": 9}]}
+    links = [[7, 4, 1, 5, 0, "CLIP"], [8, 5, 0, 8, 0, "X"], [9, 6, 0, 8, 1, "X"]]
+    data = saved(loader, use, plain, reader, links=links, definitions={"subgraphs": [definition]})
+    document = Workflow.from_data(data)
+    nodes = document.nodes
+    assert (nodes["prompt"].values, nodes["prompt_2"].values) == ({"text": "outer"}, {"text": "inner"})
+    assert str(nodes["prompt"].links["text_encoder"]) == "model.text_encoder"
+    assert (nodes["prompt"].bypassed, nodes["prompt_2"].bypassed) == (True, False)
+    assert {key: str(link) for key, link in nodes["Reader"].links.items()} == {
+        "c": "prompt.conditioning",
+        "d": "prompt_2.conditioning",
+    }
+    assert (document.layout["prompt"].x, document.layout["prompt"].y) == (500, 600)
+
+
+def test_subgraphs_that_come_to_too_much_are_refused() -> None:
+    inside_itself = within("a", [{"id": 1, "type": "a"}], [])
+    with pytest.raises(DocumentError, match="nested more than 16 deep"):
+        Workflow.from_data(saved({"id": 1, "type": "a"}, definitions={"subgraphs": [inside_itself]}))
+    wide = [within(str(n), [{"id": i, "type": str(n + 1)} for i in range(12)], []) for n in range(12)]
+    begun = time.process_time()
+    with pytest.raises(DocumentError, match="more than 300,000 nodes and links"):
+        Workflow.from_data(saved({"id": 1, "type": "0"}, definitions={"subgraphs": wide}))
+    assert time.process_time() - begun < 30
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"id": {"a": 1}, "type": "A"}, "the id of a node is {'a': 1}, not a text"),
+        ({"id": 1, "type": None}, "the type of a node is None, not a text"),
+        ({"id": 1, "type": "A", "inputs": "x"}, "`inputs` is 'x', not a list"),
+        ({"id": 1, "type": "A", "widgets_values": 3}, "`widgets_values` is 3, not a list"),
+        ({"id": 1, "type": "A", "pos": [True, 0]}, "a position holds True, not a number"),
+        ({"id": 1, "type": "A", "mode": "on"}, "the mode of node 1 is 'on', not a whole number"),
+        ({"id": 1, "type": "A", "title": ["x"] * 10_000}, "the title of node 1 is ["),
+        ({"id": 1, "type": "A", "inputs": [{"name": "a", "link": [1]}]}, "a link is [1], not a text"),
+    ],
+)
+def test_a_wrong_type_is_named_with_what_it_should_be(node: dict[str, Any], words: str) -> None:
+    with pytest.raises(DocumentError, match=re.escape(words)) as caught:
+        Workflow.from_data(saved(node, {"id": 2, "type": "B"}))
+    assert len(str(caught.value)) < 400
+
+
+def test_two_nodes_of_one_id_are_refused() -> None:
+    with pytest.raises(DocumentError, match="two nodes have the same id"):
+        Workflow.from_data(saved({"id": 1, "type": "A"}, {"id": "1", "type": "B"}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {
+            str(i): {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": [str(i + 1), 0],
+                                                                     "conditioning_2": [str(i + 1), 0]}}
+            for i in range(20_000)
+        },
+        {
+            str(i): {"class_type": "LatentBatch", "inputs": {"samples1": [str(i + 1), 0], "samples2": ["x", 0]}}
+            for i in range(20_000)
+        },
+        saved({"id": 1, "type": "KSampler", "widgets_values": list(range(500_000))}),
+        {
+            **{str(i): {"class_type": "SamplerCustom", "inputs": {"sampler": ["s", 0], "sigmas": ["t", 0]}}
+               for i in range(20_000)},
+            "s": {"class_type": "KSamplerSelect"},
+            "t": {"class_type": "BasicScheduler", "inputs": {"steps": 4}},
+        },
+        {str(i): {"class_type": "LoraLoaderModelOnly"} for i in range(20_000)},
+    ],
+    ids=["two of each", "a long row", "values", "one sampler for all", "no text encoder"],
+)  # fmt: skip
+def test_more_of_everything_takes_time_that_grows_with_it(data: dict[str, Any]) -> None:
+    begun = time.process_time()
+    translated(data)
+    assert time.process_time() - begun < 30

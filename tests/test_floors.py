@@ -18,17 +18,19 @@ FLOORS = [
     {"context", "pictures"},
     {"node", "workflow"},
     {"graph", "catalog", "bypass", "subgraphs"},
-    {"registry", "check", "home", "console"},
+    {"registry", "check", "home", "console", "export"},
     {"plan", "cache", "diff", "call"},
     {"execute", "receipt", "explain"},
     {"engine"},
     {"verify", "options"},
     {"serve", "client"},
-    {"cli_models", "cli_results", "cli_serve"},
+    {"cli_export", "cli_models", "cli_results", "cli_serve"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
-ENGINE = sorted((ROOT / "nodegraph").glob("*.py")) + sorted((ROOT / "nodegraph" / "cache").glob("*.py"))
+ENGINE = [
+    path for folder in ("", "cache", "comfyui") for path in sorted((ROOT / "nodegraph" / folder).glob("*.py"))
+]
 DIFFUSION = sorted((ROOT / "nodegraph" / "diffusion").rglob("*.py"))
 SERVE = sorted((ROOT / "nodegraph" / "serve").rglob("*.py"))
 # Each room of nodegraph.diffusion may import those before it, itself, and the modules that stand beside the rooms.

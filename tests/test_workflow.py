@@ -85,7 +85,7 @@ def variant(**changes: Any) -> str:
         (variant(nodes={"a/b": {"type": "X"}}), "nodes"),
         (variant(nodes={"a": {"type": "X", "links": {"v": ["a", 0]}}}), "nodes > a > links > v"),
         (variant(nodes={"a": {"type": "X", "links": {"v": "a"}}}), 'v: a link is written {"node": "...", "output"'),
-        ('{"last_node_id": 3, "nodes": [{"id": 3}], "links": []}', "cannot be read as one: KeyError('type')"),
+        ('{"last_node_id": 3, "nodes": [{"id": 3}], "links": []}', "the type of a node is None, not a text"),
         ('{"3": {"class_type": "KSampler", "inputs": 3}}', "a ComfyUI workflow"),
         (variant(layout={"z": {"x": 0, "y": 0}}), "no node"),
         ('{"format": "nodegraph", "version": ' + "9" * 6000 + "}", "not JSON"),

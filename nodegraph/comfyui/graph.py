@@ -1,0 +1,160 @@
+"""A workflow of ComfyUI, whichever of its formats it came in: nodes by id, and where their inputs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from nodegraph.errors import DocumentError
+
+REROUTE = "Reroute"
+PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the inputs linked to it
+MUTED, BYPASSED = 2, 4
+SHOWN = 80  # characters of a name or a value in a message
+
+
+class Source(NamedTuple):
+    """An output of a node: its id, and which of its outputs."""
+
+    node: str
+    slot: int
+
+
+@dataclass
+class Node:
+    """A node as ComfyUI has it: its inputs are values, or sources where they are linked."""
+
+    type: str
+    inputs: dict[str, Any]
+    title: str = ""
+    place: tuple[float, float] | None = None
+    mode: int = 0
+    outputs: tuple[str, ...] = ()
+    under: dict[str, Any] = field(default_factory=dict)  # values that links stand in the place of
+    id: str = ""
+
+
+@dataclass
+class Graph:
+    """The nodes by id, and what is drawn around them."""
+
+    nodes: dict[str, Node]
+    frames: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for id, node in self.nodes.items():
+            node.id = id
+
+    @cached_property
+    def readers(self) -> dict[str, list[str]]:
+        """For each node that something is linked to, the nodes that read it, one for each link."""
+        found: dict[str, list[str]] = {}
+        for id, node in self.nodes.items():
+            for value in node.inputs.values():
+                if isinstance(value, Source):
+                    found.setdefault(value.node, []).append(id)
+        return found
+
+    def source(self, node: Node, name: str) -> tuple[Source, Node] | None:
+        """Where an input is linked from, and the node there; None where it has a value or nothing."""
+        given = node.inputs.get(name)
+        return (given, self.nodes[given.node]) if isinstance(given, Source) else None
+
+
+def straightened(graph: Graph) -> Graph:
+    """The graph without what only leads lines: links come from where they begin; those from nowhere are gone.
+
+    A PrimitiveNode's value goes into the inputs that it feeds. Linear in the document: each line is followed once.
+    """
+    begins: dict[Source, Source | None] = {}
+    for node in graph.nodes.values():
+        for name, source in [(name, one) for name, one in node.inputs.items() if isinstance(one, Source)]:
+            origin = _origin(source, graph.nodes, begins)
+            feeding = None if origin is None else graph.nodes[origin.node]
+            if feeding is not None and feeding.type != PRIMITIVE:
+                node.inputs[name] = origin
+                continue
+            del node.inputs[name]
+            values = () if feeding is None else feeding.inputs.values()
+            value = next((one for one in values if not isinstance(one, Source)), node.under.get(name))
+            if value is not None:
+                node.inputs[name] = value
+    kept = {id: node for id, node in graph.nodes.items() if node.type not in (REROUTE, PRIMITIVE)}
+    return Graph(kept, graph.frames)
+
+
+def _origin(source: Source, nodes: Mapping[str, Node], begins: dict[Source, Source | None]) -> Source | None:
+    before: Source | None = source
+    passed: list[Source] = []
+    while before is not None and before not in begins:
+        node = nodes.get(before.node)
+        if node is None:
+            begins[before] = None
+        elif node.type != REROUTE:
+            begins[before] = before
+        else:
+            passed.append(before)
+            begins[before] = None  # what leads to itself comes from nowhere
+            before = next((one for one in node.inputs.values() if isinstance(one, Source)), None)
+    origin = None if before is None else begins[before]
+    begins.update(dict.fromkeys(passed, origin))  # many links may end at one long line
+    return origin
+
+
+def shown(value: object) -> str:
+    """A name or a value as a message shows it: short, whatever it is."""
+    text = repr(value[: SHOWN + 1] if isinstance(value, str) else value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def refuse(message: str) -> DocumentError:
+    """The error for a workflow of ComfyUI that cannot be read."""
+    return DocumentError(f"this looks like a ComfyUI workflow, but cannot be read as one: {message[:300]}")
+
+
+def record(value: object, what: str) -> Mapping[str, Any]:
+    """A JSON object. Raises DocumentError naming what should be one."""
+    if not isinstance(value, dict):
+        raise refuse(f"{what} is {shown(value)}, not a JSON object")
+    return value
+
+
+def rows(value: object, what: str) -> list[Any]:
+    """A JSON list; none is an empty one. Raises DocumentError naming what should be one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise refuse(f"{what} is {shown(value)}, not a list")
+    return value
+
+
+def text(value: object, what: str) -> str:
+    """A text, or a number as one, which ids are too. Raises DocumentError naming what should be one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise refuse(f"{what} is {shown(value)}, not a text")
+
+
+def whole(value: object, what: str) -> int:
+    """A whole number. Raises DocumentError naming what should be one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise refuse(f"{what} is {shown(value)}, not a whole number")
+
+
+def numbers(values: Iterator[object] | list[object], count: int, what: str) -> list[float]:
+    """Exactly so many finite numbers. Raises DocumentError naming what should be them."""
+    found: list[float] = []
+    for value in values:
+        if len(found) == count:
+            break
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
+            raise refuse(f"{what} holds {shown(value)}, not a number")
+        found.append(float(value))
+    if len(found) < count:
+        raise refuse(f"{what} holds {len(found)} numbers, not {count}")
+    return found

@@ -1,0 +1,283 @@
+"""From a graph of ComfyUI to a document of this engine, with a note on each node that says what became of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
+from nodegraph.comfyui.table import READ, SAMPLERS_READ, Rule
+
+NOTES = ("Note", "MarkdownNote")
+CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
+ROOM = 380  # below a node, for the next that came of the same one
+SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
+_FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
+Became = Literal["translated", "adjusted", "kept", "left_out"]
+
+
+class Note(NamedTuple):
+    """What became of a node of ComfyUI: its name here, its type there, how, and why."""
+
+    node: str
+    type: str
+    became: Became
+    message: str
+
+
+@dataclass(eq=False)
+class Draft:
+    """A node of the document before it has a name; a link to another draft beside it is `(draft, output)`."""
+
+    type: str
+    name: str
+    values: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, Source | tuple[Draft, str] | list[Source]] = field(default_factory=dict)
+
+
+@dataclass
+class Reading:
+    """What a node was read as: drafts, their outputs by the slot they have there, and what is worth knowing."""
+
+    drafts: list[Draft]
+    outputs: dict[int, tuple[Draft, str]]
+    absorbed: tuple[str, ...] = ()  # ids of nodes that these stand for as well
+    told: list[str] = field(default_factory=list)
+    is_kept: bool = False
+
+
+class Untold(Exception):
+    """A node cannot be said here; why."""
+
+
+Reader = Callable[["Translation", Node], Reading]
+
+
+class Translation:
+    """One graph on its way to a document."""
+
+    def __init__(self, graph: Graph, readers: Mapping[str, Reader]) -> None:
+        self.graph = graph
+        self.readers = readers
+        self.notes: list[Note] = []
+        self.names: dict[int, str] = {}  # of drafts, by their identity
+        self.taken: Counter[str] = Counter()
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.layout: dict[str, dict[str, float]] = {}
+
+    def document(self) -> dict[str, Any]:
+        """The document as JSON data."""
+        beside = {id: node for id, node in self.graph.nodes.items() if node.type in NOTES}
+        self.read = {id: self._read(node) for id, node in self.graph.nodes.items() if id not in beside}
+        for id in self._absorbed():
+            del self.read[id]
+        for reading in self.read.values():
+            for draft in reading.drafts:
+                self._name(draft)
+        for id, reading in self.read.items():
+            self._write(self.graph.nodes[id], reading)
+        return {
+            "format": "nodegraph",
+            "version": 1,
+            "nodes": self.nodes,
+            "layout": self.layout,
+            "description": self._told(),
+            "groups": [_group(one) for one in self.graph.frames if one.get("bounding")],
+            "notes": [_note(node) for node in beside.values() if node.place],
+        }
+
+    def value(self, node: Node, name: str, default: Any) -> Any:
+        """A value that has to be known to say the node here. Raises Untold where it is linked."""
+        given = node.inputs.get(name, default)
+        if isinstance(given, Source):
+            raise Untold(f"its `{name}` is linked; give it a value there")
+        return given
+
+    @cached_property
+    def vae(self) -> Source | None:
+        """What the workflow decodes with, else any VAE that it loads."""
+        decoders = (
+            node.inputs.get("vae") for node in self.graph.nodes.values() if node.type.startswith("VAEDecode")
+        )
+        first = next((one for one in decoders if isinstance(one, Source)), None)
+        return first or self._first("VAELoader", 0) or self._first("CheckpointLoaderSimple", 2)
+
+    @cached_property
+    def model(self) -> Source | None:
+        """The first model that the workflow loads."""
+        return next((found for type in CHECKPOINT_LOADERS if (found := self._first(type, 0))), None)
+
+    @cached_property
+    def text_encoder(self) -> Source | None:
+        """What the workflow reads its prompts with, else what its checkpoint brings."""
+        encoders = (node.inputs.get("clip") for node in self.graph.nodes.values() if node.type == "CLIPTextEncode")
+        first = next((one for one in encoders if isinstance(one, Source)), None)
+        return first or self._first("CheckpointLoaderSimple", 1)
+
+    def _first(self, type: str, slot: int) -> Source | None:
+        return next((Source(id, slot) for id, node in self.graph.nodes.items() if node.type == type), None)
+
+    def _read(self, node: Node) -> Reading:
+        try:
+            reader = self.readers.get(node.type)
+            if reader is not None:
+                return reader(self, node)
+            rule = READ.get(node.type)
+            if rule is not None:
+                return by_rule(self, node, rule)
+            return kept(node, "there is no counterpart here")
+        except Untold as why:
+            return kept(node, str(why))
+
+    def _absorbed(self) -> list[str]:
+        """The nodes that live on in others: everything that reads them stands for them, or is such a node."""
+        standing: dict[str, set[str]] = {}
+        for id, reading in self.read.items():
+            for other in reading.absorbed:
+                standing.setdefault(other, set()).add(id)
+        gone: dict[str, None] = {}
+        for id, by in standing.items():
+            if all(reader in by or reader in gone for reader in self.graph.readers.get(id, ())):
+                gone[id] = None
+        return list(gone)
+
+    def _name(self, draft: Draft) -> None:
+        name = re.sub(r"[^\w-]+", "_", draft.name).strip("_-")[:80] or "node"
+        free = name
+        while free in self.nodes:
+            self.taken[name] += 1
+            free = f"{name}_{self.taken[name] + 1}"
+        self.names[id(draft)] = free
+        self.nodes[free] = {}
+
+    def _write(self, node: Node, reading: Reading) -> None:
+        for number, draft in enumerate(reading.drafts):
+            name = self.names[id(draft)]
+            self.nodes[name].update(self._spec(draft, node if number == 0 else None, node.mode))
+            if node.place:
+                self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
+        first = self.names[id(reading.drafts[0])]
+        if reading.is_kept:
+            self.notes.append(Note(first, node.type[:200], "kept", reading.told[0]))
+        else:
+            types = " and ".join(dict.fromkeys(draft.type for draft in reading.drafts))
+            became: Became = "adjusted" if reading.told else "translated"
+            self.notes.append(Note(first, node.type[:200], became, "; ".join([f"as {types}", *reading.told])))
+
+    def _spec(self, draft: Draft, titled: Node | None, mode: int) -> dict[str, Any]:
+        spec: dict[str, Any] = {"type": draft.type[:200]}
+        if values := {name[:200]: value for name, value in draft.values.items() if value is not None}:
+            spec["values"] = values
+        links = {name[:200]: link for name, given in draft.links.items() if (link := self._links(given))}
+        if links:
+            spec["links"] = links
+        if titled is not None and titled.title and titled.title != titled.type:
+            spec["title"] = titled.title[:200]
+        if mode in (MUTED, BYPASSED):
+            spec["muted" if mode == MUTED else "bypassed"] = True
+        return spec
+
+    def _links(self, given: Source | tuple[Draft, str] | list[Source]) -> Any:
+        if isinstance(given, list):
+            return [link for one in given if (link := self._links(one))]
+        if isinstance(given, Source):
+            reading = self.read.get(given.node)
+            if reading is None:
+                return None
+            if given.slot not in reading.outputs:
+                return {"node": self.names[id(reading.drafts[-1])], "output": self._slot(given)}
+            draft, output = reading.outputs[given.slot]
+        else:
+            draft, output = given
+        return {"node": self.names[id(draft)], "output": output[:200]}
+
+    def _slot(self, source: Source) -> str:
+        names = self.graph.nodes[source.node].outputs
+        known = 0 <= source.slot < len(names) and names[source.slot]
+        return (known or f"output_{source.slot}")[:200]
+
+    def _told(self) -> str:
+        left = Counter(note.type for note in self.notes if note.became == "kept")
+        told = "Imported from ComfyUI."
+        if left:
+            kinds = ", ".join(name if count == 1 else f"{name} ({count})" for name, count in left.items())
+            told += f" These node types have no counterpart here and are kept as they were: {kinds}."
+        return told[:2000]
+
+
+def kept(node: Node, why: str) -> Reading:
+    """A node as it was: its type, values and links."""
+    links = {name: value for name, value in node.inputs.items() if isinstance(value, Source)}
+    values = {name: value for name, value in node.inputs.items() if name not in links}
+    return Reading([Draft(node.type or "node", node.type, values, dict(links))], {}, told=[why], is_kept=True)
+
+
+def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:
+    """A node that needs no more than other names."""
+    draft = Draft(rule.type, rule.name)
+    told: list[str] = []
+    for here, there in (*rule.links.items(), *rule.values.items()):
+        value = node.inputs.get(there)
+        if isinstance(value, Source):
+            draft.links[here] = value
+        elif here in rule.values and value is not None:
+            back = {theirs: ours for ours, theirs in rule.choices.get(here, {}).items()}
+            draft.values[here] = cleaned(there, back.get(value, value) if isinstance(value, str) else value, told)
+    for there, neutral in rule.fixed.items():
+        value = node.inputs.get(there, neutral)
+        if value != neutral:
+            what = "is linked" if isinstance(value, Source) else f"was {shown(value)}"
+            told.append(
+                f"`{there}` {what} and is left out: there is none here, and {shown(neutral)} is what is done"
+            )
+    for here in rule.left:
+        origin = getattr(translation, here)
+        if origin is not None:
+            draft.links[here] = origin
+    return Reading([draft], {slot: (draft, name) for slot, name in enumerate(rule.outputs)}, told=told)
+
+
+def cleaned(name: str, value: Any, told: list[str]) -> Any:
+    """A value as it is written here; where it had to be changed, what is `told`."""
+    if name in ("seed", "noise_seed") and isinstance(value, int) and not isinstance(value, bool):
+        if value >= SEED_LIMIT:
+            told.append(f"the seed {value} is taken modulo 2^53, which is as large as a browser holds")
+        return value % SEED_LIMIT
+    if not isinstance(value, str):
+        return value
+    if name == "image":
+        return value.removesuffix(" [input]")  # the folder, which ComfyUI may write behind a name
+    if name == "sampler_name":
+        return SAMPLERS_READ.get(value, value)
+    if name == "filename_prefix":
+        plain = _FILE_NAME.sub("_", value)[:120] or "image"
+        if plain != value:
+            told.append(f"the name {shown(value)} is no file name here and became {plain!r}")
+        return plain
+    return value.replace("\\", "/") if "_name" in name else value
+
+
+def _group(one: Any) -> dict[str, Any]:
+    bounding = one["bounding"]
+    x, y, width, height = numbers(bounding if isinstance(bounding, list) else [], 4, "a group's `bounding`")
+    color = one.get("color")
+    is_color = isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
+    text = one.get("title") if isinstance(one.get("title"), str) else ""
+    return {
+        "x": x, "y": y, "width": width, "height": height, "text": text[:1000],
+        **({"color": color} if is_color else {}),
+    }  # fmt: skip
+
+
+def _note(node: Node) -> dict[str, Any]:
+    assert node.place is not None
+    words = "\n".join(_words(node))
+    return {"x": node.place[0], "y": node.place[1], "width": 300.0, "height": 160.0, "text": words[:100_000]}
+
+
+def _words(node: Node) -> Iterator[str]:
+    return (value for value in node.inputs.values() if isinstance(value, str))

@@ -1,0 +1,181 @@
+"""ComfyUI's workflows as its editor saves them: nodes with positions, values by order, links with numbers.
+
+A use of one of its subgraphs becomes the nodes within, named `use:node`; what leads in and out becomes reroutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nodegraph.comfyui.graph import (
+    BYPASSED,
+    MUTED,
+    PRIMITIVE,
+    REROUTE,
+    Graph,
+    Node,
+    Source,
+    numbers,
+    record,
+    refuse,
+    rows,
+    shown,
+    text,
+    whole,
+)
+from nodegraph.comfyui.table import WIDGETS
+
+OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
+MAX_PARTS, MAX_DEPTH = 300_000, 16  # nodes and links in all, and uses within uses
+AFTER_SEED = ("fixed", "increment", "decrement", "randomize")  # what the editor does with a seed after a run
+SEEDS = ("seed", "noise_seed")
+Place = tuple[float, float]
+
+
+def is_saved(data: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a workflow as the editor saves it."""
+    return isinstance(data.get("nodes"), list) and ("last_node_id" in data or isinstance(data.get("links"), list))
+
+
+def read(data: Mapping[str, Any]) -> Graph:
+    """The graph of a saved workflow. Raises DocumentError."""
+    given = record(data.get("definitions") or {}, "`definitions`").get("subgraphs")
+    definitions = {}
+    for one in rows(given, "`subgraphs`"):
+        definition = record(one, "a subgraph")
+        definitions[text(definition.get("id"), "the id of a subgraph")] = definition
+    reading = _Reading(definitions)
+    reading.scope(data, _Scope())
+    frames = [record(one, "a group") for one in rows(data.get("groups"), "`groups`")]
+    return Graph(reading.nodes, frames)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Where the nodes of a list stand: what their ids begin with, how deep, from which place, in which mode."""
+
+    prefix: str = ""
+    depth: int = 0
+    origin: Place | None = None
+    mode: int = 0
+
+
+class _Reading:
+    def __init__(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
+        self.definitions = definitions
+        self.nodes: dict[str, Node] = {}
+        self.parts = 0
+
+    def scope(self, data: Mapping[str, Any], scope: _Scope) -> None:
+        given = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
+        self.parts += len(given) + len(rows(data.get("links"), "`links`"))
+        if self.parts > MAX_PARTS:
+            raise refuse(f"with its subgraphs it has more than {MAX_PARTS:,} nodes and links")
+        types = {
+            text(one.get("id"), "the id of a node"): text(one.get("type"), "the type of a node") for one in given
+        }
+        if len(types) < len(given):
+            raise refuse("two nodes have the same id")
+        uses = {id for id, type in types.items() if type in self.definitions}
+        lines = self._lines(data, scope, uses)
+        places = [place for one in given if (place := _place(one.get("pos")))]
+        corner = (min(x for x, _ in places), min(y for _, y in places)) if places and scope.origin else None
+        for one, (id, type) in zip(given, types.items(), strict=True):
+            entries = [record(entry, f"an input of node {id}") for entry in rows(one.get("inputs"), "`inputs`")]
+            node = Node(
+                type,
+                _widgets(type, one.get("widgets_values"), entries),
+                text(one.get("title") or "", f"the title of node {id}"),
+                _moved(_place(one.get("pos")), corner, scope.origin),
+                scope.mode or whole(one.get("mode") or 0, f"the mode of node {id}"),
+                tuple(
+                    text(record(output, f"an output of node {id}").get("name") or "", "the name of an output")
+                    for output in rows(one.get("outputs"), "`outputs`")
+                ),
+            )
+            for number, entry in enumerate(entries):
+                line = entry.get("link")
+                if line is not None and (source := lines.get(text(line, "a link"))) is not None:
+                    name = text(entry.get("name") or f"input_{number}", "the name of an input")
+                    if name in node.inputs:
+                        node.under[name] = node.inputs[name]
+                    node.inputs[name] = source
+            if id in uses:
+                self._use(scope.prefix + id, node, scope)
+            else:
+                self.nodes[scope.prefix + id] = node
+
+    def _lines(self, data: Mapping[str, Any], scope: _Scope, uses: set[str]) -> dict[str, Source]:
+        """Where each link of a list comes from, by its number."""
+        lines: dict[str, Source] = {}
+        for one in rows(data.get("links"), "`links`"):
+            if isinstance(one, dict):
+                one = [one.get(name) for name in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
+            parts = rows(one, "a link")
+            if len(parts) < 3:
+                raise refuse(f"a link is {shown(parts)}; it should say its number, a node and an output")
+            number, node, slot = text(parts[0], "a link's number"), text(parts[1], "a link's node"), parts[2]
+            slot = whole(slot, "a link's output")
+            if scope.prefix and node == OUTSIDE_IN:
+                source = Source(f"{scope.prefix}in:{slot}", 0)
+            elif node in uses:
+                source = Source(f"{scope.prefix}{node}:out:{slot}", 0)
+            else:
+                source = Source(scope.prefix + node, slot)
+            lines[number] = source
+            if scope.prefix and len(parts) > 4 and str(parts[3]) == OUTSIDE_OUT:
+                end = f"{scope.prefix}out:{whole(parts[4], 'an output of a subgraph')}"
+                self.nodes[end] = Node(REROUTE, {"": source})
+        return lines
+
+    def _use(self, id: str, use: Node, scope: _Scope) -> None:
+        """A use of a subgraph: the nodes within, and a reroute (or a value) for each of its inputs."""
+        if scope.depth == MAX_DEPTH:
+            raise refuse(f"its subgraphs are nested more than {MAX_DEPTH} deep")
+        definition = self.definitions[use.type]
+        for slot, one in enumerate(rows(definition.get("inputs"), "the inputs of a subgraph")):
+            given = use.inputs.get(text(record(one, "an input of a subgraph").get("name") or "", "its name"))
+            if isinstance(given, Source):
+                self.nodes[f"{id}:in:{slot}"] = Node(REROUTE, {"": given})
+            elif given is not None:
+                self.nodes[f"{id}:in:{slot}"] = Node(PRIMITIVE, {"value": given})
+        mode = use.mode if use.mode in (MUTED, BYPASSED) else 0
+        self.scope(definition, _Scope(f"{id}:", scope.depth + 1, use.place or (0.0, 0.0), scope.mode or mode))
+
+
+def _widgets(type: str, given: object, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """The values of a node by name: a list has the order of its type, or of its inputs that have a widget."""
+    if isinstance(given, dict):
+        return dict(given)
+    values = rows(given, "`widgets_values`")
+    names = WIDGETS.get(type) or _named(entries, values)
+    return {names[at] if at < len(names) else f"value_{at + 1}": value for at, value in enumerate(values)}
+
+
+def _named(entries: list[Mapping[str, Any]], values: list[Any]) -> list[str]:
+    """The names of a list of values, from the inputs that have a widget; none where they cannot be told apart."""
+    names: list[str] = []
+    for entry in entries:
+        if "widget" in entry:
+            names.append(text(entry.get("name") or "", "the name of an input"))
+            if names[-1] in SEEDS and len(names) < len(values) and values[len(names)] in AFTER_SEED:
+                names.append("control_after_generate")
+    return names if len(names) == len(values) else []
+
+
+def _place(given: object) -> Place | None:
+    if given is None:
+        return None
+    if isinstance(given, dict):
+        given = [given.get("0"), given.get("1")]
+    x, y = numbers(rows(given, "a position"), 2, "a position")
+    return x, y
+
+
+def _moved(place: Place | None, corner: Place | None, origin: Place | None) -> Place | None:
+    """A place inside a subgraph, moved so that its corner is where the use stands."""
+    if place is None or corner is None or origin is None:
+        return place
+    return place[0] - corner[0] + origin[0], place[1] - corner[1] + origin[1]
