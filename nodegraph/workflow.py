@@ -159,19 +159,7 @@ class Workflow(_Document):
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
         """A workflow from JSON text. Raises DocumentError that says where and what."""
-        if len(text) > MAX_BYTES:
-            raise DocumentError(f"the document is {len(text):,} bytes long; {MAX_BYTES:,} is the limit")
-        if not text.strip():
-            raise DocumentError("the file is empty; a workflow is a JSON object")
-        try:
-            data = strict_json.loads(text)
-        except UnicodeDecodeError:
-            raise DocumentError(
-                "not a text, so no workflow; give a JSON file, or a picture made by nodegraph"
-            ) from None
-        except ValueError as error:
-            raise DocumentError(f"not JSON: {error}") from None
-        return cls.from_data(data)
+        return cls.from_data(read_json(text))
 
     @classmethod
     def from_data(cls, data: object) -> Self:
@@ -252,6 +240,22 @@ class Workflow(_Document):
         if problems:
             raise CheckError(problems)
         return self.model_copy(update={"nodes": nodes})
+
+
+def read_json(text: str | bytes) -> object:
+    """The data of a JSON text that may be a workflow. Raises DocumentError that says where and what."""
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"the document is {len(text):,} bytes long; {MAX_BYTES:,} is the limit")
+    if not text.strip():
+        raise DocumentError("the file is empty; a workflow is a JSON object")
+    try:
+        return strict_json.loads(text)
+    except UnicodeDecodeError:
+        raise DocumentError(
+            "not a text, so no workflow; give a JSON file, or a picture made by nodegraph"
+        ) from None
+    except ValueError as error:
+        raise DocumentError(f"not JSON: {error}") from None
 
 
 def document_schema() -> dict[str, Any]:

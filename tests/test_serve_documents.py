@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from real_server import Running, running, workflow
+from test_comfyui import API
 
 from nodegraph import pictures
 
@@ -159,13 +160,13 @@ def test_templates_are_the_shipped_workflows(server: Running) -> None:
 def test_import_reads_json_and_pictures_that_carry_a_workflow(server: Running, tmp_path: Path) -> None:
     text = json.dumps(workflow()).encode()
     as_json = server.ask("POST", "/api/import", headers={"Content-Type": "application/json"}, content=text)
-    assert as_json.json == {"workflow": workflow(), "receipt": None}
+    assert as_json.json == {"workflow": workflow(), "receipt": None, "nodes": []}
     import numpy as np
 
     metadata = {"nodegraph": text.decode(), "nodegraph-receipt": '{"node": "save"}'}
     png = pictures.encode_png(np.zeros((3, 8, 8), np.float32), metadata)
     as_png = server.ask("POST", "/api/import", headers={"Content-Type": "image/png"}, content=png)
-    assert as_png.json == {"workflow": workflow(), "receipt": {"node": "save"}}
+    assert as_png.json == {"workflow": workflow(), "receipt": {"node": "save"}, "nodes": []}
     bare = pictures.encode_png(np.zeros((3, 8, 8), np.float32))
     refused = server.ask("POST", "/api/import", headers={"Content-Type": "image/png"}, content=bare)
     assert refused.status == 422
@@ -194,3 +195,38 @@ def test_metrics_are_prometheus_text(server: Running) -> None:
     counted = [line for line in lines if 'route="/api/templates"' in line and "requests_total" in line]
     assert counted
     assert float(counted[0].split()[-1]) >= 1
+
+
+def test_a_workflow_of_comfyui_is_imported_with_what_became_of_each_node(server: Running) -> None:
+    data = {**API, "10": {"class_type": "FancyStyler", "inputs": {"samples": ["3", 0], "power": 2}}}
+    answer = server.ask("POST", "/api/import", data).json
+    assert answer["workflow"]["nodes"]["FancyStyler"]["values"] == {"power": 2}
+    nodes = [(one["node"], one["type"], one["became"]) for one in answer["nodes"]]
+    assert nodes[0] == ("FancyStyler", "FancyStyler", "kept")
+    assert nodes[1] == ("sampler", "KSampler", "adjusted")
+    assert "modulo 2^53" in answer["nodes"][1]["message"]
+    assert {became for _, _, became in nodes[2:]} == {"translated"}
+    assert {node for node, _, _ in nodes} | {"schedule"} == set(answer["workflow"]["nodes"])
+    assert server.ask("POST", "/api/import", workflow()).json["nodes"] == []
+
+
+def test_many_nodes_of_comfyui_are_told_of_in_a_bounded_list(server: Running) -> None:
+    data = {str(n): {"class_type": "FancyStyler", "inputs": {}} for n in range(1500)}
+    told = server.ask("POST", "/api/import", data).json["nodes"]
+    assert len(told) == 1001
+    assert (told[-1]["node"], told[-1]["message"]) == (None, "and 500 more nodes")
+
+
+def test_a_workflow_is_exported_for_comfyui_with_what_it_cannot_say(server: Running) -> None:
+    body = {"workflow": workflow(), "values": {"sampler.seed": 5}}
+    answer = server.ask("POST", "/api/export/comfyui", body).json
+    types = {node["class_type"]: node["inputs"] for node in answer["prompt"].values()}
+    assert types["KSampler"]["seed"] == 5
+    where = {(problem["node"], problem["input"]) for problem in answer["problems"]}
+    assert {("model", "checkpoint"), ("grid", None)} <= where
+    back = server.ask("POST", "/api/import", answer["prompt"]).json["workflow"]
+    assert back["nodes"]["sampler"]["values"]["seed"] == 5
+    broken = server.ask("POST", "/api/export/comfyui", {"workflow": {"format": "other"}})
+    assert (broken.status, broken.json["code"]) == (422, "workflow_refused")
+    nowhere = server.ask("POST", "/api/export/comfyui", {"workflow": workflow(), "values": {"nobody.seed": 5}})
+    assert (nowhere.status, nowhere.json["problems"][0]["message"][:20]) == (422, "'nobody.seed' names "[:20])

@@ -138,6 +138,7 @@ def test_no_document_makes_the_server_fail(server: Running, data: Any, values: A
         ("/api/check", {"workflow": data, "values": values}),
         ("/api/plan", {"workflow": data, "values": values, "targets": targets}),
         ("/api/runs", {"workflow": data, "values": values, "targets": targets}),
+        ("/api/export/comfyui", {"workflow": data, "values": values}),
         ("/api/import", None),
     ):
         content = text if body is None else json.dumps(body).encode()

@@ -17,7 +17,7 @@ CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 ROOM = 380  # below a node, for the next that came of the same one
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
 _FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
-Became = Literal["translated", "adjusted", "kept", "left_out"]
+Became = Literal["translated", "adjusted", "kept"]
 
 
 class Note(NamedTuple):

@@ -10,10 +10,16 @@ from aiohttp import web
 from pydantic import Field
 
 from nodegraph.carried import RECEIPT_TEXT, carried_text, is_picture
+from nodegraph.catalog import Catalog
+from nodegraph.comfyui import is_from_comfyui, translated
 from nodegraph.errors import CheckError, DocumentError, Problem
+from nodegraph.export import for_comfyui
 from nodegraph.serve.media import FOREVER
 from nodegraph.serve.models import (
     CheckWorkflow,
+    ExportedToComfyui,
+    ExportWorkflow,
+    ImportedNode,
     ImportedWorkflow,
     OpenedTemplate,
     OpenedWorkflow,
@@ -29,12 +35,13 @@ from nodegraph.serve.models import (
     Trash,
     TrashedWorkflow,
 )
-from nodegraph.serve.refuse import Refused, api_problems, parse_json
+from nodegraph.serve.refuse import SHOWN_PROBLEMS, Refused, api_problems, parse_json
 from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes, beside_loop
 from nodegraph.serve.server import Server
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import Workflow, read_json
 
 IMPORT_BYTES = 64 * 2**20
+ORDER = {"kept": 0, "adjusted": 1, "translated": 2}  # what one has to know comes first
 TrashId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="The id of a deleted workflow.")]
 TemplateName = Annotated[str, Field(max_length=200, description="The name of a template, such as theory/steps.")]
 routes = Routes()
@@ -98,6 +105,13 @@ async def import_workflow(content: Content) -> ImportedWorkflow:
     return await beside_loop(len(content.data), read_import, content.data)
 
 
+@routes.add("POST", "/api/export/comfyui")
+async def export_comfyui(server: Server, body: ExportWorkflow) -> ExportedToComfyui:
+    """A workflow in ComfyUI's API format, and a problem for everything that ComfyUI has nothing like."""
+    catalog = await server.catalog()
+    return await asyncio.to_thread(_exported, body, catalog)
+
+
 @routes.get("/api/templates")
 async def list_templates(server: Server) -> Templates:
     """The workflows that ship with nodegraph."""
@@ -138,12 +152,30 @@ async def plan_workflow(server: Server, body: PlanWorkflow) -> PlannedWorkflow:
 def read_import(data: bytes) -> ImportedWorkflow:
     """The workflow, and the receipt if there is one, in the bytes of a file. Raises DocumentError."""
     if not is_picture(data):
-        return ImportedWorkflow(workflow=json.loads(Workflow.parse(data).dump()))
-    workflow = Workflow.parse(carried_text(data))
+        return _imported(data)
+    imported = _imported(carried_text(data))
     try:
         receipt = parse_json(carried_text(data, RECEIPT_TEXT).encode())
     except (DocumentError, Refused):
         receipt = None
-    return ImportedWorkflow(
-        workflow=json.loads(workflow.dump()), receipt=receipt if isinstance(receipt, dict) else None
-    )
+    return imported.model_copy(update={"receipt": receipt if isinstance(receipt, dict) else None})
+
+
+def _imported(text: str | bytes) -> ImportedWorkflow:
+    data = read_json(text)
+    if not is_from_comfyui(data):
+        return ImportedWorkflow(workflow=json.loads(Workflow.from_data(data).dump()))
+    document, notes = translated(data)
+    notes.sort(key=lambda note: ORDER[note.became])
+    nodes = [ImportedNode(node=one.node, type=one.type, became=one.became, message=one.message) for one in notes]
+    more = len(nodes) - SHOWN_PROBLEMS
+    if more > 0:
+        last = ImportedNode(node=None, type="", became=nodes[-1].became, message=f"and {more:,} more nodes")
+        nodes[SHOWN_PROBLEMS:] = [last]
+    return ImportedWorkflow(workflow=json.loads(Workflow.from_data(document).dump()), nodes=nodes)
+
+
+def _exported(body: ExportWorkflow, catalog: Catalog) -> ExportedToComfyui:
+    workflow = Workflow.from_data(body.workflow).with_values(body.values)
+    prompt, problems = for_comfyui(workflow, catalog)
+    return ExportedToComfyui(prompt={**prompt}, problems=api_problems(problems))

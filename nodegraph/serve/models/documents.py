@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, JsonValue
 
 from nodegraph.node import NodeType
@@ -120,11 +122,38 @@ class OpenedTemplate(Told):
     workflow: Document
 
 
+class ImportedNode(Told):
+    """What became of a node of ComfyUI. `adjusted` is translated with something said, `kept` is as it was."""
+
+    node: str | None = Field(description="The node of the workflow; null where a line stands for more nodes.")
+    type: str = Field(description="Its type in ComfyUI.")
+    became: Literal["kept", "adjusted", "translated"]
+    message: str
+
+
 class ImportedWorkflow(Told):
-    """The workflow that a JSON file or a picture carries, and the receipt where the picture has one."""
+    """The workflow that a JSON file or a picture carries, and the receipt where the picture has one.
+
+    Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted.
+    """
 
     workflow: Document
     receipt: dict[str, JsonValue] | None = None
+    nodes: list[ImportedNode] = []
+
+
+class ExportWorkflow(Asked):
+    """What to write for another program."""
+
+    workflow: Document
+    values: Values = {}
+
+
+class ExportedToComfyui(Told):
+    """A workflow in ComfyUI's API format, and everything that it cannot say there."""
+
+    prompt: dict[str, JsonValue]
+    problems: list[ApiProblem]
 
 
 class CheckWorkflow(Asked):

@@ -11,11 +11,14 @@ export interface Wire {
   CheckWorkflow?: CheckWorkflow;
   Cleared?: Cleared;
   DiskState?: DiskState;
+  ExportWorkflow?: ExportWorkflow;
+  ExportedToComfyui?: ExportedToComfyui;
   FileEntry?: FileEntry;
   FileKinds?: FileKinds;
   Frame?: Frame;
   Gallery?: Gallery;
   Health?: Health;
+  ImportedNode?: ImportedNode;
   ImportedWorkflow?: ImportedWorkflow;
   InnerInput?: InnerInput;
   Input?: Input;
@@ -158,6 +161,32 @@ export interface DiskState {
   total: number;
 }
 /**
+ * What to write for another program.
+ */
+export interface ExportWorkflow {
+  /**
+   * Replaces values before the run, by "node.input".
+   */
+  values?: {
+    [k: string]: JsonValue;
+  };
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+}
+/**
+ * A workflow in ComfyUI's API format, and everything that it cannot say there.
+ */
+export interface ExportedToComfyui {
+  problems: ApiProblem[];
+  prompt: {
+    [k: string]: JsonValue;
+  };
+}
+/**
  * A file that a value may name: `name` is what the value says.
  */
 export interface FileEntry {
@@ -204,9 +233,27 @@ export interface Health {
   version: string;
 }
 /**
+ * What became of a node of ComfyUI. `adjusted` is translated with something said, `kept` is as it was.
+ */
+export interface ImportedNode {
+  became: "kept" | "adjusted" | "translated";
+  message: string;
+  /**
+   * The node of the workflow; null where a line stands for more nodes.
+   */
+  node: string | null;
+  /**
+   * Its type in ComfyUI.
+   */
+  type: string;
+}
+/**
  * The workflow that a JSON file or a picture carries, and the receipt where the picture has one.
+ *
+ * Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted.
  */
 export interface ImportedWorkflow {
+  nodes: ImportedNode[];
   receipt: {
     [k: string]: JsonValue;
   } | null;
