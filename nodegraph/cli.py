@@ -27,6 +27,7 @@ from nodegraph.options import (
     FAILED,
     REFUSED,
     CacheFolder,
+    Compile,
     Device,
     Dtype,
     Models,
@@ -58,6 +59,7 @@ def run(
     as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
     device: Device = None,
     dtype: Dtype = None,
+    compiled: Compile = False,
     plugins: Plugins = None,
     cache_folder: CacheFolder = None,
     cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
@@ -78,6 +80,7 @@ def run(
         files=opened.files,
         device=device,
         dtype=dtype,
+        compiled=compiled,
     )
     with listener(as_events) as listen, _stopping() as stop:
         try:

@@ -14,6 +14,7 @@ from nodegraph.home import Home
 from nodegraph.options import (
     FAILED,
     CacheFolder,
+    Compile,
     Device,
     Dtype,
     Output,
@@ -34,6 +35,7 @@ def verify(
     plugins: Plugins = None,
     device: Device = None,
     dtype: Dtype = None,
+    compiled: Compile = False,
 ) -> None:
     """Make a picture again and compare its pixels; exit status 1 where they differ."""
     from nodegraph.engine import Engine
@@ -48,6 +50,7 @@ def verify(
         files=opened.files,
         device=device,
         dtype=dtype,
+        compiled=compiled,
     )
     verdict = verify_picture(picture, engine)
     if verdict.changed_nodes:
@@ -80,8 +83,7 @@ def diff(
         first, second = read(a).receipt, read(b).receipt
         lines += diff_entries("file", first.files, second.files)
         lines += diff_entries("version", first.versions, second.versions)
-        places = ({"device": one.device, "dtype": one.dtype} for one in (first, second))
-        lines += diff_entries("run on", *places)
+        lines += diff_entries("run on", first.place, second.place)
     print("\n".join(lines) if lines else "no difference")
     if lines:
         raise typer.Exit(FAILED)
@@ -113,6 +115,7 @@ def explain_cache(
     folder: CacheFolder = None,
     device: Device = None,
     dtype: Dtype = None,
+    compiled: Compile = False,
     output: Output = Path("out"),
 ) -> None:
     """Say for each node whether its result is cached, and if not, what changed since the last run."""
@@ -122,7 +125,13 @@ def explain_cache(
     opened = open_workflow(workflow, values, plugins)
     cache = ResultCache(disk=DiskTier(folder or opened.home.cache))
     engine = Engine(
-        home=opened.home, catalog=opened.catalog, cache=cache, files=opened.files, device=device, dtype=dtype
+        home=opened.home,
+        catalog=opened.catalog,
+        cache=cache,
+        files=opened.files,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
     )
     for node, cached, why in explain(engine.plan(opened.workflow), cache, output):
         print(f"{node}: cached" if cached else f"{node}: not cached: {why}")

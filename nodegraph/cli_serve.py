@@ -13,7 +13,7 @@ from nodegraph import events
 from nodegraph.catalog import Catalog
 from nodegraph.console import printable
 from nodegraph.home import Home
-from nodegraph.options import CANCELLED, FAILED, Models, Plugins, Sets, WorkflowFile, parse_values
+from nodegraph.options import CANCELLED, FAILED, Compile, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def serve(
     ] = None,
     plugins: Plugins = None,
     models: Models = None,
+    compiled: Compile = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the editor in a browser.")] = False,
 ) -> None:
     """Serve the editor and the API until Ctrl-C, and print the one URL to open."""
@@ -65,6 +66,7 @@ def serve(
             allow_hosts=tuple(allow_host or ()),
             workers=workers,
             plugins=tuple(plugins or ()),
+            compiled=compiled,
             open_browser=open_browser,
         )
     )

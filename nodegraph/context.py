@@ -37,6 +37,7 @@ class Context:
         device: where tensors are computed, such as `cpu` or `cuda:0`; None for a node that did not declare
             that its result depends on it.
         dtype: what weights are held in there.
+        compiled: whether networks that are called again and again are compiled.
         files: finds input files and writes output files.
         models: gives the pool of live models.
         listen: receives the node's events, or None where nobody listens.
@@ -52,6 +53,7 @@ class Context:
         *,
         device: str | None = "cpu",
         dtype: str = "float32",
+        compiled: bool = False,
         files: Files | None = None,
         models: Models | None = None,
         listen: events.Listener | None = None,
@@ -62,6 +64,7 @@ class Context:
     ) -> None:
         self.node = node
         self.dtype = dtype
+        self._compiled = compiled
         self.short_of_memory = False
         self._device = device
         self._lease: Lease | None = None
@@ -96,7 +99,7 @@ class Context:
         if self._lease is None:
             self._lease = self.models.lease(self.node or "the caller")
         path = self.files.located(checkpoint.digest)
-        return self.models.open(checkpoint, path, self.device, self.dtype, self._lease)
+        return self.models.open(checkpoint, path, self.device, self.dtype, self._lease, compiled=self._compiled)
 
     def close(self) -> None:
         """Let the networks that the node opened go; the pool may move or drop them from then on."""

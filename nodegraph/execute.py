@@ -58,6 +58,7 @@ def execute(
     files: Files,
     device: str = "cpu",
     dtype: str = "float32",
+    compiled: bool = False,
     models: Models = default_models,
     listen: events.Listener | None = None,
     stop: threading.Event | None = None,
@@ -73,6 +74,7 @@ def execute(
         files: finds input files and writes output files.
         device: where tensors are computed, such as `cpu` or `cuda:0`.
         dtype: what weights are held in there.
+        compiled: whether networks are compiled, see `Engine`.
         models: gives the pool of live models.
         listen: receives every event, in order, from this thread.
         stop: set from another thread to cancel.
@@ -84,7 +86,7 @@ def execute(
         Cancelled: `stop` was set.
     """
     stop = stop or threading.Event()
-    run = _Run(plan, registry, cache, files, device, dtype, models, listen, stop, metadata, previews)
+    run = _Run(plan, registry, cache, files, device, dtype, compiled, models, listen, stop, metadata, previews)
     return run.to_the_end()
 
 
@@ -100,6 +102,7 @@ class _Run:
     files: Files
     device: str
     dtype: str
+    compiled: bool
     models: Models
     listen: events.Listener | None
     stop: threading.Event
@@ -231,6 +234,7 @@ class _Run:
             step.id,
             device=self.device if node.type.on_device or node.type.effect != "none" else None,
             dtype=self.dtype,
+            compiled=self.compiled,
             files=self.files,
             models=self.models,
             listen=self.listen,

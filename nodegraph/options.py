@@ -38,6 +38,14 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
     typer.Option("--dtype", help="What weights are held in; by default what suits the device."),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        envvar="NODEGRAPH_COMPILE",
+        help="Compile denoising networks: the first step takes minutes, those after it are faster.",
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),

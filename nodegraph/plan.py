@@ -89,9 +89,12 @@ def default_dtype(device: str) -> str:
     return {"cuda": "bfloat16", "mps": "float16"}.get(device.partition(":")[0], "float32")
 
 
-def placement(device: str, dtype: str | None = None) -> str:
-    """What of a device and a dtype enters keys: `cuda:1` with its default dtype is `cuda/bfloat16`."""
-    return f"{device.partition(':')[0]}/{dtype or default_dtype(device)}"
+def placement(device: str, dtype: str | None = None, compiled: bool = False) -> str:
+    """What enters keys of where a node computes: `cuda:1` with its default dtype is `cuda/bfloat16`.
+
+    Compiled networks give other last bits, so that `/compiled` follows there.
+    """
+    return f"{device.partition(':')[0]}/{dtype or default_dtype(device)}" + ("/compiled" if compiled else "")
 
 
 def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, ...]:

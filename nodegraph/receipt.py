@@ -39,7 +39,13 @@ class Receipt(BaseModel):
     files: dict[str, str]
     device: str
     dtype: str = "float32"
+    compiled: bool = False
     versions: dict[str, str]
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where its nodes computed, and how."""
+        return {"device": self.device, "dtype": self.dtype, "compiled": "yes" if self.compiled else "no"}
 
 
 class Made(NamedTuple):
@@ -54,7 +60,9 @@ class Made(NamedTuple):
     altered: bool | None
 
 
-def metadata(plan: Plan, node: str, device: str, dtype: str, results: Mapping[str, str]) -> dict[str, str]:
+def metadata(
+    plan: Plan, node: str, device: str, dtype: str, results: Mapping[str, str], *, compiled: bool = False
+) -> dict[str, str]:
     """The texts that a file written by `node` carries: its workflow and its receipt."""
     receipt = Receipt(
         node=node,
@@ -63,6 +71,7 @@ def metadata(plan: Plan, node: str, device: str, dtype: str, results: Mapping[st
         files=plan.digests,
         device=device,
         dtype=dtype,
+        compiled=compiled,
         versions=versions(),
     )
     return {WORKFLOW_TEXT: plan.workflow.dump(), RECEIPT_TEXT: receipt.model_dump_json()}

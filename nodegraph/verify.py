@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +60,5 @@ def verify(path: Path, engine: Engine) -> Verdict:
 
 
 def _differences(then: Receipt, now: Receipt) -> tuple[str, ...]:
-    before: Mapping[str, str] = {**then.versions, "device": then.device, "dtype": then.dtype}
-    here: Mapping[str, str] = {**versions(), "device": now.device, "dtype": now.dtype}
+    before, here = {**then.versions, **then.place}, {**versions(), **now.place}
     return tuple(f"{name} {before.get(name)} -> {here[name]}" for name in here if before.get(name) != here[name])

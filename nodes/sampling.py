@@ -12,6 +12,7 @@ from pydantic import Field
 from nodegraph import Context, node
 from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.previews import glance
+from nodegraph.diffusion.sampling.conditioning import on_device
 from nodegraph.diffusion.sampling.guidance import guided
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
@@ -140,6 +141,7 @@ def DDIMInvert(
     Sample it with as many steps, `karras` sigmas, a blank latent and guidance_scale 1 to get the latent back.
     """
     sigmas = schedule("karras", model.parametrization, steps)[:-1].flip(0).tolist()
+    conditioning = on_device(context.device)(conditioning)
     denoise = guided(denoiser_of(context, model).predict, conditioning, None, 1.0, sigmas[::-1])
     x = latent.tensor.to(context.device)
     with torch.inference_mode():

@@ -39,6 +39,7 @@ class Options:
     allow_hosts: tuple[str, ...] = ()
     workers: int | None = None
     plugins: tuple[Path, ...] = ()
+    compiled: bool = False
     open_browser: bool = False
 
 
@@ -65,7 +66,8 @@ async def _serve(options: Options) -> None:
         access = Access(token, own_names(options.host, options.allow_hosts))
     except (Refused, ValueError) as error:
         raise CannotServe(str(error)) from None
-    server = Server(options.home, access, Service(options.home, workers=options.workers, plugins=options.plugins))
+    service = Service(options.home, workers=options.workers, plugins=options.plugins, compiled=options.compiled)
+    server = Server(options.home, access, service)
     runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     try:
         await runner.setup()

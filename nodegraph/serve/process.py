@@ -33,6 +33,7 @@ class WorkerSettings:
     logs: Path
     device: str | None
     accelerators: Sequence[str]
+    compiled: bool = False
 
 
 class WorkerProcess:
@@ -70,6 +71,7 @@ class WorkerProcess:
                 "logs": str(settings.logs),
                 "plugins": plugins,
                 "device": settings.device,
+                "compiled": settings.compiled,
             }
         )
         return worker

@@ -206,7 +206,8 @@ class Server:
 
     def _plan(self, checked: Checked, targets: Sequence[str] | None) -> PlannedWorkflow:
         device = next((worker.device for worker in self.service.workers() if worker.device), None) or "cpu"
-        planned: Plan = plan(checked, self.files, targets=targets, device=placement(device))
+        place = placement(device, compiled=self.service.compiled)
+        planned: Plan = plan(checked, self.files, targets=targets, device=place)
         cache = ResultCache(disk=self.cache())
         return PlannedWorkflow(
             nodes=[

@@ -54,6 +54,7 @@ class Service:
         plugins: plugin folders besides the home's own.
         inputs: folders of input pictures besides the home's own.
         device: such as `cpu`; by default an accelerator where there is one.
+        compiled: whether workers compile networks, see `Engine`.
         max_queued: how many runs may wait.
         reserve: bytes of the disk that are kept free for finishing what was accepted.
     """
@@ -68,6 +69,7 @@ class Service:
         plugins: Sequence[Path] = (),
         inputs: Sequence[Path] = (),
         device: str | None = None,
+        compiled: bool = False,
         max_queued: int = MAX_QUEUED,
         reserve: int = RESERVE_BYTES,
     ) -> None:
@@ -85,10 +87,16 @@ class Service:
             inputs=inputs,
             logs=home.folder / "logs",
             device=device,
+            compiled=compiled,
             accelerators=accelerators,
         )
         self._supervisors: list[Supervisor] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def compiled(self) -> bool:
+        """Whether workers compile networks."""
+        return self._settings.compiled
 
     @property
     def outputs(self) -> Path:

@@ -166,6 +166,7 @@ class Worker:
                 output=Path(settings["output"]), inputs=[Path(folder) for folder in settings["inputs"]]
             ),
             device=settings["device"],
+            compiled=settings["compiled"],
         )
 
     def _run(self, engine: Engine, job: _Job) -> dict[str, Any]:

@@ -100,8 +100,9 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
 
 def positions(height: int, width: int, device: torch.device) -> Tensor:
     """Where the tokens are: (h w, 3), zero, row and column."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([torch.zeros_like(rows), rows, columns], -1).flatten(0, 1).float().to(device)
+    sides = (torch.arange(side, device=device, dtype=torch.float32) for side in (height, width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], -1).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

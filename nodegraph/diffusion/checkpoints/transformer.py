@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.sampling.denoisers import denoiser
+from nodegraph.diffusion.sampling.noise import sent
 from nodegraph.diffusion.sampling.rolling import back, offset, rolled
 from nodegraph.diffusion.values import Condition, Parametrization, Wrap
 
@@ -98,7 +99,10 @@ class Transformer:
 
         embedding = rows([one.embedding for one in conditions], dtype)
         assert embedding is not None  # checked
-        told = [None if one.numbers is None else torch.tensor([one.numbers]) for one in conditions]
+        told = [
+            None if one.numbers is None else sent(torch.tensor([one.numbers]), x.device, torch.float32)
+            for one in conditions
+        ]
         words = Words(
             embedding,
             rows([one.pooled for one in conditions], dtype) if self.summarised else None,

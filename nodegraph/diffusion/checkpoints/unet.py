@@ -18,6 +18,7 @@ from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.networks.circular import circular
 from nodegraph.diffusion.pictures.images import resize
 from nodegraph.diffusion.sampling.denoisers import denoiser
+from nodegraph.diffusion.sampling.noise import sent
 from nodegraph.diffusion.values import Condition, Parametrization, Wrap
 
 DOWNSCALE = 8
@@ -145,11 +146,11 @@ class UNet:
                 f"it with a "
                 "SizeConditioning that is set for this model"
             )
-        rows = torch.tensor(told, dtype=torch.float32).repeat_interleave(len(x), 0)
+        rows = sent(torch.tensor(told).repeat_interleave(len(x), 0), x.device, torch.float32)
         return {
             "added_cond_kwargs": {
                 "text_embeds": pooled.to(x.device, dtype),
-                "time_ids": rows.to(x.device, dtype),
+                "time_ids": rows.to(dtype),
             }
         }
 

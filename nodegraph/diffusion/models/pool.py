@@ -18,12 +18,14 @@ import torch
 from torch import nn
 
 from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded, Rescalable
+from nodegraph.diffusion.models.compiling import speed_up
 from nodegraph.diffusion.models.loading import identity, load
 from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, gigabytes, loading_bytes, total
 from nodegraph.diffusion.values import Checkpoint
 
 # The rest is for what is computed. The host's share may be larger: its weights are often mapped files.
 DEVICE_SHARE, HOST_SHARE = 0.85, 0.9
+_Key = tuple[str, str, str, bool]  # what is loaded, for which device, in which dtype, and whether it is compiled
 
 
 @dataclass(eq=False)
@@ -89,7 +91,7 @@ class ModelPool:
 
     def __init__(self, budgets: Mapping[str, int] | None = None) -> None:
         self._budgets = dict(budgets or {})
-        self._entries: OrderedDict[tuple[str, str, str], _Entry] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._recent: OrderedDict[_Part, None] = OrderedDict()
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self._lock = threading.RLock()
@@ -108,8 +110,10 @@ class ModelPool:
         device: str,
         dtype: str = "float32",
         lease: Lease | None = None,
+        *,
+        compiled: bool = False,
     ) -> Live:
-        """A checkpoint's networks, weights in `dtype`, for use on a device.
+        """A checkpoint's networks, weights in `dtype`, for use on a device; its denoiser `compiled` or as it is.
 
         Asking for a part raises OutOfMemory where it does not fit beside what is in use.
         """
@@ -117,7 +121,7 @@ class ModelPool:
 
         def part(name: str) -> Loaded:
             with self._lock:
-                entry = self._entry(checkpoint, path, device, dtype)
+                entry = self._entry(checkpoint, path, device, dtype, compiled)
                 if name in entry.parts:
                     self._use(entry.parts[name], lease)
                 return entry.loaded
@@ -163,12 +167,14 @@ class ModelPool:
                 while self._evict_one(device):
                     pass
 
-    def _entry(self, checkpoint: Checkpoint, path: Path | None, device: str, dtype: str) -> _Entry:
-        key = (identity(checkpoint), device, dtype)
+    def _entry(self, checkpoint: Checkpoint, path: Path | None, device: str, dtype: str, compiled: bool) -> _Entry:
+        key = (identity(checkpoint), device, dtype, compiled)
         entry = self._entries.get(key)
         if entry is None:
             self._make_room(HOST, loading_bytes(path, dtype), checkpoint.name)
             loaded = load(checkpoint, path, device, dtype)
+            if compiled and "denoiser" in loaded.networks:
+                speed_up(loaded.networks["denoiser"], checkpoint.name)
             entry = _Entry(
                 loaded,
                 {
@@ -227,7 +233,7 @@ class ModelPool:
         if part.home.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _forget(self, key: tuple[str, str, str]) -> bool:
+    def _forget(self, key: _Key) -> bool:
         """Drop a checkpoint that no node uses. Says whether there was one."""
         entry = self._entries[key]
         if any(self._in_use(part) for part in entry.parts.values()):

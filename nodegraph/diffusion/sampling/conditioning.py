@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nodegraph.diffusion.values import Conditioning
+from nodegraph.diffusion.values import Condition, Conditioning, Control
 
 
 def stacked(items: Sequence[Conditioning]) -> Conditioning:
@@ -47,6 +48,26 @@ def check_batch(conditioning: Conditioning, batch: int) -> None:
             raise ValueError(
                 f"the conditioning is for {size} pictures and the latent is a batch of {batch}; make both alike"
             )
+
+
+def on_device(device: torch.device | str) -> Callable[[Conditioning], Conditioning]:
+    """Puts conditionings' tensors on a device, so that no step sends them; what they share stays shared."""
+    controls: dict[Control, Control] = {}
+    conditions: dict[Condition, Condition] = {}
+
+    def control(one: Control) -> Control:
+        if one not in controls:
+            controls[one] = replace(one, hint=one.hint.to(device))
+        return controls[one]
+
+    def condition(one: Condition) -> Condition:
+        if one not in conditions:
+            tensors = {name: getattr(one, name) for name in ("embedding", "mask", "pooled", "region", "concat")}
+            there: dict[str, Any] = {name: part.to(device) for name, part in tensors.items() if part is not None}
+            conditions[one] = replace(one, **there, controls=tuple(map(control, one.controls)))
+        return conditions[one]
+
+    return lambda given: Conditioning(tuple(map(condition, given.conditions)))
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

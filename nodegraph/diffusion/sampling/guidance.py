@@ -45,24 +45,24 @@ def guided(
             (Lin et al. 2023, section 3.4).
         window: shares of the run between which the scale holds; elsewhere it is 1 (Kynkaanniemi et al. 2024).
     """
-    progress = progress_of(sigmas)
+    progress, weighing = progress_of(sigmas), Weighing()
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         share = progress(sigma)
         scale = guidance_scale if acts(*window, share) else 1.0
         wanted, unwanted = _active(positive, share), _active(negative, share)
-        if scale == 1 and _fills(_weight(x, wanted)):
+        if scale == 1 and weighing.fills(wanted):
             unwanted = []
-        elif scale == 0 and _fills(_weight(x, unwanted)):
+        elif scale == 0 and weighing.fills(unwanted):
             wanted = []
         if not wanted and not unwanted:
             raise ValueError(NOTHING)
         estimates = predict(x, sigma, [*wanted, *unwanted])
         for_, against = _Mean(x, wanted, estimates[: len(wanted)]), _Mean(x, unwanted, estimates[len(wanted) :])
-        toward = for_.completed(against)
+        toward = for_.completed(against, weighing)
         if scale == 1 or not unwanted:
             return toward
-        away = against.completed(for_)
+        away = against.completed(for_, weighing)
         if scale == 0:
             return away
         return rescaled(away + scale * (toward - away), toward, rescale)
@@ -70,9 +70,32 @@ def guided(
     return denoise
 
 
-def mixed(x: Tensor, conditions: Sequence[Condition], estimates: Sequence[Tensor]) -> Tensor:
+def mixed(x: Tensor, conditions: Sequence[Condition], estimates: Sequence[Tensor], weighing: Weighing) -> Tensor:
     """Average estimates by strength and region. Raises ValueError where no region reaches."""
-    return _Mean(x, conditions, estimates).completed(_Mean(x, (), ()))
+    return _Mean(x, conditions, estimates).completed(_Mean(x, (), ()), weighing)
+
+
+class Weighing:
+    """Where the weights of conditions suffice, found out once a run: asking a device holds the host up."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[Condition, ...], ...], bool] = {}
+
+    def fills(self, conditions: Sequence[Condition]) -> bool:
+        """Whether their weights are nowhere below 1 together."""
+        key = (tuple(conditions),)
+        if key not in self._known:
+            weight = _weight(conditions)
+            self._known[key] = bool((weight >= 1).all()) if isinstance(weight, Tensor) else weight >= 1
+        return self._known[key]
+
+    def reaches(self, conditions: Sequence[Condition], others: Sequence[Condition]) -> bool:
+        """Whether one or the other acts everywhere."""
+        key = tuple(conditions), tuple(others)
+        if key not in self._known:
+            own, rest = (torch.as_tensor(_weight(one) > 0) for one in key)
+            self._known[key] = bool((own | rest).all())
+        return self._known[key]
 
 
 def rescaled(estimate: Tensor, reference: Tensor, amount: float) -> Tensor:
@@ -110,8 +133,9 @@ class _Mean:
     """The average of estimates by weight, and where there is one."""
 
     def __init__(self, x: Tensor, conditions: Sequence[Condition], estimates: Sequence[Tensor]) -> None:
-        weights = [_strength(x, condition) for condition in conditions]
-        self.weight = _weight(x, conditions)
+        weights = [_strength(condition, x) for condition in conditions]
+        self.weight = _weight(conditions, x)
+        self._conditions = conditions
         if len(estimates) == 1:
             self.value = estimates[0]  # bit for bit: dividing by its own weight would round
         else:
@@ -120,31 +144,35 @@ class _Mean:
             blend = sum((w * e for w, e in zip(weights, estimates, strict=True)), x.new_zeros(()))
             self.value = blend / safe
 
-    def completed(self, other: _Mean) -> Tensor:
+    def completed(self, other: _Mean, weighing: Weighing) -> Tensor:
         """This average, and the other one's where this one's weights leave something below 1."""
-        if _fills(self.weight):
+        if weighing.fills(self._conditions):
             return self.value
-        own, rest = torch.as_tensor(self.weight), torch.as_tensor(other.weight)
-        if not bool(((own > 0) | (rest > 0)).all()):
+        if not weighing.reaches(self._conditions, other._conditions):
             raise ValueError(NOTHING)
+        own, rest = (
+            one if isinstance(one, Tensor) else self.value.new_full((), one) for one in (self.weight, other.weight)
+        )
         share = torch.where(rest > 0, own.clamp(max=1), (own > 0).to(own.dtype)).to(self.value)
         return share * self.value + (1 - share) * other.value
 
 
-def _strength(x: Tensor, condition: Condition) -> Tensor | float:
-    return condition.strength if condition.region is None else condition.strength * condition.region.to(x)
+def _strength(condition: Condition, like: Tensor | None) -> Tensor | float:
+    region = condition.region
+    if region is None:
+        return condition.strength
+    return condition.strength * (region if like is None else region.to(like))
 
 
-def _weight(x: Tensor, conditions: Sequence[Condition]) -> Tensor | float:
-    """How strongly conditions act together: a number, or one for each place where they have regions."""
+def _weight(conditions: Sequence[Condition], like: Tensor | None = None) -> Tensor | float:
+    """How strongly conditions act together: a number, or one for each place where they have regions.
+
+    `like` has the dtype and the device; None takes the regions as they are.
+    """
     total: Tensor | float = 0.0
     for condition in conditions:
-        total = total + _strength(x, condition)
+        total = total + _strength(condition, like)
     return total
-
-
-def _fills(weight: Tensor | float) -> bool:
-    return bool((weight >= 1).all()) if isinstance(weight, Tensor) else weight >= 1
 
 
 def _active(conditioning: Conditioning | None, share: float) -> list[Condition]:

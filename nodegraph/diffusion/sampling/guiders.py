@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.live import Classifies, LiveDenoiser, Perturbable
 from nodegraph.diffusion.networks.classifier import log_probability
-from nodegraph.diffusion.sampling.guidance import Predict, Progress, acts, mixed
+from nodegraph.diffusion.sampling.guidance import Predict, Progress, Weighing, acts, mixed
 from nodegraph.diffusion.sampling.stepping import Denoise
 from nodegraph.diffusion.values import ClassifierTerm, Condition, Conditioning, Guidance, PerturbedAttention
 
@@ -65,14 +65,14 @@ def perturbed_attention(denoise: Denoise, term: PerturbedAttention, run: Run) ->
         raise ValueError(f"this model has attention blocks 0 to {model.attention_blocks - 1}; got {beyond}")
     if not term.scale:
         return denoise
-    blocks = term.blocks or model.usual_blocks
+    blocks, weighing = term.blocks or model.usual_blocks, Weighing()
 
     def perturbed(x: Tensor, sigma: float) -> Tensor:
         conditions = [c for c in run.positive.conditions if acts(c.start, c.end, run.progress(sigma))]
         if not conditions:
             return denoise(x, sigma)
-        plain = mixed(x, conditions, run.predict(x, sigma, conditions))
-        worse = mixed(x, conditions, model.predict_perturbed(x, sigma, conditions, blocks))
+        plain = mixed(x, conditions, run.predict(x, sigma, conditions), weighing)
+        worse = mixed(x, conditions, model.predict_perturbed(x, sigma, conditions, blocks), weighing)
         return denoise(x, sigma) + term.scale * (plain - worse)
 
     return perturbed

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, TakesChannels
 from nodegraph.diffusion.sampling import inpainting
-from nodegraph.diffusion.sampling.conditioning import check_batch
+from nodegraph.diffusion.sampling.conditioning import check_batch, on_device
 from nodegraph.diffusion.sampling.guidance import Predict, guided, progress_of
 from nodegraph.diffusion.sampling.guiders import Remembered, Run, wrapped
 from nodegraph.diffusion.sampling.noise import NoiseSource
@@ -72,6 +72,8 @@ def sample(
         check_batch(conditioning, len(latent.tensor))
     levels: list[float] = sigmas.tensor.tolist()
     clean = latent.tensor.to(device)
+    place = on_device(device)
+    positive, negative = place(positive), None if negative is None else place(negative)
     source = NoiseSource(seed, len(clean))
     noise = source(clean) if start is None else start.to(clean)
     if noise.shape != clean.shape:

@@ -20,6 +20,14 @@ NoiseKind = Literal["gaussian", "uniform", "pyramid", "brownian"]
 _SEEDS = 2**63
 
 
+def sent(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """A tensor of the host on a device. The host does not wait for it, where the device can copy by itself."""
+    kind = torch.device(device).type
+    if kind == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.to(dtype).pin_memory()  # what is not pinned is waited for, whatever is asked
+    return tensor.to(device, dtype, non_blocking=kind != "mps")
+
+
 class NoiseSource:
     """Gives fresh, independent unit noise each time it is called."""
 
@@ -32,7 +40,7 @@ class NoiseSource:
             raise ValueError(f"made for a batch of {len(self._generators)}, asked for {len(like)}")
         draw = choose("noise", kind, _KINDS)
         items = [draw(tuple(like.shape[1:]), generator) for generator in self._generators]
-        return torch.stack(items).to(like)
+        return sent(torch.stack(items), like.device, like.dtype)
 
 
 def unit_noise(like: Tensor, seed: int, kind: NoiseKind = "gaussian") -> Tensor:
