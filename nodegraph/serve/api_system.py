@@ -10,7 +10,6 @@ from nodegraph.serve.metrics import CONTENT_TYPE
 from nodegraph.serve.models import Health, Nodes, Session, SessionOpened, System
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.routing import JSON, Reply, Routes
-from nodegraph.serve.security import same
 from nodegraph.serve.server import Server
 from nodegraph.workflow import document_schema
 
@@ -30,11 +29,11 @@ async def metrics(server: Server) -> web.Response:
 
 
 @routes.add("POST", "/api/session", limit=4096, refuses=(401, 409), open=True)
-async def open_session(server: Server, body: Session) -> SessionOpened | Reply:
+async def open_session(server: Server, request: web.Request, body: Session) -> SessionOpened | Reply:
     """Swap the server's token for a session cookie."""
     if server.access.token is None:
         raise Refused("conflict", "this server asks for no token, so there is no session to open")
-    if not same(body.token, server.access.token):
+    if not server.access.is_token(body.token, request.remote):
         raise Refused("not_authenticated", "this is not the token of this server")
     expires, cookie = server.access.new_session()
     return Reply(SessionOpened(expires=expires), 200, {"Set-Cookie": cookie})

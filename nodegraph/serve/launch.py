@@ -25,6 +25,7 @@ from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
 
 SHUTDOWN_SECONDS = 5.0
+HEAD_SECONDS = 30.0
 log = logging.getLogger("nodegraph.serve")
 
 
@@ -68,7 +69,7 @@ async def _serve(options: Options) -> None:
         raise CannotServe(str(error)) from None
     service = Service(options.home, workers=options.workers, plugins=options.plugins, compiled=options.compiled)
     server = Server(options.home, access, service)
-    runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = make_runner(server)
     try:
         await runner.setup()
         access.port = await _bind(runner, options)
@@ -87,6 +88,17 @@ async def _serve(options: Options) -> None:
         if access.port:
             (options.home.folder / SERVER_FILE).unlink(missing_ok=True)
         await runner.cleanup()
+
+
+def make_runner(server: Server, head_seconds: float = HEAD_SECONDS) -> web.AppRunner:
+    """What speaks HTTP for a server.
+
+    A connection on which no request's head is complete within `head_seconds` is closed, whether it is idle or
+    sends a byte now and then; `routing` bounds the time that a body takes.
+    """
+    return web.AppRunner(
+        make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=head_seconds
+    )
 
 
 async def _bind(runner: web.AppRunner, options: Options) -> int:

@@ -92,7 +92,7 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
         found[str(status)] = entry
     errors = {*_ANYWHERE, *route.refuses}
     if not route.open:
-        errors.add(401)
+        errors |= {401, 429}
     if route.body is not None or route.media:
         errors |= {408, 413, 415, 429}
     elif route.method not in ("GET", "HEAD"):

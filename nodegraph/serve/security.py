@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from nodegraph.serve.guesses import Guesses
 from nodegraph.serve.refuse import Refused
 
 SESSION_SECONDS = 30 * 86400
@@ -36,11 +37,13 @@ class Access:
         token: what a client must show; None asks for none, which is for a server on a loopback address alone.
         hosts: names besides loopback ones that the server is called by.
         port: enters the name of the cookie, because browsers give cookies to every port of a host.
+        guesses: counts wrong tokens, the one-time ones included.
     """
 
     token: str | None = None
     hosts: frozenset[str] = frozenset()
     port: int = 0
+    guesses: Guesses = field(default_factory=Guesses)
     _once: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -87,9 +90,10 @@ class Access:
         if self.token is None:
             return
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.casefold() == "bearer" and same(shown.strip(), self.token):
-            return
-        if self._session_holds(request.cookies.get(self.cookie, "")):
+        if scheme.casefold() == "bearer":
+            if self.is_token(shown.strip(), request.remote):
+                return
+        elif self._session_holds(request.cookies.get(self.cookie, "")):
             # A cookie is sent by a browser, and a browser names the page when it changes something.
             changes = request.method not in SAFE_METHODS or "Upgrade" in request.headers
             if changes and "Origin" not in request.headers:
@@ -101,18 +105,28 @@ class Access:
             headers={"WWW-Authenticate": 'Bearer realm="nodegraph"'},
         )
 
+    def is_token(self, shown: str, address: str | None) -> bool:
+        """Whether this is the token. Raises Refused where too many from this address were not."""
+        self.guesses.check(address)
+        right = self.token is not None and same(shown, self.token)
+        if shown and not right:
+            self.guesses.wrong(address)
+        return right
+
     def new_once(self) -> str:
         """A token that opens one session and is then spent; safe to hand to a browser in a URL."""
         token = secrets.token_urlsafe(24)
         self._once.add(_digest(token))
         return token
 
-    def spend_once(self, token: str) -> bool:
-        """Whether a one-time token is good; it is so once."""
+    def spend_once(self, token: str, address: str | None) -> bool:
+        """Whether a one-time token is good; it is so once. Raises Refused as `is_token` does."""
+        self.guesses.check(address)
         digest = _digest(token)
         if digest in self._once:
             self._once.remove(digest)
             return True
+        self.guesses.wrong(address)
         return False
 
     def new_session(self) -> tuple[float, str]:

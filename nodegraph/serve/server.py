@@ -25,7 +25,6 @@ from nodegraph.home import Home
 from nodegraph.plan import Plan, placement, plan
 from nodegraph.serve.documents import WorkflowStore
 from nodegraph.serve.editor import Editor
-from nodegraph.serve.media import Thumbnails
 from nodegraph.serve.metrics import Labels, Metrics
 from nodegraph.serve.models import (
     CacheState,
@@ -41,6 +40,7 @@ from nodegraph.serve.refuse import Refused
 from nodegraph.serve.security import Access
 from nodegraph.serve.service import Service
 from nodegraph.serve.templates import TemplateStore
+from nodegraph.serve.thumbnails import Thumbnails
 from nodegraph.serve.uploads import Uploads
 from nodegraph.workflow import Workflow
 
@@ -96,6 +96,7 @@ class Server:
         """Let runs end or go back to the queue, and let go of everything."""
         self.closing = True
         await self.service.close(CLOSE_SECONDS)
+        await self.thumbnails.close()
         if self._disk is not None:
             self._disk.close()
 
