@@ -173,6 +173,30 @@ def test_a_running_run_is_cancelled(server: Running) -> None:
     assert ended(server, run, 10)["status"] == "cancelled"
 
 
+def test_how_long_a_run_takes_is_foretold_from_the_last_ones(server: Running) -> None:
+    def two(steps: int) -> dict[str, Any]:
+        first, last = ({"type": "Wait", "values": {"steps": count, "seconds": 0.05}} for count in (2, steps))
+        return {"format": "nodegraph", "version": 1, "title": "Foretold", "nodes": {"first": first, "last": last}}
+
+    before = ended(server, submit(server, two(20))["id"])
+    assert (before["share"], before["left"], before["node"]) == (None, None, None)
+    run = submit(server, two(400))["id"]
+    deadline = time.monotonic() + 60
+    while True:
+        now = server.get(f"/api/runs/{run}").json
+        if now["node"] == "last" and now["left"] is not None and (now["nodes"]["last"]["step"] or 0) > 0:
+            break
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+    assert now["left"] > 5  # 400 steps take longer than the 20 of the last time
+    assert 0 <= now["share"] < 0.9
+    (listed,) = [one for one in server.get("/api/runs").json["runs"] if one["id"] == run]
+    assert listed["share"] >= now["share"]
+    assert listed["node"] == "last"
+    server.ask("POST", f"/api/runs/{run}/cancel")
+    assert ended(server, run)["share"] is None
+
+
 def test_the_log_of_a_run(server: Running) -> None:
     run = submit(server, one("Say", text="grüezi"))["id"]
     ended(server, run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodegraph.serve.models import Artifact
+from nodegraph.serve.models import Artifact, Run
 from nodegraph.serve.store import Claim
 
 _NODE_STATES = {
@@ -18,6 +19,7 @@ _NODE_STATES = {
     "cancelled": "cancelled",
 }
 _TOLD = ("node", "step", "total", "note", "seconds", "message", "input")
+_OUTLOOK = ("share", "left")
 
 
 @dataclass
@@ -30,6 +32,10 @@ class Running:
     total: int | None = None
     event: int = 0  # number of the newest event that `nodes` includes
     cancelling: bool = False
+    outlook: dict[str, float] = field(
+        default_factory=dict
+    )  # `share` done, and seconds that were `left`, at `told`
+    told: float = 0.0
 
     @property
     def id(self) -> str:
@@ -50,6 +56,10 @@ class Running:
         event: dict[str, Any] = {"event": kind, "run": self.id}
         event.update({name: report[name] for name in _TOLD if report.get(name) is not None})
         node = event.get("node")
+        outlook = {name: float(report[name]) for name in _OUTLOOK if report.get(name) is not None}
+        if outlook:
+            self.outlook, self.told = outlook, time.time()
+            event |= outlook
         if node is None:
             if kind != "started":
                 return None
@@ -61,6 +71,17 @@ class Running:
         if kind == "finished":
             event["artifacts"] = [artifact.model_dump(mode="json") for artifact in artifacts]
         return event
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that it still takes, by what the worker told last."""
+        left = self.outlook.get("left")
+        return None if left is None else max(0.0, left - (time.time() - self.told))
+
+    def overlay(self, run: Run) -> None:
+        """Say in a run how far it is at this moment."""
+        run.total = self.total
+        run.share, run.left, run.node = self.outlook.get("share"), self.left, self.busy
 
     def stop(self, state: str, message: str | None = None) -> None:
         """What was running when the run ended did not end by itself."""

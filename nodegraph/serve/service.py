@@ -209,7 +209,11 @@ class Service:
     ) -> models.Runs:
         """A page of runs. Raises NoSuchRun where `before` is none."""
         with self._refusals():
-            return await self._database(self._listing.page, status, limit, before)
+            page = await self._database(self._listing.page, status, limit, before)
+        for run in page.runs:
+            if (running := self._dispatch.running.get(run.id)) is not None:
+                running.overlay(run)
+        return page
 
     async def run(self, run: str) -> models.RunDetails:
         """A run and what its nodes do or did. Raises NoSuchRun."""
@@ -220,7 +224,7 @@ class Service:
         running = self._dispatch.running.get(run)
         if running is not None:
             details.nodes = {name: models.NodeProgress(**state) for name, state in running.nodes.items()}
-            details.total = running.total
+            running.overlay(details)
         details.event = number
         return details
 

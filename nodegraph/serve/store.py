@@ -16,11 +16,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 VERSION = 1
 MAX_LOSSES = 2  # how often a run is tried again after its worker died
+LATELY = 4  # how many runs of a title say how long its nodes take
 MAX_ATTEMPTS = 10  # a run that takes the server itself down each time must end some day
 
 # `phase`, `first` and `second` put runs in the order in which they are listed, and queued runs in the order in
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS runs (
     second INTEGER AS (CASE status WHEN 'queued' THEN rank ELSE -number END)
 );
 CREATE INDEX IF NOT EXISTS runs_listed ON runs (phase, first, second);
+CREATE INDEX IF NOT EXISTS runs_titled ON runs (title, number);
 CREATE TABLE IF NOT EXISTS documents (run TEXT PRIMARY KEY, workflow TEXT NOT NULL, targets TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS artifacts (
@@ -77,6 +79,7 @@ class Claim:
     attempt: int
     workflow: str
     targets: list[str] | None
+    timings: dict[str, tuple[float, int | None]] = field(default_factory=dict)
 
 
 class Store:
@@ -158,7 +161,7 @@ class Store:
                 "SELECT workflow, targets FROM documents WHERE run = ?", (taken["id"],)
             ).fetchone()
         wanted = None if targets is None else json.loads(targets)
-        return Claim(taken["id"], lease, taken["attempts"], workflow, wanted)
+        return Claim(taken["id"], lease, taken["attempts"], workflow, wanted, self.timings(taken["id"]))
 
     def finish(
         self,
@@ -236,6 +239,19 @@ class Store:
             database.executemany("DELETE FROM documents WHERE run = ?", gone)
             database.executemany("DELETE FROM shown WHERE run = ?", gone)
         return [row["id"] for row in rows]
+
+    def timings(self, run: str) -> dict[str, tuple[float, int | None]]:
+        """The seconds, and the steps if any, that nodes took in the newest runs of a run's title."""
+        found: dict[str, tuple[float, int | None]] = {}
+        for (nodes,) in self.database.execute(
+            "SELECT nodes FROM runs WHERE title = (SELECT title FROM runs WHERE id = ?) AND nodes IS NOT NULL "
+            "ORDER BY number DESC LIMIT ?",
+            (run, LATELY),
+        ):
+            for name, state in json.loads(nodes).items():
+                if state.get("seconds") is not None:
+                    found.setdefault(name, (state["seconds"], state.get("total")))
+        return found
 
     # What users change
 

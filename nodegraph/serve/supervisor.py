@@ -187,6 +187,7 @@ class Supervisor:
                 "attempt": claim.attempt,
                 "workflow": claim.workflow,
                 "targets": claim.targets,
+                "timings": claim.timings,
             }
         )
         if self._dispatch.began(running):

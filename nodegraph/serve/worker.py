@@ -36,6 +36,7 @@ from nodegraph.plan import Plan
 from nodegraph.receipt import receipt_of
 from nodegraph.registry import Registry
 from nodegraph.serve.artifacts import describe
+from nodegraph.serve.forecast import Forecast, Timings
 from nodegraph.serve.parent import die_with_parent
 from nodegraph.workflow import Workflow
 
@@ -58,6 +59,7 @@ class _Job:
     attempt: int
     workflow: str
     targets: list[str] | None
+    timings: Timings
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -72,7 +74,7 @@ class Reports:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
-        self._waiting: list[tuple[events.Event, list[dict[str, Any]]]] = []
+        self._waiting: list[tuple[events.Event, dict[str, Any]]] = []
         self.stirred = threading.Event()
 
     def send(self, report: dict[str, Any]) -> None:
@@ -80,14 +82,14 @@ class Reports:
         with self._lock:
             self._write([*self._serialised(), _line(report)])
 
-    def tell(self, event: events.Event, artifacts: list[dict[str, Any]] | None = None) -> None:
-        """Report an event of the run, soon."""
+    def tell(self, event: events.Event, more: dict[str, Any] | None = None) -> None:
+        """Report an event of the run, and what else is known then, soon."""
         with self._lock:
             last = self._waiting[-1][0] if self._waiting else None
             match event, last:
                 case events.Progress(node), events.Progress(other) if node == other:
                     self._waiting.pop()  # the newer says all
-            self._waiting.append((event, artifacts or []))
+            self._waiting.append((event, more or {}))
             if isinstance(event, events.Started):
                 self._write(self._serialised())
         self.stirred.set()
@@ -99,15 +101,12 @@ class Reports:
 
     def _serialised(self) -> list[bytes]:
         lines = []
-        for event, artifacts in self._waiting:
+        for event, more in self._waiting:
             if isinstance(event, events.Preview):
                 header = {"event": "preview", "node": event.node, "bytes": len(event.image)}
                 lines += [_line(header), event.image]
             else:
-                data = events.to_json(event)
-                if artifacts:
-                    data["artifacts"] = artifacts
-                lines.append(_line(data))
+                lines.append(_line(events.to_json(event) | more))
         self._waiting.clear()
         return lines
 
@@ -176,7 +175,7 @@ class Worker:
             planned = engine.prepare(Workflow.parse(job.workflow), targets=job.targets)
             if job.stop.is_set():
                 raise Cancelled
-            listener = _Listener(self._reports, engine, planned)
+            listener = _Listener(self._reports, engine, planned, Forecast(planned, job.timings))
             result = engine.run_plan(planned, listen=listener, stop=job.stop, previews=self._watched)
             end["seconds"] = result.seconds
             end["artifacts"] = [listener.described(path, None) for path in result.files if path.is_file()]
@@ -207,7 +206,11 @@ class Worker:
             match command["do"]:
                 case "run":
                     self._newest = _Job(
-                        command["run"], command["attempt"], command["workflow"], command["targets"]
+                        command["run"],
+                        command["attempt"],
+                        command["workflow"],
+                        command["targets"],
+                        command["timings"],
                     )
                     self._jobs.put(self._newest)
                 case "watch":
@@ -236,29 +239,39 @@ class Worker:
 class _Listener:
     """Tells the events of one run, and describes the files that it wrote."""
 
-    def __init__(self, reports: Reports, engine: Engine, planned: Plan) -> None:
+    def __init__(self, reports: Reports, engine: Engine, planned: Plan, forecast: Forecast) -> None:
         self._reports = reports
         self._engine = engine
         self._planned = planned
+        self._forecast = forecast
         self._described: dict[Path, dict[str, Any]] = {}
         self.over = False
 
     def __call__(self, event: events.Event) -> None:
         if self.over:  # a thread that a node left behind still talks, and the next run is not its own
             return
+        self._forecast.take(event)
         match event:
             case events.Finished(None) | events.Failed(None) | events.Cancelled(None):
                 return  # the server tells so itself, once it is on disk
             case events.Finished(str(node), _, files) if files:
                 found = [self.described(Path(path), node) for path in files]
-                self._reports.tell(event._replace(files=()), found)
+                self._reports.tell(event._replace(files=()), {"artifacts": found})
             case events.Failed(_, message):
                 self._reports.tell(event._replace(message=_clean(message)))
             case events.Progress(_, step, total, note):
                 count = None if total is None else int(total)
-                self._reports.tell(event._replace(step=int(step), total=count, note=_clean(note)))
+                self._reports.tell(event._replace(step=int(step), total=count, note=_clean(note)), self._outlook)
+            case events.Started(str()):
+                self._reports.tell(event, self._outlook)
             case _:
                 self._reports.tell(event)
+
+    @property
+    def _outlook(self) -> dict[str, Any]:
+        """How far the run is, and the seconds that are left where that is known."""
+        share, left = self._forecast.share, self._forecast.left
+        return {"share": round(share, 4)} | ({} if left is None else {"left": round(left, 3)})
 
     def described(self, path: Path, node: str | None) -> dict[str, Any]:
         """What the server is told about a file; only the node that wrote it knows its receipt."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +191,24 @@ def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Pat
     store.database.execute("PRAGMA user_version = 99")
     with pytest.raises(sqlite3.DatabaseError, match="newer"):
         Store(tmp_path / "queue.sqlite")
+
+
+def test_a_claim_tells_what_nodes_took_lately(store: Store) -> None:
+    states: list[dict[str, Any]] = [
+        {"a": {"state": "finished", "seconds": 1.0}, "b": {"state": "finished", "seconds": 5.0, "total": 9}},
+        {
+            "a": {"state": "cached"},
+            "b": {"state": "finished", "seconds": 2.0, "total": 4},
+            "c": {"state": "failed"},
+        },
+    ]
+    for nodes in states:
+        submit(store, "one")
+        store.finish(claimed(store), "succeeded", nodes=json.dumps(nodes))
+    submit(store, "another")
+    assert claimed(store).timings == {}
+    submit(store, "one")
+    assert claimed(store).timings == {"a": (1.0, None), "b": (2.0, 4)}
 
 
 def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import { fitted, pinched, wheelFactor, zoomed } from "../src/panels/zoom";
 
 const run = (title: string, seconds: number | null, status: Run["status"] = "succeeded"): Run => ({
   id: `${title}${seconds}`, status, title, priority: 0, position: null, created: 0, started: 0, finished: 0, seconds,
-  attempts: 1, cancelling: false, total: 3, error: null, artifacts: [],
+  attempts: 1, cancelling: false, total: 3, node: null, share: null, left: null, error: null, artifacts: [],
 });
 
 describe("how long it takes", () => {

@@ -14,9 +14,10 @@ hello       First on every connection, not numbered: `number` of the newest even
 reset       Not numbered: what followed `after` is no longer kept. Fetch the state again (runs, queue,
             workflows), then go on from `number`.
 queued      `run`, `title`, `priority`: a run was accepted.
-started     `run`, `total` nodes, `attempt`; or `run`, `node`: a node began to compute.
+started     `run`, `total` nodes, `attempt`; or `run`, `node`: a node began to compute, and as with `progress`
+            `share` of the run's work that is done (in [0, 1]) and seconds `left` (absent where not known).
 cached      `run`, `node`: its result was there already.
-progress    `run`, `node`, `step`, `total` (may be absent), `note`.
+progress    `run`, `node`, `step`, `total` (may be absent), `note`, `share`, `left` (may be absent).
 finished    `run`, `node`, `seconds`, `artifacts` (a list of Artifact); or without `node`: the whole run.
 failed      `run`, `node`, `message`, `input` (may be absent); or without `node`: the whole run,
             `message`, and `error` (a RunFailure).

@@ -84,6 +84,14 @@ class Run(Told):
     attempts: int = 0
     cancelling: bool = False
     total: int | None = Field(None, description="How many nodes are planned.")
+    node: str | None = Field(default=None, description="The node that computes.")
+    share: float | None = Field(
+        default=None,
+        description="How much of the work of a running run is done, in [0, 1], by what its nodes took lately.",
+    )
+    left: float | None = Field(
+        default=None, description="Seconds that a running run still takes; null where that is not known."
+    )
     error: RunFailure | None = None
     artifacts: list[Artifact] = []
 

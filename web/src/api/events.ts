@@ -16,6 +16,9 @@ export interface ServerEvent {
   total?: number;
   note?: string;
   seconds?: number;
+  /** How much of the run's work is done, and the seconds that are left where that is known. */
+  share?: number;
+  left?: number;
   message?: string;
   artifacts?: Artifact[];
   error?: RunFailure;

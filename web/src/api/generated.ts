@@ -480,6 +480,14 @@ export interface Run {
    */
   id: string;
   /**
+   * Seconds that a running run still takes; null where that is not known.
+   */
+  left: number | null;
+  /**
+   * The node that computes.
+   */
+  node: string | null;
+  /**
    * 0 for the run that goes next; null unless queued.
    */
   position: number | null;
@@ -488,6 +496,10 @@ export interface Run {
    * What the executor measured, without waiting.
    */
   seconds: number | null;
+  /**
+   * How much of the work of a running run is done, in [0, 1], by what its nodes took lately.
+   */
+  share: number | null;
   started: number | null;
   status: "queued" | "running" | "succeeded" | "failed" | "cancelled";
   title: string;
@@ -524,6 +536,14 @@ export interface RunDetails {
    * The id of a run.
    */
   id: string;
+  /**
+   * Seconds that a running run still takes; null where that is not known.
+   */
+  left: number | null;
+  /**
+   * The node that computes.
+   */
+  node: string | null;
   nodes: {
     [k: string]: NodeProgress;
   };
@@ -536,6 +556,10 @@ export interface RunDetails {
    * What the executor measured, without waiting.
    */
   seconds: number | null;
+  /**
+   * How much of the work of a running run is done, in [0, 1], by what its nodes took lately.
+   */
+  share: number | null;
   started: number | null;
   status: "queued" | "running" | "succeeded" | "failed" | "cancelled";
   title: string;

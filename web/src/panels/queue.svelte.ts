@@ -6,12 +6,12 @@ import type { Run } from "../api/generated";
 const SHOWN = 60;
 const OVER = new Set(["finished", "failed", "cancelled", "retrying"]);
 
-/** The nodes of a running run that are done, and the one that computes. */
-interface Work {
-  total: number;
-  done: Set<string>;
+/** How far a running run is, as the server foretold it last. */
+interface Outlook {
+  share: number | null;
+  /** When it ends, in seconds since 1970; null where that is not known. */
+  ends: number | null;
   node: string | null;
-  part: number;
 }
 
 export class QueueFeed {
@@ -25,7 +25,7 @@ export class QueueFeed {
   queued = $derived(this.runs.filter((run) => run.status === "queued"));
   over = $derived(this.runs.filter((run) => run.status !== "running" && run.status !== "queued"));
 
-  private readonly work = new SvelteMap<string, Work>();
+  private readonly outlooks = new SvelteMap<string, Outlook>();
   private fetching: Promise<void> | null = null;
   private again = false;
 
@@ -52,54 +52,40 @@ export class QueueFeed {
       this.paused = paused;
       this.problem = "";
       this.loaded = true;
-      await Promise.all(this.running.filter((run) => !this.work.get(run.id)?.total).map((run) => this.look(run.id)));
+      for (const run of this.running) this.foretell(run.id, run.share, run.left, run.node);
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
     }
   }
 
-  /** Ask how far a run is that began before this page did. */
-  private async look(id: string): Promise<void> {
-    const { total, nodes, status } = await this.client.run(id);
-    if (status !== "running" || total === null || this.work.get(id)?.total) return;
-    const states = Object.entries(nodes);
-    const now = states.find(([, one]) => one.state === "running");
-    this.work.set(id, {
-      total, done: new Set(states.filter(([, one]) => one.state !== "running").map(([node]) => node)),
-      node: now?.[0] ?? null, part: now?.[1].total ? (now[1].step ?? 0) / now[1].total : 0,
-    });
+  private foretell(run: string, share: number | null | undefined, left: number | null | undefined, node: string | null): void {
+    this.outlooks.set(run, { share: share ?? null, ends: left == null ? null : Date.now() / 1000 + left, node });
   }
 
   /** Take an event of the server. */
   take(event: ServerEvent): void {
-    if (event.run && event.node) this.step(event.run, event.node, event);
-    else if (event.event === "started" && event.run) {
-      this.work.set(event.run, { total: event.total ?? 0, done: new Set(), node: null, part: 0 });
-      void this.refresh();
+    if (event.run && event.node) {
+      if (event.share !== undefined) this.foretell(event.run, event.share, event.left, event.node);
     } else if (event.run || event.event === "queue") {
-      if (event.run && OVER.has(event.event)) this.work.delete(event.run);
+      if (event.run && OVER.has(event.event)) this.outlooks.delete(event.run);
       void this.refresh();
     }
   }
 
-  private step(run: string, node: string, event: ServerEvent): void {
-    const work = this.work.get(run) ?? { total: this.runs.find((one) => one.id === run)?.total ?? 0, done: new Set<string>(), node: null, part: 0 };
-    if (event.event === "progress") {
-      this.work.set(run, { ...work, node, part: event.total ? (event.step ?? 0) / event.total : 0 });
-    } else if (event.event === "started") this.work.set(run, { ...work, node, part: 0 });
-    else this.work.set(run, { ...work, done: new Set(work.done).add(node), part: 0 });
+  /** Share of a running run that is done; null where that is not known. */
+  share(run: Run): number | null {
+    return this.outlooks.get(run.id)?.share ?? null;
   }
 
-  /** Share of a running run that is done; null where its size is not known. */
-  share(run: Run): number | null {
-    const work = this.work.get(run.id);
-    if (!work?.total) return null;
-    return Math.min(1, (work.done.size + work.part) / work.total);
+  /** Seconds that a running run still takes at this moment; null where that is not known. */
+  left(run: Run, now: number): number | null {
+    const ends = this.outlooks.get(run.id)?.ends ?? null;
+    return ends === null ? null : Math.max(0, ends - now);
   }
 
   /** The node that a run computes. */
   node(run: Run): string | null {
-    return this.work.get(run.id)?.node ?? null;
+    return this.outlooks.get(run.id)?.node ?? null;
   }
 
   cancel = (run: Run) => this.ask(() => this.client.cancel(run.id));

@@ -31,16 +31,10 @@ export class RunView {
   constructor(readonly id: string, private readonly whenDone: (view: RunView) => void) {}
 
   active = $derived(this.status === "queued" || this.status === "running");
-  /** The share of the work that is done, by nodes and by the steps of the one that computes; null where not known. */
-  share = $derived.by(() => {
-    if (!this.total) return null;
-    let done = 0;
-    for (const node of this.nodes.values()) {
-      if (node.state === "running") done += node.total ? (node.step ?? 0) / node.total : 0;
-      else done += 1;
-    }
-    return Math.min(1, done / this.total);
-  });
+  /** The share of the work that is done; null where not known. */
+  share = $state<number | null>(null);
+  /** When it ends, in seconds since 1970, by what the server foretold last; null where that is not known. */
+  ends = $state<number | null>(null);
 
   node(id: string): NodeRun {
     let found = this.nodes.get(id);
@@ -87,12 +81,18 @@ export class RunView {
     this.seconds = run.seconds;
     this.started = run.started;
     this.error = run.error;
+    this.foretell(run.share, run.left);
     for (const [id, progress] of Object.entries(run.nodes)) {
       const { state, step, total, note, seconds, message, input } = progress;
       Object.assign(this.node(id), { state, step, total, note, seconds, message, input });
     }
     const byNode = groupBy(run.artifacts, (one) => one.node ?? "");
     for (const [id, artifacts] of byNode) if (id) this.node(id).artifacts = artifacts;
+  }
+
+  private foretell(share: number | null | undefined, left: number | null | undefined): void {
+    this.share = share ?? null;
+    this.ends = left == null ? null : Date.now() / 1000 + left;
   }
 
   take(event: ServerEvent): void {
@@ -108,6 +108,7 @@ export class RunView {
         this.total = event.total ?? null;
         this.started = event.time;
         this.retrying = null;
+        this.foretell(0, null);
         this.nodes.clear();
         break;
       case "finished":
@@ -128,6 +129,7 @@ export class RunView {
 
   private takeNode(event: ServerEvent, id: string): void {
     const node = this.node(id);
+    if (event.share !== undefined) this.foretell(event.share, event.left);
     switch (event.event) {
       case "started": node.state = "running"; break;
       case "cached": node.state = "cached"; break;
