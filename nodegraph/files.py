@@ -36,6 +36,7 @@ class Files:
         allowed: files outside the roots that the operator named on the command line.
         unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
         digests: the file where digests of large files are kept for other processes; None keeps none.
+        hints: for each kind, what a user whose file is not found may do.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Files:
         allowed: Sequence[Path] = (),
         unfinished: Path | None = None,
         digests: Path | None = None,
+        hints: Mapping[str, str] | None = None,
     ) -> None:
         self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
         self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
         self.output = output
         self._unfinished = unfinished
+        self._hints = dict(hints or {})
         self._allowed = frozenset(path.resolve() for path in allowed)
         self._kept = None if digests is None else KeptDigests(digests)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
@@ -87,7 +90,7 @@ class Files:
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         raise FileRefused(
             f"there is no {name!r} among the {kind} (folders searched: {folders})."
-            f"{did_you_mean(name, names) or _known(names)}"
+            f"{did_you_mean(name, names) or _known(names)}{self._hints.get(kind, '')}"
         )
 
     def names(self, kind: str, limit: int = 10_000) -> list[str]:

@@ -25,6 +25,10 @@ MODEL_FOLDERS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx",),
 }
 MODEL_KINDS = tuple(MODEL_FOLDERS)
+OTHER_FOLDERS = (
+    " Put it into one of these folders, or name yours by --models or $NODEGRAPH_MODELS (ComfyUI's models folder "
+    "as it is); $NODEGRAPH_HOME moves all of nodegraph's own."
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Home:
             allowed=allowed,
             unfinished=self.cache / "unfinished",
             digests=self.cache / "digests.sqlite",
+            hints=dict.fromkeys(MODEL_KINDS, OTHER_FOLDERS),
         )
 
     def model_roots(self) -> dict[str, Sequence[Path]]:

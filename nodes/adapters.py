@@ -51,7 +51,10 @@ def LoadLora(
 ) -> Changed:
     """Add a LoRA to a model and its text encoder. Several add up, one node after the other."""
     path, digest = _found(context, "loras", lora)
-    stable.check_lora(path, context.files.located(model.checkpoint.digest), model.checkpoint)
+    left = stable.check_lora(path, context.files.located(model.checkpoint.digest), model.checkpoint)
+    if left:
+        what = f"{len(left)} of its tensors are for a text encoder that no LoRA changes here"
+        context.progress(1, 1, f"{lora}: {what}, and are left out; the first is {left[0]}")
     return Changed(
         replace(model, adapters=(*model.adapters, Adapter(lora, digest, strength))),
         replace(text_encoder, adapters=(*text_encoder.adapters, Adapter(lora, digest, text_strength))),

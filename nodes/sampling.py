@@ -160,9 +160,7 @@ def EmptyLatent(
     batch_size: BatchSize = 1,
 ) -> Latent:
     """A blank latent to paint on."""
-    sides = [(side or vae.size) // vae.downscale for side in (height, width)]
-    if 0 in sides:
-        raise ValueError(f"each side needs at least {vae.downscale} pixels")
+    sides = vae.latent_sides(height=height or vae.size, width=width or vae.size)
     return Latent(torch.zeros(batch_size, vae.latent_channels, *sides))
 
 
@@ -206,7 +204,7 @@ def EmptyVideo(
     """A blank latent of frames to paint a video on, for Wan; VAEDecode gives its frames as pictures, in order."""
     if frames % 4 != 1:
         raise ValueError(f"frames come in fours after the first; {frames} do not. Use {frames // 4 * 4 + 1}")
-    sides = [side // vae.downscale for side in (height, width)]
+    sides = vae.latent_sides(height=height, width=width)
     return Latent(torch.zeros(1, vae.latent_channels, frames // 4 + 1, *sides))
 
 

@@ -98,3 +98,19 @@ def test_a_diffusers_folder_is_one_name(tmp_path: Path) -> None:
     files = Home.of_user(tmp_path / "home").files(output=tmp_path)
     assert files.names("checkpoints") == ["emoji", "mine"]
     assert files.find("checkpoints", "mine") == folder
+
+
+def test_a_checkpoint_that_is_not_there_is_answered_with_where_to_put_it(tmp_path: Path) -> None:
+    comfy = tmp_path / "comfy" / "models"
+    (comfy / "checkpoints").mkdir(parents=True)
+    files = Home.of_user(tmp_path / "home", [comfy]).files(output=tmp_path)
+    with pytest.raises(FileRefused) as caught:
+        files.find("checkpoints", "flux.safetensors")
+    for word in (
+        str(tmp_path / "home"),
+        str(comfy / "checkpoints"),
+        "--models",
+        "NODEGRAPH_MODELS",
+        "NODEGRAPH_HOME",
+    ):
+        assert word in str(caught.value)

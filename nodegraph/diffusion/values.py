@@ -389,6 +389,7 @@ class VAE:
         downscale: pixels to a latent pixel, along each side.
         size: width and height in pixels that the model was made for.
         wrap: along which sides pictures continue at the opposite one.
+        multiple: latent pixels that the sides of a latent to paint are multiples of.
     """
 
     checkpoint: Checkpoint
@@ -396,3 +397,16 @@ class VAE:
     downscale: int
     size: int
     wrap: Wrap | None = None
+    multiple: int = 1
+
+    def latent_sides(self, **pixels: int) -> list[int]:
+        """Sides of a latent for sides in pixels, by name. Raises ValueError where the model cannot paint one."""
+        step = self.downscale * self.multiple
+        for name, side in pixels.items():
+            if side < step or side % step:
+                nearest = sorted({max(step, side // step * step), (side // step + 1) * step})
+                raise ValueError(
+                    f"{name} is {side} pixels, and {self.checkpoint.name} paints sides that are multiples of "
+                    f"{step}: use {' or '.join(map(str, nearest))}"
+                )
+        return [side // self.downscale for side in pixels.values()]

@@ -29,8 +29,14 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
     return Handles(
         Model(checkpoint, parametrization(detected)),
         TextEncoder(checkpoint),
-        VAE(checkpoint, channels, downscale, detected.family.size),
+        VAE(checkpoint, channels, downscale, detected.family.size, multiple=_multiple(detected, found)),
     )
+
+
+def _multiple(detected: Detected, found: Contents) -> int:
+    """What the sides of a latent are multiples of: a U-Net halves them from each level to the next."""
+    levels = found.parts["denoiser"].count(r"down_blocks\.(\d+)\.") if "denoiser" in found.parts else 0
+    return 2 ** (levels - 1) if levels else detected.family.multiple
 
 
 def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:
@@ -57,7 +63,7 @@ def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:
             f"{path} is a VAE of {channels} latent channels, and {family.title} paints {family.latent_channels}; "
             "choose the VAE that belongs to the model's family"
         )
-    return VAE(checkpoint, channels, configs.vae_downscale(part), family.size)
+    return VAE(checkpoint, channels, configs.vae_downscale(part), family.size, multiple=family.multiple)
 
 
 def parametrization(detected: Detected) -> Parametrization:

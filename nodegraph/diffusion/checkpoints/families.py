@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # torch is not imported to look at headers
+    from nodegraph.diffusion.checkpoints.lora import Target
+    from nodegraph.diffusion.checkpoints.parts import PartName
     from nodegraph.diffusion.values import Law, Prediction
 
 # Families whose text encoders come in files of their own.
@@ -45,6 +47,8 @@ class Family:
         law, sigma_min, sigma_max: of its training noise.
         time_shift, token_shift: of a flow's times, see `Parametrization`.
         latent_channels: of its VAE.
+        multiple: what the sides of a latent are multiples of, where the network's own shapes do not say.
+        lora_text_encoders: those that LoRAs change, by their number, with the part of a checkpoint that each is.
     """
 
     title: str
@@ -59,6 +63,8 @@ class Family:
     time_shift: float = 1.0
     token_shift: tuple[float, float] | None = None
     latent_channels: int = 4
+    multiple: int = 2
+    lora_text_encoders: Mapping[Target, PartName] = field(default_factory=dict)
 
 
 def _matrix(shape: Shape) -> bool:
@@ -114,165 +120,182 @@ _SD3 = (
 _NORMED = "transformer_blocks.0.attn.norm_q.weight"
 _GUIDED = "time_text_embed.guidance_embedder.linear_1.weight"
 
+_ONE_CLIP: Mapping[Target, PartName] = {"text_encoder": "text_encoder"}
+_TWO_CLIPS: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "text_encoder_2"}
+_CLIP_AND_T5: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "t5"}
+_CLIPS_AND_T5: Mapping[Target, PartName] = {**_TWO_CLIPS, "text_encoder_3": "t5"}
+
 FAMILIES: dict[str, Family] = {
     "sd1": Family(
         "Stable Diffusion 1",
-        (
+        signs=(
             _CONV_IN,
             Sign(_FIRST, _convolution, "a convolution (4 sides)"),
             Sign(_CROSS, _matrix, "a matrix"),
             Sign(_ADDED, absent=True),
         ),
-        "eps",
-        512,
-        0.18215,
+        prediction="eps",
+        size=512,
+        scale=0.18215,
+        multiple=8,
+        lora_text_encoders=_ONE_CLIP,
     ),
     "sd2": Family(
         "Stable Diffusion 2",
-        (
+        signs=(
             _CONV_IN,
             Sign(_FIRST, _matrix, "a matrix (2 sides)"),
             Sign(_CROSS, _matrix, "a matrix"),
             Sign(_ADDED, absent=True),
         ),
-        "v",
-        768,
-        0.18215,
+        prediction="v",
+        size=768,
+        scale=0.18215,
+        multiple=8,
+        lora_text_encoders=_ONE_CLIP,
     ),
     "sdxl": Family(
         "Stable Diffusion XL",
-        (
+        signs=(
             _CONV_IN,
             Sign(_ADDED, _matrix, "a matrix"),
             Sign(_FIRST, absent=True),
             Sign(_SECOND, _matrix, "a matrix (2 sides)"),
             Sign("down_blocks.3.resnets.0.conv1.weight", absent=True),
         ),
-        "eps",
-        1024,
-        0.13025,
+        prediction="eps",
+        size=1024,
+        scale=0.13025,
+        multiple=4,
+        lora_text_encoders=_TWO_CLIPS,
     ),
     "sdxl-refiner": Family(
         "Stable Diffusion XL refiner",
-        (
+        signs=(
             _CONV_IN,
             Sign(_ADDED, _matrix, "a matrix"),
             Sign(_FIRST, absent=True),
             Sign(_SECOND, _matrix, "a matrix (2 sides)"),
             Sign("down_blocks.3.resnets.0.conv1.weight"),
         ),
-        "eps",
-        1024,
-        0.13025,
+        prediction="eps",
+        size=1024,
+        scale=0.13025,
+        multiple=8,
+        lora_text_encoders=_TWO_CLIPS,
     ),
     "flux": Family(
         "Flux.1 dev",
-        (*_FLUX, Sign(_GUIDED, _matrix, "a matrix")),
-        "flow",
-        1024,
-        0.3611,
-        0.1159,
-        "flow",
-        _FLOW_MIN,
-        _FLOW_MAX,
-        math.exp(1.15),
-        (0.5, 1.15),
+        signs=(*_FLUX, Sign(_GUIDED, _matrix, "a matrix")),
+        prediction="flow",
+        size=1024,
+        scale=0.3611,
+        shift=0.1159,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
+        time_shift=math.exp(1.15),
+        token_shift=(0.5, 1.15),
         latent_channels=16,
+        lora_text_encoders=_CLIP_AND_T5,
     ),
     "flux-schnell": Family(
         "Flux.1 schnell",
-        (*_FLUX, Sign(_GUIDED, absent=True)),
-        "flow",
-        1024,
-        0.3611,
-        0.1159,
-        "flow",
-        _FLOW_MIN,
-        _FLOW_MAX,
+        signs=(*_FLUX, Sign(_GUIDED, absent=True)),
+        prediction="flow",
+        size=1024,
+        scale=0.3611,
+        shift=0.1159,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
         latent_channels=16,
+        lora_text_encoders=_CLIP_AND_T5,
     ),
     "sd3": Family(
         "Stable Diffusion 3",
-        (*_SD3, Sign(_NORMED, absent=True)),
-        "flow",
-        1024,
-        1.5305,
-        0.0609,
-        "flow",
-        _flow_sigma(_FLOW_MIN, 3.0),
-        _FLOW_MAX,
-        3.0,
+        signs=(*_SD3, Sign(_NORMED, absent=True)),
+        prediction="flow",
+        size=1024,
+        scale=1.5305,
+        shift=0.0609,
+        law="flow",
+        sigma_min=_flow_sigma(_FLOW_MIN, 3.0),
+        sigma_max=_FLOW_MAX,
+        time_shift=3.0,
         latent_channels=16,
+        lora_text_encoders=_CLIPS_AND_T5,
     ),
     "sd35": Family(
         "Stable Diffusion 3.5",
-        (*_SD3, Sign(_NORMED)),
-        "flow",
-        1024,
-        1.5305,
-        0.0609,
-        "flow",
-        _flow_sigma(_FLOW_MIN, 3.0),
-        _FLOW_MAX,
-        3.0,
+        signs=(*_SD3, Sign(_NORMED)),
+        prediction="flow",
+        size=1024,
+        scale=1.5305,
+        shift=0.0609,
+        law="flow",
+        sigma_min=_flow_sigma(_FLOW_MIN, 3.0),
+        sigma_max=_FLOW_MAX,
+        time_shift=3.0,
         latent_channels=16,
+        lora_text_encoders=_CLIPS_AND_T5,
     ),
     "z-image": Family(
         "Z-Image",
-        (
+        signs=(
             Sign("all_x_embedder.2-1.weight", _packed, "a matrix of 64 columns"),
             Sign("cap_embedder.1.weight", _matrix, "a matrix"),
             Sign("cap_pad_token"),
             Sign("noise_refiner.0.attention.to_q.weight", _matrix, "a matrix"),
             Sign("siglip_pad_token", absent=True),
         ),
-        "flow",
-        1024,
-        0.3611,
-        0.1159,
-        "flow",
-        _FLOW_MIN,
-        _FLOW_MAX,
-        3.0,
+        prediction="flow",
+        size=1024,
+        scale=0.3611,
+        shift=0.1159,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
+        time_shift=3.0,
         latent_channels=16,
     ),
     "qwen-image": Family(
         "Qwen-Image",
-        (
+        signs=(
             Sign("img_in.weight", _packed, "a matrix of 64 columns"),
             Sign("txt_norm.weight"),
             Sign("txt_in.weight", _matrix, "a matrix"),
             Sign("transformer_blocks.0.img_mod.1.weight", _matrix, "a matrix"),
             Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
         ),
-        "flow",
-        1328,
-        1.0,
-        0.0,
-        "flow",
-        _FLOW_MIN,
-        _FLOW_MAX,
-        math.exp(0.69355),
-        (0.5, 0.69355),
+        prediction="flow",
+        size=1328,
+        scale=1.0,
+        shift=0.0,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
+        time_shift=math.exp(0.69355),
+        token_shift=(0.5, 0.69355),
         latent_channels=16,
     ),
     "wan": Family(
         "Wan 2 text to video",
-        (
+        signs=(
             Sign("patch_embedding.weight", _frames, "a convolution of 16 channels over frames"),
             Sign("condition_embedder.time_proj.weight", _matrix, "a matrix"),
             Sign("blocks.0.attn1.to_q.weight", _matrix, "a matrix"),
             Sign("condition_embedder.image_embedder.norm1.weight", absent=True),
             Sign("vace_blocks.0.attn1.to_q.weight", absent=True),
         ),
-        "flow",
-        480,
-        1.0,
-        0.0,
-        "flow",
-        _FLOW_MIN,
-        _FLOW_MAX,
-        5.0,
+        prediction="flow",
+        size=480,
+        scale=1.0,
+        shift=0.0,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
+        time_shift=5.0,
         latent_channels=16,
     ),
 }

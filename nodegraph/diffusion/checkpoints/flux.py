@@ -127,8 +127,10 @@ class FluxText:
         return []
 
     def adapted(self, files: Sequence[tuple[Path, float]]) -> FluxText:
-        """The same encoders with LoRAs in CLIP, each with its strength."""
-        return replace(self, clip=self.clip.adapted(files)) if files else self
+        """The same encoders with LoRAs, each with its strength; T5 is the second of the two."""
+        if not files:
+            return self
+        return replace(self, clip=self.clip.adapted(files), t5=self.t5.adapted(files, "text_encoder_2"))
 
     def with_tokenizer(self, path: Path) -> FluxText:
         """The same encoders with T5's tokenizer from a file."""

@@ -24,13 +24,13 @@ from nodegraph.diffusion.checkpoints.names import original_unet_renamer
 from nodegraph.diffusion.checkpoints.parts import Source
 from nodegraph.diffusion.checkpoints.weights import Reader
 
-Target = Literal["denoiser", "text_encoder", "text_encoder_2"]
+Target = Literal["denoiser", "text_encoder", "text_encoder_2", "text_encoder_3"]  # as diffusers numbers them
 Shapes = Mapping[str, tuple[int, ...]]
 
-_KOHYA = re.compile(r"lora_(unet|transformer|te|te1|te2)_([^.]+)\.(.+)")
+_KOHYA = re.compile(r"lora_(unet|transformer|te|te1|te2|te3)_([^.]+)\.(.+)")
 _KOHYA_TARGETS: dict[str, Target] = {
     "unet": "denoiser", "transformer": "denoiser", "te": "text_encoder", "te1": "text_encoder",
-    "te2": "text_encoder_2",
+    "te2": "text_encoder_2", "te3": "text_encoder_3",
 }  # fmt: skip
 _DOTTED_TARGETS: tuple[tuple[str, Target], ...] = (
     ("unet.", "denoiser"),
@@ -38,6 +38,7 @@ _DOTTED_TARGETS: tuple[tuple[str, Target], ...] = (
     ("diffusion_model.", "denoiser"),
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
+    ("text_encoder_3.", "text_encoder_3"),
     ("", "denoiser"),
 )
 # What a key ends in, and what that is.
@@ -89,6 +90,15 @@ class Term:
                 change = up @ down.flatten(1)
         scale = float(part["alpha"]) / rank if "alpha" in part else 1.0
         return change.reshape(shape) * scale
+
+
+def targets(path: Path) -> dict[Target, list[str]]:
+    """The networks that a LoRA is for, each with its keys. Raises ModelRefused where the file is no LoRA."""
+    header = read(path)
+    found: dict[Target, list[str]] = {}
+    for key in header.tensors:
+        found.setdefault(_split(header, key)[0], []).append(key)
+    return found
 
 
 def terms(path: Path, target: Target, shapes: Shapes, layers: int = 2) -> dict[str, Term]:
@@ -214,7 +224,7 @@ class Patches:
 
     Args:
         network: whose weights are replaced.
-        target: which network it is, for files that hold several.
+        target: which network it is, for files that hold several; `set` may say otherwise.
         layers: of a block of a U-Net.
     """
 
@@ -223,15 +233,15 @@ class Patches:
         self._target: Target = target
         self._layers = layers
         self._original: dict[str, Tensor] = {}
-        self._now: tuple[tuple[Path, float], ...] = ()
+        self._now: tuple[Target, tuple[tuple[Path, float], ...]] = (target, ())
 
-    def set(self, files: Sequence[tuple[Path, float]]) -> None:
+    def set(self, files: Sequence[tuple[Path, float]], target: Target | None = None) -> None:
         """Have just these files merged, each with its strength; none gives the network as it was loaded."""
-        wanted = tuple((path, strength) for path, strength in files if strength)
+        wanted = target or self._target, tuple((path, strength) for path, strength in files if strength)
         if wanted == self._now:
             return
         shapes = {name: tuple(value.shape) for name, value in self._weights.items()}
-        planned = [(terms(path, self._target, shapes, self._layers), strength) for path, strength in wanted]
+        planned = [(terms(path, wanted[0], shapes, self._layers), strength) for path, strength in wanted[1]]
         self.remove()
         reader = Reader()
         for name in _names(found for found, _ in planned):
@@ -248,7 +258,7 @@ class Patches:
         """Put the weights back that were replaced."""
         for name, original in self._original.items():
             self._weights[name].data = original.to(self._weights[name].device)
-        self._original, self._now = {}, ()
+        self._original, self._now = {}, (self._target, ())
 
 
 def _names(found: Iterable[Mapping[str, Term]]) -> list[str]:

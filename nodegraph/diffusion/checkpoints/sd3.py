@@ -137,10 +137,11 @@ class TripleText:
         return []
 
     def adapted(self, files: Sequence[tuple[Path, float]]) -> TripleText:
-        """The same encoders with LoRAs in both CLIPs, each with its strength."""
+        """The same encoders with LoRAs, each with its strength; T5 is the third of them."""
         if not files:
             return self
-        return replace(self, small=self.small.adapted(files), large=self.large.adapted(files))
+        t5 = None if self.t5 is None else self.t5.adapted(files, "text_encoder_3")
+        return replace(self, small=self.small.adapted(files), large=self.large.adapted(files), t5=t5)
 
     def with_tokenizer(self, path: Path) -> TripleText:
         """The same encoders with T5's tokenizer from a file."""

@@ -20,7 +20,7 @@ from nodegraph.diffusion.checkpoints.clip import END, Encoder, Summary, TextEnco
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.header import ModelRefused
-from nodegraph.diffusion.checkpoints.lora import Patches, Target, terms
+from nodegraph.diffusion.checkpoints.lora import Patches, Target, targets, terms
 from nodegraph.diffusion.checkpoints.parts import Contents, Part, PartName, contents
 from nodegraph.diffusion.checkpoints.unet import UNet
 from nodegraph.diffusion.checkpoints.vaes import vae_of
@@ -32,17 +32,28 @@ __all__ = ["check_lora", "describe", "load"]
 _SIZE_NUMBERS = {"sdxl": 6, "sdxl-refiner": 5}
 
 
-def check_lora(lora: Path, path: Path | None, checkpoint: Checkpoint) -> None:
-    """Raise ModelRefused where a LoRA does not fit a checkpoint; headers alone are read."""
+def check_lora(lora: Path, path: Path | None, checkpoint: Checkpoint) -> list[str]:
+    """The keys of a LoRA for text encoders that no LoRA changes in this family; headers alone are read.
+
+    Raises:
+        ModelRefused: it does not fit the checkpoint, or nothing of it is left.
+    """
     if checkpoint.family not in FAMILIES:
         raise ValueError(f"{checkpoint.name} is of the family {checkpoint.family}, which takes no LoRA")
-    targets: dict[PartName, Target] = {
-        "denoiser": "denoiser", "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2",
-    }  # fmt: skip
-    for name, part in contents(there(path)).parts.items():
-        if name in targets:
+    family = FAMILIES[checkpoint.family]
+    places: dict[Target, PartName] = {"denoiser": "denoiser", **family.lora_text_encoders}
+    parts, given = contents(there(path)).parts, targets(lora)
+    for target, name in places.items():
+        if (part := parts.get(name)) is not None:
             shapes = {weight: source.shape for weight, source in part.weights.items()}
-            terms(lora, targets[name], shapes, part.count(r"down_blocks\.0\.resnets\.(\d+)\."))
+            terms(lora, target, shapes, part.count(r"down_blocks\.0\.resnets\.(\d+)\."))
+    left = [key for target, keys in given.items() if target not in places for key in keys]
+    if left and not given.keys() & places.keys():
+        raise ModelRefused(
+            f"{lora} changes nothing of {family.title}: all of its {len(left)} tensors are for text encoders that "
+            f"no LoRA changes there, such as {left[0]}. Use a LoRA of the checkpoint's own family"
+        )
+    return left
 
 
 def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.clip import weighted
+from nodegraph.diffusion.checkpoints.lora import Patches, Target
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.tokens import folder_tokenizer, numbers_of, tokenizer_of
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
@@ -28,11 +29,16 @@ class T5:
         network: of transformers.
         tokenizer: the file that says how words become tokens; None where nobody gave one.
         path: of the weights, for messages.
+        patches, files: LoRAs, see `lora`.
+        target: which of a family's text encoders it is, in LoRAs.
     """
 
     network: Any
     tokenizer: Path | None
     path: Path
+    patches: Patches | None = None
+    files: tuple[tuple[Path, float], ...] = ()
+    target: Target | None = None
 
     def encode(self, text: str, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
         """Embedding (1, length, width) of a prompt filled up with padding, and a mask (1, length) of its tokens.
@@ -45,6 +51,8 @@ class T5:
         Raises:
             ValueError: the text has more tokens than fit, or there is no tokenizer.
         """
+        if self.patches is not None:
+            self.patches.set(self.files, self.target)
         numbers, weights = self._tokens(text)
         if len(numbers) > (most or length):
             raise ValueError(
@@ -62,6 +70,10 @@ class T5:
     def with_tokenizer(self, path: Path) -> T5:
         """The same with another tokenizer file."""
         return replace(self, tokenizer=path)
+
+    def adapted(self, files: Sequence[tuple[Path, float]], target: Target) -> T5:
+        """The same with LoRAs, each with its strength, of which it takes what is for `target`."""
+        return replace(self, files=tuple(files), target=target)
 
     @torch.no_grad()
     def _run(self, numbers: Sequence[int]) -> Tensor:
@@ -119,4 +131,4 @@ def load(part: Part, dtype: torch.dtype, path: Path) -> T5:
 
     network: Any = fill(make, weights, kind, path, "text encoder")
     network.encoder.embed_tokens.weight = network.shared.weight  # one in memory, also when it moves
-    return T5(network, folder_tokenizer(part), path)
+    return T5(network, folder_tokenizer(part), path, Patches(network, "text_encoder_2"))

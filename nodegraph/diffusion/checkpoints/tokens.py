@@ -53,6 +53,12 @@ def _opened(path: Path, _modified: int) -> Any:
         from tokenizers import Tokenizer
     if path.stat().st_size > SIZE_LIMIT:
         raise ModelRefused(f"{path} is {path.stat().st_size:,} bytes long; no tokenizer is")
+    if path.suffix == ".model":
+        raise ModelRefused(
+            f"{path} is a sentencepiece model; {TOKENIZER} is wanted, which says the same. Most models have it "
+            "in the same folder; for others a Python with transformers and sentencepiece makes it: "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        )
     try:
         if "model" not in json.loads(path.read_bytes()):
             raise ValueError("no model")

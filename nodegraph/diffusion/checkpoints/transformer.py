@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.checkpoints.lora import Patches
+from nodegraph.diffusion.checkpoints.unet import DOWNSCALE
 from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.sampling.noise import sent
 from nodegraph.diffusion.sampling.rolling import back, offset, rolled
@@ -124,13 +125,14 @@ class Transformer:
             )
         if any(side % self.multiple for side in x.shape[-2:]):
             raise ValueError(
-                f"this model paints latents whose sides are multiples of {self.multiple}; got {x.shape[-1]} x "
-                f"{x.shape[-2]}. Choose another width and height, or resize the picture"
+                f"this model paints sides that are multiples of {self.multiple * DOWNSCALE} pixels; got "
+                f"{x.shape[-1] * DOWNSCALE} x {x.shape[-2] * DOWNSCALE}. Choose another width and height, or "
+                "resize the picture"
             )
         if self.largest is not None and max(x.shape[-2:]) > self.largest:
             raise ValueError(
-                f"this model knows {self.largest} places along a side and the latent has {max(x.shape[-2:])}; "
-                "make a smaller picture and enlarge it"
+                f"this model paints sides of up to {self.largest * DOWNSCALE} pixels; got "
+                f"{x.shape[-1] * DOWNSCALE} x {x.shape[-2] * DOWNSCALE}. Make a smaller picture and enlarge it"
             )
         for one in conditions:
             told = one.embedding is not None and one.embedding.shape[-1] == self.width

@@ -12,9 +12,10 @@ import tiny_flow
 import torch
 from nodegraph.nodes.adapters import LoadLora
 from nodegraph.nodes.models import Encode, LoadModel, denoiser_of
+from nodegraph.nodes.sampling import EmptyLatent, EmptyVideo
 from torch import Tensor
 
-from nodegraph import Context
+from nodegraph import Context, events
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.diffusion.values import Condition
@@ -179,21 +180,90 @@ def test_a_lora_of_another_family_is_refused(made: Made, tmp_path: Path) -> None
         LoadLora(context, loaded.model, loaded.text_encoder, "wrong.safetensors")
 
 
-def test_a_lora_of_flux_reaches_clip(tmp_path: Path) -> None:
-    """kohya's names for CLIP L beside those for the transformer."""
-    made = tiny_flow.flux(False)
+def pair(module: str, columns: int, rows: int) -> Tensors:
+    return {
+        f"{module}.lora_down.weight": torch.randn(4, columns),
+        f"{module}.lora_up.weight": torch.randn(rows, 4),
+    }
+
+
+def words_of(tmp_path: Path, name: str, lora: Tensors) -> tuple[Condition, Condition]:
+    """What a whole file of Flux or Stable Diffusion 3 says of a prompt, without a LoRA and with it."""
+    flux = name == "flux"
+    made = tiny_flow.flux(False) if flux else tiny_flow.sd3("3")
     models = tmp_path / "models"
     texts = {"text_encoder": "clip_l", "text_encoder_2": "t5xxl"}
-    original = tiny_flow.original_flux(made.networks["transformer"])
-    original["txt_in.bias"] = original["txt_in.bias"] + 1  # unlike the file of any other test
-    tiny_flow.save(tiny_flow.whole(made, original, texts), models / "checkpoints" / "flux.safetensors")
+    if not flux:
+        texts = {"text_encoder": "clip_l", "text_encoder_2": "clip_g", "text_encoder_3": "t5xxl"}
+    original = (tiny_flow.original_flux if flux else tiny_flow.original_sd3)(made.networks["transformer"])
+    changed = "txt_in.bias" if flux else "context_embedder.bias"
+    original[changed] = original[changed] + len(next(iter(lora)))  # unlike the file of any other test
+    tiny_flow.save(tiny_flow.whole(made, original, texts), models / "checkpoints" / "whole.safetensors")
     tiny_flow.save_tokenizer(models / "tokenizers" / "t5.json")
-    name = "lora_te1_text_model_encoder_layers_0_mlp_fc1"
-    pair = {f"{name}.lora_down.weight": torch.randn(4, 64), f"{name}.lora_up.weight": torch.randn(128, 4)}
-    tiny_flow.save(pair, models / "loras" / "words.safetensors")
+    tiny_flow.save(lora, models / "loras" / "words.safetensors")
     context = Context(files=Home(tmp_path, tmp_path / "cache").files(output=models))
-    loaded = LoadModel(context, "flux.safetensors", "t5.json")
-    changed = LoadLora(context, loaded.model, loaded.text_encoder, "words.safetensors").text_encoder
-    plain, told = (Encode(context, encoder, "a cat").conditions[0] for encoder in (loaded.text_encoder, changed))
+    loaded = LoadModel(context, "whole.safetensors", "t5.json")
+    changed_encoder = LoadLora(context, loaded.model, loaded.text_encoder, "words.safetensors").text_encoder
+    plain, told, again = (
+        Encode(context, encoder, "a cat").conditions[0]
+        for encoder in (loaded.text_encoder, changed_encoder, loaded.text_encoder)
+    )
+    assert torch.equal(plain.embedding, again.embedding)  # type: ignore[arg-type]
+    assert torch.equal(plain.pooled, again.pooled)  # type: ignore[arg-type]
+    return plain, told
+
+
+def test_a_lora_of_flux_reaches_clip(tmp_path: Path) -> None:
+    """kohya's names for CLIP L beside those for the transformer."""
+    plain, told = words_of(tmp_path, "flux", pair("lora_te1_text_model_encoder_layers_0_mlp_fc1", 64, 128))
     assert not torch.allclose(plain.pooled, told.pooled)  # type: ignore[arg-type]
     assert torch.equal(plain.embedding, told.embedding)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("family", "module"),
+    [
+        ("flux", "lora_te2_encoder_block_0_layer_0_SelfAttention_q"),
+        ("flux", "text_encoder_2.encoder.block.1.layer.1.DenseReluDense.wi_0"),
+        ("sd3", "lora_te3_encoder_block_1_layer_0_SelfAttention_v"),
+    ],
+)
+def test_a_lora_reaches_t5(tmp_path: Path, family: str, module: str) -> None:
+    width = 32 if family == "flux" else 256
+    plain, told = words_of(tmp_path, family, pair(module, width, 48 if "wi_0" in module else 64))
+    assert torch.equal(plain.pooled, told.pooled)  # type: ignore[arg-type]
+    assert not torch.allclose(plain.embedding, told.embedding)  # type: ignore[arg-type]
+
+
+def test_what_is_for_a_text_encoder_that_is_not_changed_is_told(tmp_path: Path) -> None:
+    models, seen = tmp_path / "models", []
+    tiny_flow.save(
+        tiny_flow.original_wan(tiny_flow.wan().networks["transformer"]), models / "unet" / "w.safetensors"
+    )
+    rest = pair("lora_te_encoder_block_0_layer_0_SelfAttention_q", 32, 32)
+    tiny_flow.save(rest, models / "loras" / "words.safetensors")
+    tiny_flow.save(
+        {**rest, **pair("lora_unet_blocks_0_self_attn_q", 128, 128)}, models / "loras" / "b.safetensors"
+    )
+    files = Home(tmp_path, tmp_path / "cache").files(output=models)
+    context = Context("lora", files=files, listen=seen.append)
+    loaded = LoadModel(context, "w.safetensors")
+    LoadLora(context, loaded.model, loaded.text_encoder, "b.safetensors")
+    assert [event.note for event in seen if isinstance(event, events.Progress)] == [
+        "b.safetensors: 2 of its tensors are for a text encoder that no LoRA changes here, and are left out; the "
+        "first is lora_te_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight"
+    ]
+    with pytest.raises(ModelRefused, match="all of its 2 tensors are for text encoders"):
+        LoadLora(context, loaded.model, loaded.text_encoder, "words.safetensors")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 1024), (1024, 1000), (8, 16)])
+def test_sides_that_cannot_be_painted_are_refused_in_pixels(made: Made, width: int, height: int) -> None:
+    vae = LoadModel(made.context(), "base.safetensors").vae
+    side, name = (width, "width") if width % 16 else (height, "height")
+    words = f"{name} is {side} pixels, and base.safetensors paints sides that are multiples of 16: use "
+    with pytest.raises(ValueError, match=words):
+        EmptyLatent(vae, width, height)
+    with pytest.raises(ValueError, match=words):
+        EmptyVideo(vae, width, height, 5)
+    assert EmptyLatent(vae, 1008, 16).tensor.shape[-2:] == (2, 126)

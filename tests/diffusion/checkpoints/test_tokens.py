@@ -32,3 +32,12 @@ def test_a_pattern_that_never_ends_is_refused(tmp_path: Path) -> None:
     tokenizer = opened(tmp_path, pre_tokenizer=split)
     with pytest.raises(ModelRefused, match="fails on this text"):
         numbers_of(tokenizer, "a" * 60 + "b")
+
+
+def test_a_sentencepiece_model_is_answered_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "spiece.model"
+    path.write_bytes(b"\n\x0e\n\x05<pad>\x15\0\0\0\0\x18\x03")
+    with pytest.raises(
+        ModelRefused, match=r"is a sentencepiece model; tokenizer\.json is wanted.*save_pretrained"
+    ):
+        tokenizer_of(path, tmp_path / "weights.safetensors", 2)
