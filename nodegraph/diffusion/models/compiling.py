@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ class _Compiled:
     def __init__(self, plain: Callable[..., Any], name: str) -> None:
         from torch._dynamo.exc import TorchDynamoException  # takes a second, which others need not wait for
 
+        # What it traced through is of no use to who paints; that it failed is told below.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._(dynamo|inductor)\.")
         self._failure = TorchDynamoException
         self._plain = plain
         self._fast: Callable[..., Any] | None = torch.compile(plain, backend=BACKEND)
