@@ -18,7 +18,7 @@ from nodegraph.diffusion.pictures.plot import Curve, line_plot
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training import learning
-from nodegraph.diffusion.training.objectives import Objective, Target
+from nodegraph.diffusion.training.objectives import Objective, Target, Times
 from nodegraph.diffusion.training.trainer import Settings, Trainer
 from nodegraph.diffusion.values import (
     VAE,
@@ -119,9 +119,16 @@ def DiffusionLoss(
             "`ddpm_learned_range`; 1 is usual, 0 learns none. For `eps` and `v`.",
         ),
     ] = 0.0,
+    times: Annotated[
+        Times,
+        Field(
+            description="How noise levels are drawn: alike, or those in the middle more often (`logit_normal`, "
+            "which is usual for `flow`)."
+        ),
+    ] = "usual",
 ) -> Objective:
     """What TrainDiffusion minimises: a sum of weighted parts, reported one by one."""
-    return Objective(prediction, min_snr, diffusion, reconstruction, style, variance)
+    return Objective(prediction, min_snr, diffusion, reconstruction, style, variance, times)
 
 
 @node(category="training", on_device=True)

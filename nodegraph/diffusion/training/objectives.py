@@ -20,6 +20,7 @@ from nodegraph.diffusion.sampling.stepping import posterior_deviations
 from nodegraph.diffusion.values import Parametrization
 
 Target = Literal["eps", "v", "flow"]
+Times = Literal["usual", "uniform", "logit_normal"]
 NOISIEST = 80.0  # the largest sigma that samplers start at
 LONGEST = 100.0  # timesteps in a step whose variance is learned
 # The weighted parts of a loss by name; they sum to the loss.
@@ -60,6 +61,9 @@ class Objective:
             learns none. The network then has twice the channels. Their bound is taken over steps of 1 to 100
             timesteps, as samplers make them: over a single one the variance hardly matters, and so is not learned.
             Not for `flow`, which has no steps of DDPM.
+        times: how noise levels are drawn: `uniform` in time, or `logit_normal`, which draws those in the middle
+            more often, where most is left to learn (Esser et al. 2024, section 3.1). `usual` is logit-normal for
+            `flow` and uniform for the others.
     """
 
     prediction: Target = "flow"
@@ -68,6 +72,7 @@ class Objective:
     reconstruction: float = 0.0
     style: float = 0.0
     variance: float = 0.0
+    times: Times = "usual"
 
     def __post_init__(self) -> None:
         if min(self.min_snr, self.diffusion, self.reconstruction, self.style, self.variance) < 0:
@@ -85,11 +90,15 @@ class Objective:
         return Parametrization(self.prediction, "cosine", 0.01, NOISIEST)
 
     def draw(self, count: int, generator: torch.Generator) -> Levels:
-        """Noise levels to train on: uniform timesteps of the cosine law, logit-normal times of the flow."""
+        """Noise levels to train on: times of the flow, or timesteps of the cosine law."""
         if self.prediction == "flow":
-            time = torch.sigmoid(torch.randn(count, generator=generator))
+            time = _middle(count, generator) if self.times != "uniform" else torch.rand(count, generator=generator)
+            time = time.clamp(1e-6, 1 - 1e-6)
             return Levels(time, 1 - time, time)
-        index = torch.randint(TIMESTEPS, (count,), generator=generator)
+        if self.times == "logit_normal":
+            index = (_middle(count, generator) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+        else:
+            index = torch.randint(TIMESTEPS, (count,), generator=generator)
         a = alphas()[index]
         return Levels(index / TIMESTEPS, a.sqrt().float(), (1 - a).sqrt().float())
 
@@ -198,6 +207,11 @@ def variance_bound(placed: Tensor, error: Tensor, later: Tensor, earlier: Tensor
 def alphas() -> Tensor:
     """The shares of signal a of the 1,000 timesteps of the cosine law, float64, decreasing."""
     return torch.from_numpy(np.cumprod(1 - betas("cosine")))
+
+
+def _middle(count: int, generator: torch.Generator) -> Tensor:
+    """Logit-normal times (N,) in (0, 1)."""
+    return torch.sigmoid(torch.randn(count, generator=generator))
 
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:

@@ -197,3 +197,18 @@ def test_losses_that_teach_nothing_are_refused() -> None:
         Objective(variance=1)
     with pytest.raises(ValueError, match="two styles"):
         Objective(style=1).loss(lambda x, t: x, torch.zeros(2, 1), torch.Generator())
+
+
+@pytest.mark.parametrize("prediction", TARGETS)
+def test_how_noise_levels_are_drawn_can_be_chosen(prediction: Target) -> None:
+    """Uniform times have a variance of 1/12; the logit of a logit-normal one is a unit Gaussian."""
+    uniform, middle, usual = (
+        Objective(prediction, times=times).draw(20_000, torch.Generator().manual_seed(0)).time.double()
+        for times in ("uniform", "logit_normal", "usual")
+    )
+    assert float(uniform.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(uniform.var()) == pytest.approx(1 / 12, abs=0.003)
+    logit = torch.logit(middle.clamp(1e-3, 1 - 1e-3))
+    assert float(logit.mean()) == pytest.approx(0, abs=0.03)
+    assert float(logit.var()) == pytest.approx(1, abs=0.05)
+    assert torch.equal(usual, middle if prediction == "flow" else uniform)
