@@ -252,8 +252,17 @@ class _Check:
 
     def _unknown_input(self, name: str, shape: Shape, entry: str) -> None:
         known = ", ".join(map(repr, shape.inputs)) or "none"
-        hint = self._hint(entry, shape.inputs)
+        hint = self._hint(entry, shape.inputs) or self._elsewhere(entry)
         self._problem(name, entry, f"{shape.type.name} has no such input; it has {known}.{hint}")
+
+    def _elsewhere(self, entry: str) -> str:
+        """Which other node has an input of that name, where there is one."""
+        if len(self.problems) < HINTED:
+            for name, spec in self.workflow.nodes.items():
+                node_type = self.catalog.nodes.get(spec.type)
+                if node_type is not None and node_type.input(entry) is not None:
+                    return f" Did you mean {f'{name}.{entry}'!r}?"
+        return ""
 
     def _hint(self, word: str, choices: Iterable[str]) -> str:
         return did_you_mean(word, choices) if len(self.problems) < HINTED else ""

@@ -14,6 +14,7 @@ from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.errors import CheckError, Problem
 from nodegraph.files import Files
 from nodegraph.home import Home
+from nodegraph.schema import describe
 from nodegraph.subgraphs import input_within
 from nodegraph.workflow import Workflow
 
@@ -110,7 +111,8 @@ def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) 
                 values[address] = json.loads(text)
             except ValueError:
                 if not declared.many:
-                    message = f"{text!r} is not {' or '.join(declared.types)}"
+                    wanted = None if declared.value_schema is None else describe(declared.value_schema)
+                    message = f"{text!r} does not fit; give {wanted or ' or '.join(declared.types)}"
                     problems.append(Problem(message, node=node, input=entry))
     if problems:
         raise CheckError(problems)

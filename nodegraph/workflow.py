@@ -254,8 +254,20 @@ def read_json(text: str | bytes) -> object:
         raise DocumentError(
             "not a text, so no workflow; give a JSON file, or a picture made by nodegraph"
         ) from None
+    except json.JSONDecodeError as error:
+        raise DocumentError(f"not JSON: {_where(error)}") from None
     except ValueError as error:
         raise DocumentError(f"not JSON: {error}") from None
+
+
+def _where(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text, at which line and column, and what stands there."""
+    place = f"line {error.lineno}, column {error.colno}"
+    rest = error.doc[error.pos :].strip()
+    if not rest or error.msg.startswith("Unterminated string"):
+        return f"it breaks off at {place}; is it whole? Save or download it again"
+    start = error.doc[error.pos : error.pos + 30].split("\n")[0]
+    return f"{error.msg[0].lower()}{error.msg[1:]} at {place}, at {start!r}"
 
 
 def document_schema() -> dict[str, Any]:

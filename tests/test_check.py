@@ -39,6 +39,7 @@ NUMBER = {"type": "Number", "values": {"value": 3}}
         ({"a": {"type": "Nomber"}}, "a: no node type is called 'Nomber'. Did you mean 'Number'?"),
         ({"a": {"type": "Xyz"}}, "a: no node type is called 'Xyz'. Install the plugin"),
         ({"a": {"type": "Number", "values": {"valve": 3}}}, "a.valve: Number has no such input; it has 'value'. Did"),
+        ({"n": NUMBER, "a": {"type": "Unpack", "values": {"value": 3}}}, "a.value: Unpack has no such input; it has 'box'. Did you mean 'n.value'?"),
         ({"a": {"type": "Number", "values": {"value": 101}}}, "a.value: 101 is too large; give at most 100"),
         ({"a": {"type": "Number", "values": {"value": "3"}}}, "a.value: '3' does not fit; give a whole number"),
         ({"a": {"type": "Half", "values": {"value": 1, "mode": "exakt"}}}, "Did you mean 'exact'?"),

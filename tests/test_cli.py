@@ -125,7 +125,7 @@ def test_a_file_that_is_not_there(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("mask", "node.input=value"), ("mask.size_x=wide", "'wide' is not float"), ("mosk.size_x=1", "Did you mean 'mask'?")],
+    [("mask", "node.input=value"), ("mask.size_x=wide", "mask.size_x: 'wide' does not fit; give a number"), ("mosk.size_x=1", "Did you mean 'mask'?")],
 )  # fmt: skip
 def test_a_setting_that_makes_no_sense(shell: Shell, tmp_path: Path, setting: str, words: str) -> None:
     (tmp_path / "w.json").write_text(picture_workflow())

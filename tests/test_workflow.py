@@ -67,7 +67,10 @@ def variant(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "not JSON"),
+        ("{", "not JSON: it breaks off at line 1, column 2"),
+        ('{"format":\n  "nodegr', "it breaks off at line 2, column 3; is it whole?"),
+        ('{"format": "nodegraph",\n "nodes": {,}\n}', "at line 2, column 12, at ',}'"),
+        ("hello", "expecting value at line 1, column 1, at 'hello'"),
         ("[" * 3_000_000, "nested too deeply"),
         ('{"a": 1, "a": 2}', "given twice"),
         ('{"format": "nodegraph", "version": 1, "nodes": {"a": {"type": "X"}, "a": {"type": "X"}}}', "'a' is given twice"),
