@@ -346,6 +346,10 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     compared = page.locator("dialog.compare")
     clip = compared.locator("img").nth(1)
     expect(compared.locator("img")).to_have_count(2)
+    left, right = (compared.locator(f".name.{side}") for side in ("start", "end"))
+    expect(left).to_be_visible()
+    expect(right).to_be_visible()
+    assert right.bounding_box()["x"] > left.bounding_box()["x"] + 400
     before = clip.evaluate("(image) => getComputedStyle(image).clipPath")
     slider = compared.get_by_role("slider")
     slider.focus()
