@@ -65,6 +65,34 @@ def test_what_is_added_lies_wholly_in_view(editor: EditorPage) -> None:
     assert inside(editor, editor.new_node(before, "VAEDecode"))
 
 
+def test_what_is_pasted_without_places_is_laid_out_in_view(editor: EditorPage) -> None:
+    page = editor.page
+    sampler = {"type": "Sampler", "links": {"latent": {"node": "blank", "output": "latent"}}}
+    nodes = {"blank": {"type": "EmptyLatent"}, "sampler": sampler, "other": {"type": "EmptyLatent"}}
+    editor.new()
+    page.evaluate(
+        """(text) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData('text/plain', text);
+            document.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+        }""",
+        json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes}),
+    )
+    expect(page.locator(".svelte-flow__node")).to_have_count(3)
+    boxes = [editor.node(name).bounding_box() for name in nodes if inside(editor, editor.node(name))]
+    assert len(boxes) == 3
+    for box in boxes:
+        for other in boxes:
+            assert box is other or (
+                box["x"] + box["width"] <= other["x"]
+                or other["x"] + other["width"] <= box["x"]
+                or box["y"] + box["height"] <= other["y"]
+                or other["y"] + other["height"] <= box["y"]
+            ), "one lies on another"
+    page.keyboard.press("Control+z")
+    expect(page.locator(".svelte-flow__node")).to_have_count(0)
+
+
 def test_muting_has_a_key_that_a_mac_leaves_to_the_page(server: Running, chromium: Any) -> None:
     context = chromium.new_context(reduced_motion="reduce", locale="en-GB")
     context.add_init_script("Object.defineProperty(navigator, 'platform', { value: 'MacIntel' })")

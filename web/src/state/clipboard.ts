@@ -1,6 +1,11 @@
 // Copy, cut and paste: what is copied is a workflow as JSON, so it goes between tabs, windows and chats.
 import { t } from "../i18n/index.svelte";
-import { DocumentError } from "../model/document";
+import { WIDTH } from "../canvas/flow";
+import { guess } from "../canvas/guess";
+import { arrange, isUnplaced } from "../model/arrange";
+import { DocumentError, own, parseWorkflow, type Workflow } from "../model/document";
+import { moveNodes } from "../model/edit";
+import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
 import { importFiles, takePicture } from "./files";
 import { isTyping } from "./keys";
@@ -25,13 +30,23 @@ export async function pasteFromClipboard(app: App): Promise<void> {
   else pasteText(app, text);
 }
 
+/** Places for what was written without any, by hand or by a program, so that no node lies on another. */
+function placed(app: App, part: Workflow): Workflow {
+  if (!isUnplaced(part)) return part;
+  const sizeOf = (id: string) => {
+    const spec = part.nodes[id]!;
+    return { width: WIDTH, height: guess(spec, own(app.types, spec.type) ?? placeholder(spec, []), false).height };
+  };
+  return moveNodes(part, arrange(part, sizeOf));
+}
+
 /** Paste a text in the middle of what is in view, each further time a little lower. */
 export function pasteText(app: App, text: string): void {
   const middle = app.canvas?.middle() ?? { x: 0, y: 0 };
   const shift = pastes * 30 - 120;
   pastes += 1;
   try {
-    app.tab.paste(text, { x: middle.x + shift, y: middle.y + shift });
+    app.tab.paste(placed(app, parseWorkflow(text)), { x: middle.x + shift, y: middle.y + shift });
     app.canvas?.reveal(app.tab.chosen.nodes);
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;

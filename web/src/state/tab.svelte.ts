@@ -1,7 +1,7 @@
 // One open workflow: its history, what is selected, and what is known of its last run.
 import type { Viewport } from "@xyflow/svelte";
 import { copy, duplicate, insert, type Pasted, type Selection } from "../model/clip";
-import { emptyWorkflow, parseWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
+import { emptyWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
 import {
   removeFrames, removeNodes, setValue, unlink, type FrameKind, type Point, type Target,
 } from "../model/edit";
@@ -162,9 +162,8 @@ export class Tab {
     return nodes.size + groups.size + notes.size ? copy(this.workflow, this.chosen) : null;
   }
 
-  /** Paste a copied text so that its upper left corner lies at `at`. Throws DocumentError where it is no workflow. */
-  paste(text: string, at: Point | null): void {
-    const part = parseWorkflow(text);
+  /** Paste a part of a workflow so that its upper left corner lies at `at`. */
+  paste(part: Workflow, at: Point | null): void {
     this.put(insert(this.workflow, part, offsetTo(part, at)), "edit.paste");
   }
 
