@@ -1,7 +1,8 @@
 """The texts that a picture carries, in it and in a file beside it: its workflow, and the receipt of its run.
 
 PNG carries them as text chunks; JPEG and WebP in the comment of their EXIF data, as JSON, compressed where it is
-long. A picture whose format has no room for them still has the file beside it, `NAME.receipt.json`.
+long (those of ComfyUI in fields of their own). A picture whose format has no room for them still has the file
+beside it, `NAME.receipt.json`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,12 @@ def carried(content: bytes) -> dict[str, str]:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             if picture.format == "PNG":
                 return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
-            comment = picture.getexif().get_ifd(_EXIF).get(_COMMENT, b"")
+            fields = picture.getexif()
+            comment = fields.get_ifd(_EXIF).get(_COMMENT, b"")
+            others = [value for value in fields.values() if isinstance(value, str)]
     except Exception as error:  # Pillow raises SyntaxError, OSError, ValueError and struct.error here
         raise DocumentError(f"the picture is damaged or cut short: {error}") from None
-    return _from_comment(comment)
+    return _from_comment(comment) or _from_comfyui(others)
 
 
 def texts_of(path: Path, content: bytes) -> dict[str, str]:
@@ -140,6 +143,12 @@ def read_beside(path: Path) -> dict[str, Any] | None:
 def file_digest(content: bytes) -> str:
     """blake2b-160 of a whole file."""
     return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
+def _from_comfyui(values: Sequence[str]) -> dict[str, str]:
+    """The texts that ComfyUI writes into EXIF data, one in a field: a name, a colon and JSON."""
+    parts = (value.partition(":") for value in values)
+    return {name: text for name, _, text in parts if name in COMFYUI_TEXTS}
 
 
 def _from_comment(comment: object) -> dict[str, str]:

@@ -131,6 +131,15 @@ def test_a_picture_of_comfyui_brings_its_workflow(tmp_path: Path) -> None:
     assert Workflow.load(path) == Workflow.from_data(API)
 
 
+@pytest.mark.parametrize("format", ["WEBP", "JPEG"])
+def test_other_pictures_of_comfyui_bring_their_workflow_too(tmp_path: Path, format: str) -> None:
+    fields = Image.Exif()
+    fields[0x0110], fields[0x010F] = f"prompt:{json.dumps(API)}", "other:{}"
+    path = tmp_path / f"ComfyUI_00001_.{format.lower()}"
+    Image.new("RGB", (8, 8)).save(path, format, exif=fields)
+    assert Workflow.load(path) == Workflow.from_data(API)
+
+
 def test_every_rule_names_inputs_and_outputs_that_are_there(registry: Registry) -> None:
     for rule in RULES:
         node_type = registry.catalog.nodes[rule.type]

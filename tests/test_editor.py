@@ -547,7 +547,7 @@ def test_a_workflow_of_comfyui_is_opened(editor: EditorPage, tmp_path: Path) -> 
     )
     editor.drop(file, "application/json")
     expect(editor.node("sampler")).to_be_visible()
-    expect(editor.page.locator(".toast")).to_contain_text("Imported from ComfyUI")
+    expect(editor.page.locator(".report")).to_contain_text("Unheard")
     unknown = editor.document()["nodes"]["Unheard"]
     assert unknown == {
         "type": "Unheard",

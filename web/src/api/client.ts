@@ -2,6 +2,8 @@
 import { listen, type EventStream, type Handlers } from "./events";
 import type {
   ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow,
+  ExportedToComfyui,
+  ExportWorkflow,
   MoveRun, Nodes, OpenedTemplate, OpenedWorkflow, PlannedWorkflow, PlanWorkflow, Problems, QueueState, Run, RunDetails,
   Runs, RunWorkflow, SavedWorkflow, SaveWorkflow, SessionOpened, StoredWorkflows, SubmitRun, System, Templates, Trash,
   TrashedWorkflow, Upload,
@@ -53,6 +55,8 @@ export class Client {
   trash = () => this.ask<Trash>("GET", "/api/trash");
   restore = (id: string) => this.ask<SavedWorkflow>("POST", `/api/trash/${encodeURIComponent(id)}/restore`);
   importFile = (file: Blob) => this.ask<ImportedWorkflow>("POST", "/api/import", file);
+
+  exportComfyui = (body: ExportWorkflow) => this.ask<ExportedToComfyui>("POST", "/api/export/comfyui", body);
 
   templates = () => this.ask<Templates>("GET", "/api/templates");
   template = (name: string) =>

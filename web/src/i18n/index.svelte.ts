@@ -1,4 +1,6 @@
 // Words in the language of the reader: t(key) with {slots} filled in.
+import { comfy as comfyEn } from "../words/comfy.en";
+import { comfy as comfyZh } from "../words/comfy.zh";
 import { editor as editorEn } from "../words/editor.en";
 import { editor as editorZh } from "../words/editor.zh";
 import { panels as panelsEn } from "../words/panels.en";
@@ -11,8 +13,8 @@ import { settings as settingsZh } from "../words/settings.zh";
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn, ...settingsEn, ...toolsEn },
-  zh: { ...editorZh, ...panelsZh, ...settingsZh, ...toolsZh },
+  en: { ...editorEn, ...panelsEn, ...comfyEn, ...settingsEn, ...toolsEn },
+  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...settingsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

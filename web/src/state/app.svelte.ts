@@ -5,13 +5,15 @@ import type { Artifact, FileEntry, NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import type { Size } from "../model/arrange";
 import { silentIn, withoutBypassed } from "../model/bypass";
-import { asList, own, type Link, type NodeSpec, type Workflow } from "../model/document";
+import { asList, own, type Link, type NodeSpec } from "../model/document";
 import { addNode, link, relink, type Point, type Target } from "../model/edit";
 import { inputOf, Wires, type Types } from "../model/fit";
 import { freshId, snakeCase } from "../model/names";
 import { placeholder } from "../model/placeholder";
 import { definitionAt, innerIds, subgraphOf, subgraphTypes, typeTitle } from "../model/subgraph";
 import { Panels } from "../panels/panels.svelte";
+import type { Report } from "./comfy";
+import type { Carried } from "./files";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
 import { Runs, type NodeRun } from "./runs.svelte";
@@ -93,7 +95,9 @@ export class App {
   /** A save that was refused because another version was stored meanwhile. */
   conflict = $state.raw<{ tab: Tab; name: string } | null>(null);
   /** A picture with a workflow in it that waits for what to do with it. */
-  dropped = $state.raw<{ file: File; workflow: Workflow } | null>(null);
+  dropped = $state.raw<Carried | null>(null);
+  /** What is to be read of a workflow that came from elsewhere, or goes there. */
+  report = $state.raw<Report | null>(null);
   toasts = $state.raw<readonly Toast[]>([]);
   status = $state("");
   connected = $state(true);

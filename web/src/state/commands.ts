@@ -4,6 +4,7 @@ import type { App } from "./app.svelte";
 import { align, bypass, dissolve, fold, group, mute, note, nudge, tidy } from "./arranging";
 import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, duplicate, pasteFromClipboard } from "./clipboard";
+import { exportForComfyui } from "./comfy";
 import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
 import { keysOf, type Keyed } from "./keymap";
 import { isMac, isTyping, pressed, shown, typesNothing } from "./keys";
@@ -53,6 +54,7 @@ export const COMMANDS: Command[] = [
   { id: "import", group: "file", run: (app) => chooseFile(app) },
   { id: "export", group: "file", keys: ["Mod+E"], always: true, run: (app) => download(app) },
   { id: "export_call", group: "file", run: (app) => downloadCall(app) },
+  { id: "export_comfyui", group: "file", run: exportForComfyui },
   { id: "close", group: "file", keys: ["Alt+W"], run: (app) => closeTab(app, app.tab) },
   { id: "undo", group: "edit", keys: ["Mod+Z"], repeats: true, always: true, can: (app) => app.tab.history.past.length > 0, run: (app) => app.tab.undo() },
   { id: "redo", group: "edit", keys: ["Mod+Shift+Z", "Mod+Y"], repeats: true, always: true, can: (app) => app.tab.history.future.length > 0, run: (app) => app.tab.redo() },

@@ -1,5 +1,6 @@
 // Workflows in and out: stored ones, templates, files, pictures. Nothing is ever written over unseen.
 import { ApiFailure } from "../api/client";
+import type { ImportedNode } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import { isUnplaced } from "../model/arrange";
 import { compact, DocumentError, dumpWorkflow, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
@@ -8,6 +9,7 @@ import { freshId } from "../model/names";
 import { isPng, pngText } from "../model/picture";
 import type { App } from "./app.svelte";
 import { tidy } from "./arranging";
+import { tellImported } from "./comfy";
 import { Tab } from "./tab.svelte";
 
 export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -90,7 +92,7 @@ export function downloadCall(app: App): void {
   offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.root) }, null, 2)}\n`);
 }
 
-const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
+export const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
 
 /** Hand a text to the browser as a download. */
 export function offer(name: string, text: string): void {
@@ -115,12 +117,23 @@ export async function importFiles(app: App, files: FileList, take: (file: File, 
   for (const file of Array.from(files).slice(0, 20)) await take(file, app);
 }
 
+/** A file, the workflow in it, and what became of its nodes where ComfyUI made it. */
+export interface Carried {
+  file: File;
+  workflow: Workflow;
+  nodes: ImportedNode[];
+}
+
+/** Open what a file carries; what could not be translated is said. */
+export function openCarried(app: App, { file, workflow, nodes }: Carried): void {
+  const tab = openTab(app, workflow);
+  if (nodes.length) tellImported(app, tab, file.name, nodes);
+}
+
 /** Open the workflow in a JSON file or in a picture. */
 export async function openFile(app: App, file: File): Promise<boolean> {
   try {
-    const workflow = await workflowIn(app, file);
-    openTab(app, workflow);
-    if (workflow.description.startsWith("Imported from ComfyUI")) app.toast(workflow.description);
+    openCarried(app, await workflowIn(app, file));
     return true;
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
@@ -130,26 +143,29 @@ export async function openFile(app: App, file: File): Promise<boolean> {
 }
 
 /** The workflow in a file. Throws DocumentError where it holds none. JPEG and WebP are read by the server. */
-async function workflowIn(app: App, file: File): Promise<Workflow> {
+async function workflowIn(app: App, file: File): Promise<Carried> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (file.type === "image/jpeg" || file.type === "image/webp") {
-    if (!new TextDecoder("latin1").decode(bytes).includes("nodegraph")) throw new DocumentError(t("import.none"));
+    if (!latin1(bytes).includes("nodegraph") && !isFromComfyui(bytes)) throw new DocumentError(t("import.none"));
     return imported(app, file);
   }
-  if (isFromComfyui(bytes)) return imported(app, file);
-  return parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
+  if (isFromComfyui(bytes.subarray(0, 2 ** 22))) return imported(app, file);
+  const workflow = parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
+  return { file, workflow, nodes: [] };
 }
+
+const latin1 = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes);
 
 /** Whether a file looks like a workflow of ComfyUI, as JSON or in a picture that it saved; the server translates it. */
 function isFromComfyui(bytes: Uint8Array): boolean {
-  const text = new TextDecoder("latin1").decode(bytes.subarray(0, 2 ** 22));
+  const text = latin1(bytes);
   return /"class_type"|"last_node_id"/.test(text) && !/"format"\s*:\s*"nodegraph/.test(text);
 }
 
-async function imported(app: App, file: File): Promise<Workflow> {
+async function imported(app: App, file: File): Promise<Carried> {
   try {
-    const { workflow } = await app.client.importFile(file);
-    return readWorkflow(workflow);
+    const { workflow, nodes } = await app.client.importFile(file);
+    return { file, workflow: readWorkflow(workflow), nodes };
   } catch (error) {
     throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
   }
@@ -161,8 +177,8 @@ export async function takePicture(file: File, app: App): Promise<void> {
     await openFile(app, file);
     return;
   }
-  const workflow = await workflowIn(app, file).catch(() => null);
-  if (workflow) app.dropped = { file, workflow };
+  const carried = await workflowIn(app, file).catch(() => null);
+  if (carried) app.dropped = carried;
   else await addPicture(app, file);
 }
 

@@ -1,0 +1,152 @@
+"""Workflows of ComfyUI in the editor: what became of them is read, pictures are asked about, and the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import violations
+from PIL import Image, PngImagePlugin
+from real_server import Running, running
+from test_comfyui import API
+from test_comfyui_export import shape
+
+from nodegraph.workflow import Workflow
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from editor_page import EditorPage, opened
+from playwright.sync_api import expect
+
+FANCY = {"class_type": "FancyStyler", "inputs": {"power": 3, "image": ["8", 0]}}
+
+
+@pytest.fixture(scope="module")
+def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("editor") / "home") as found:
+        yield found
+
+
+@pytest.fixture
+def editor(server: Running, chromium: Any) -> Iterator[EditorPage]:
+    with opened(chromium, server.url, color_scheme="dark") as page:
+        yield page
+
+
+def picture(path: Path) -> Path:
+    """A picture as ComfyUI saves it: PNG with a text, WebP with a field of EXIF."""
+    if path.suffix == ".png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("prompt", json.dumps(API))
+        Image.new("RGB", (32, 24), "tomato").save(path, pnginfo=texts)
+    else:
+        fields = Image.Exif()
+        fields[0x0110] = f"prompt:{json.dumps(API)}"
+        Image.new("RGB", (32, 24), "tomato").save(path, exif=fields)
+    return path
+
+
+def test_what_became_of_each_node_stays_until_it_is_closed_and_leads_to_it(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    page = editor.page
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**API, "12": FANCY}))
+    editor.drop(file, "application/json")
+    report = page.get_by_role("dialog", name="From ComfyUI: mine.json")
+    expect(report).to_be_focused()
+    assert violations(page, ".report") == []
+    expect(report.get_by_role("heading", name="Kept as they were (1)")).to_be_visible()
+    kept = report.get_by_role("button", name="FancyStyler")
+    expect(kept).to_contain_text("there is no counterpart here")
+    expect(report.get_by_role("button", name="KSampler")).to_contain_text("modulo 2^53")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(kept).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(editor.node("FancyStyler")).to_be_focused()
+    assert editor.node("FancyStyler").evaluate("one => one.classList.contains('selected')")
+    expect(report).to_be_visible()
+    report.get_by_text("Translated (6)", exact=True).click()
+    report.get_by_role("button", name="VAEDecode").click()
+    expect(editor.node("decode")).to_be_focused()
+    expect(report).to_be_visible()
+    page.keyboard.press("Alt+n")  # the report knows its tab
+    page.locator(".blank").wait_for()
+    kept.click()
+    expect(editor.node("FancyStyler")).to_be_visible()
+    report.get_by_role("button", name="Close").focus()
+    page.keyboard.press("Escape")
+    expect(report).to_be_hidden()
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_picture_of_comfyui_is_asked_about_by_keyboard(editor: EditorPage, tmp_path: Path, kind: str) -> None:
+    page = editor.page
+    editor.drop(picture(tmp_path / f"fox.{kind}"), f"image/{kind}")
+    expect(page.get_by_role("dialog", name="This picture carries a workflow")).to_be_visible()
+    expect(page.get_by_role("button", name="Open its workflow")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name=f"From ComfyUI: fox.{kind}")).to_be_visible()
+    assert editor.document()["nodes"]["prompt"]["values"]["text"] == "a red heart"
+    assert "LoadImage" not in {spec["type"] for spec in editor.document()["nodes"].values()}
+
+
+def test_a_picture_may_be_taken_as_both_or_as_a_picture_or_left(editor: EditorPage, tmp_path: Path) -> None:
+    page = editor.page
+    file = picture(tmp_path / "fox.png")
+    before = editor.document()
+    editor.drop(file, "image/png")
+    expect(page.get_by_role("button", name="Open its workflow")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert editor.document() == before
+    editor.drop(file, "image/png")
+    page.get_by_role("button", name="Use it as a picture").click()
+    expect(editor.node("image")).to_be_visible()
+    assert set(editor.document()["nodes"]) == {*before["nodes"], "image"}
+    editor.drop(file, "image/png")
+    page.get_by_role("button", name="Both").click()
+    expect(page.locator(".tab.active")).not_to_contain_text(before["title"])
+    expect(editor.node("image")).to_be_visible()
+    nodes = editor.document()["nodes"]
+    assert set(nodes) == {*Workflow.from_data(API).nodes, "image"}
+    assert nodes["image"]["type"] == "LoadImage"
+
+
+def test_a_workflow_is_exported_for_comfyui(editor: EditorPage, tmp_path: Path) -> None:
+    page = editor.page
+    changed = json.loads(json.dumps(API).replace('"emoji"', '"mine.safetensors"'))
+    changed["3"]["inputs"].update(seed=12, cfg=4, denoise=1)  # a browser writes no 4.0
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(changed))
+    editor.drop(file, "application/json")
+    page.get_by_role("dialog", name="From ComfyUI: mine.json").get_by_role("button", name="Close").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="File").click()
+        page.get_by_role("menuitem", name="Export for ComfyUI").click()
+    assert download.value.suggested_filename == "workflow-comfyui.json"
+    written = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert shape(written) == shape(changed)
+    expect(page.locator(".toast")).to_contain_text("every node has a counterpart there")
+
+
+def test_what_comfyui_has_nothing_like_is_said_before_it_is_exported(editor: EditorPage) -> None:
+    page = editor.page
+    page.get_by_role("button", name="File").click()
+    page.get_by_role("menuitem", name="Export for ComfyUI").click()
+    report = page.get_by_role("dialog", name="For ComfyUI: Text to image")
+    grid = report.get_by_role("button", name="GridImage")
+    expect(grid).to_contain_text("ComfyUI has no node like GridImage")
+    grid.click()
+    expect(editor.node("grid")).to_be_focused()
+    report.get_by_role("button", name="EmptyLatent").first.click()
+    expect(editor.field("blank", "width")).to_be_focused()
+    with page.expect_download() as download:
+        report.get_by_role("button", name="Download all the same").click()
+    assert download.value.suggested_filename == "Text_to_image-comfyui.json"
+    written = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert "GridImage" in {node["class_type"] for node in written.values()}
+    expect(report).to_be_hidden()
