@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -346,3 +347,50 @@ def test_the_command_writes_a_file_or_says_what_is_in_the_way(shell: Shell, tmp_
     assert partly.returncode == 0
     assert "warning: grid: ComfyUI has no node like GridImage" in partly.stderr
     assert "GridImage" in {node["class_type"] for node in json.loads(partly.stdout).values()}
+
+
+def test_what_a_check_refuses_is_said_and_left_out(registry: Registry) -> None:
+    nodes: dict[str, Any] = {
+        "a": {
+            "type": "Sampler",
+            "values": {"sampler": ["x"], "seed": {"a": 1}, "guidance_scale": "z", "noise": 3},
+        },
+        "b": {"type": "Schedule", "values": {"steps": "x", "strength": -0.5, "kind": {}}},
+        "c": {"type": "LoadTextEncoder", "values": {"first": [1], "family": ["flux"]}},
+        "d": {"type": "MaskInpaint", "values": {"method": ["x"]}},
+        "e": {"type": "BlendImages", "values": {"mode": [1], "weight": {}}},
+        "f": {"type": "Reparametrize", "values": {"shift": "x", "prediction": ["eps"]}},
+        "g": {"type": "Schedule", "values": {"steps": 10**30, "strength": 1e-300}},
+        "h": {"type": "LatentBatch", "links": {"latents": [{"node": "h", "output": "latent"}]}},
+        "i": {"type": "Unheard", "values": {"mode": [1]}},
+    }
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    written = for_comfyui(workflow, registry.catalog)
+    where = {problem.where for problem in written.problems}
+    refused = {f"{name}.{entry}" for name, spec in nodes.items() for entry in spec.get("values", {})}
+    assert refused - {"i.mode", "g.strength"} <= where
+    assert {"i", "h"} <= where
+    assert sum(problem.node == "i" for problem in written.problems) == 1
+    assert json.loads(json.dumps(written.prompt, allow_nan=False)) == written.prompt
+    mode = next(node["inputs"]["mode"] for node in written.prompt.values() if node["class_type"] == "Unheard")
+    assert mode == [1]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        {f"c{i}": {"type": "CombineConditioning", "links": {"conditionings": [
+            {"node": f"c{i + 1}", "output": "conditioning"}]}} for i in range(20_000)},
+        {"s": {"type": "Schedule"}, **{f"a{i}": {"type": "Sampler", "links": {"sigmas": {
+            "node": "s", "output": "sigmas"}}} for i in range(20_000)}},
+        {f"a{i}": {"type": "ApplyControlNet", "links": {"controlnet": {
+            "node": "x", "output": "c"}}} for i in range(20_000)},
+        {"t": {"type": "LoadTextEncoder"}, **{f"a{i}": {"type": "EmptyLatent"} for i in range(20_000)}},
+    ],
+    ids=["lists of one", "one schedule for all", "twins", "one family"],
+)  # fmt: skip
+def test_many_nodes_are_written_in_time_that_grows_with_them(nodes: dict[str, Any], registry: Registry) -> None:
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    begun = time.process_time()
+    for_comfyui(workflow, registry.catalog)
+    assert time.process_time() - begun < 30
