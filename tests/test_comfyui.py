@@ -15,9 +15,10 @@ from PIL import Image, PngImagePlugin
 
 from nodegraph.check import check
 from nodegraph.comfyui import translated
-from nodegraph.comfyui.table import RULES
+from nodegraph.comfyui.table import NAMESAKES, RULES
 from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
+from nodegraph.export import for_comfyui
 from nodegraph.registry import Registry
 from nodegraph.workflow import Workflow
 
@@ -314,6 +315,24 @@ def test_what_a_kept_node_reads_is_kept_with_it() -> None:
     assert str(nodes["MySampler"].links["noise"]) == "RandomNoise.output_0"
     assert nodes["RandomNoise"].values == {"noise_seed": 12}
     assert nodes["sampler"].values["seed"] == 12
+
+
+def test_a_node_of_a_name_that_is_taken_here_is_told_apart(registry: Registry) -> None:
+    masks = {"destination": ["9", 0], "source": ["9", 1], "x": 0, "y": 0, "operation": "or"}
+    data = {
+        "1": {"class_type": "AddNoise", "inputs": {"sigmas": ["9", 2]}},
+        "2": {"class_type": "MaskComposite", "inputs": masks},
+        "3": {"class_type": "MaskComposite", "inputs": {**masks, "x": 8}},
+        "9": {"class_type": "Masks"},
+    }
+    nodes = Workflow.from_data(data).nodes
+    assert nodes["AddNoise"].type == "ComfyUI AddNoise"
+    assert nodes["combined_mask"].values == {"operation": "union"}
+    assert nodes["MaskComposite"].type == "ComfyUI MaskComposite"
+    for name in NAMESAKES:
+        assert name in registry.catalog.nodes
+    written = for_comfyui(Workflow.from_data(data), registry.catalog).prompt
+    assert {"AddNoise", "MaskComposite"} <= {node["class_type"] for node in written.values()}
 
 
 def test_a_primitive_gives_its_value_and_a_lost_link_leaves_the_one_below() -> None:

@@ -283,6 +283,27 @@ def test_what_is_read_is_written_as_it_was(api: dict[str, Any], registry: Regist
     assert json.dumps(api) == before
 
 
+def test_a_node_that_is_known_to_comfyui_alone_comes_back_as_it_was(registry: Registry) -> None:
+    fancy = {"class_type": "FancyStyler", "inputs": {"image": ["8", 0], "power": 2, "noise": ["13", 1]}}
+    noise = {"class_type": "AddNoise", "inputs": {"model": ["4", 0]}}
+    save = {"class_type": "SaveImage", "inputs": {"filename_prefix": "fox", "images": ["12", 3]}}
+    api = {**CHECKPOINT, "3": KSAMPLER, "9": save, "12": fancy, "13": noise}
+    written = for_comfyui(Workflow.from_data(api), registry.catalog)
+    assert shape(written.prompt) == shape(api)
+    said = {problem.where: problem.message for problem in written.problems}
+    assert set(said) == {"FancyStyler", "AddNoise"}
+    assert said["AddNoise"].endswith("needs the pack that has 'AddNoise'")
+
+
+def test_an_output_whose_place_is_not_known_is_said(registry: Registry) -> None:
+    link = {"node": "it", "output": "styled"}
+    nodes = {"it": {"type": "FancyStyler"}, "save": {"type": "SaveImage", "links": {"image": link}}}
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    written = for_comfyui(workflow, registry.catalog)
+    assert written.prompt["2"]["inputs"]["images"] == ["1", 0]
+    assert "the place of 'styled' is not known: it is written as number 0" in written.problems[-1].message
+
+
 @given(st.integers(1, 200), st.floats(0.001, 1, exclude_min=True))
 @settings(derandomize=True, max_examples=500, deadline=None)
 def test_as_many_steps_are_taken_of_as_many_spaced(steps: int, strength: float) -> None:

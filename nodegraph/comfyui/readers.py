@@ -9,6 +9,13 @@ from nodegraph.comfyui.graph import Node, Source, shown
 from nodegraph.comfyui.reading import Draft, Reader, Reading, Translation, Untold, cleaned
 from nodegraph.comfyui.table import NOISY, TEXT_FAMILIES
 
+COMBINED = {
+    "add": "union",
+    "or": "union",
+    "multiply": "intersection",
+    "and": "intersection",
+    "subtract": "difference",
+}
 FAMILY_OF = {there: here for here, there in reversed(TEXT_FAMILIES.items())}
 
 
@@ -297,6 +304,18 @@ def noise_mask(translation: Translation, node: Node) -> Reading:
     return Reading([draft], {0: (draft, "latent")}, (found[0].node,))
 
 
+def mask_composite(translation: Translation, node: Node) -> Reading:
+    """MaskComposite of two masks at one corner: a CombineMasks."""
+    operation = translation.value(node, "operation", None)
+    if operation not in COMBINED or any(translation.value(node, name, 0) != 0 for name in ("x", "y")):
+        raise Untold(f"masks are combined at one corner here, and not by {shown(operation)}")
+    draft = Draft("CombineMasks", "combined_mask", {"operation": COMBINED[operation]})
+    _put(draft, "a", node.inputs.get("destination"))
+    _put(draft, "b", node.inputs.get("source"))
+    told = ["masks of 0 and 1 combine to the same; where both are soft, the result differs"]
+    return Reading([draft], {0: (draft, "mask")}, told=told)
+
+
 def upscale(translation: Translation, node: Node) -> Reading:
     """ImageUpscaleWithModel and its UpscaleModelLoader: an Upscale."""
     found = translation.graph.source(node, "upscale_model")
@@ -362,6 +381,7 @@ READERS: dict[str, Reader] = {
     "ControlNetApplyAdvanced": control_advanced,
     "VAEEncodeForInpaint": encode_for_inpaint,
     "SetLatentNoiseMask": noise_mask,
+    "MaskComposite": mask_composite,
     "ImageUpscaleWithModel": upscale,
     "LoadImageMask": load_mask,
     "ConditioningCombine": _list(

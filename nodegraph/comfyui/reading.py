@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
-from nodegraph.comfyui.table import READ, SAMPLERS_READ, Rule
+from nodegraph.comfyui.table import APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
 NOTES = ("Note", "MarkdownNote")
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
@@ -213,7 +213,8 @@ def kept(node: Node, why: str) -> Reading:
     """A node as it was: its type, values and links."""
     links = {name: value for name, value in node.inputs.items() if isinstance(value, Source)}
     values = {name: value for name, value in node.inputs.items() if name not in links}
-    return Reading([Draft(node.type or "node", node.type, values, dict(links))], {}, told=[why], is_kept=True)
+    type = APART + node.type if node.type in NAMESAKES else node.type or "node"
+    return Reading([Draft(type, node.type, values, dict(links))], {}, told=[why], is_kept=True)
 
 
 def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:

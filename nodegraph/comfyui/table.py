@@ -80,6 +80,9 @@ TEXT_FAMILIES = {
     "flux-schnell": "flux",
     "sd35": "sd3",
 }
+# Node types there that have the name of another node here. Kept, they are told apart by what is put before them.
+NAMESAKES = ("AddNoise", "FeatherMask", "MaskComposite")
+APART = "ComfyUI "
 SIZE = same("width", "height")
 OVERLAPS = {"overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 TILES = ("tile_size", *OVERLAPS)
@@ -194,6 +197,7 @@ RULES = (
         "GrowMask", "GrowMask", "grown_mask", same("mask"), {"pixels": "expand"}, ("mask",),
         widgets=("expand", "tapered_corners"), fixed={"tapered_corners": False},
     ),
+    Rule("ThresholdMask", "ThresholdMask", "hard_mask", same("mask"), {"threshold": "value"}, ("mask",)),
     Rule("MaskToImage", "MaskToImage", "shown_mask", same("mask"), outputs=("image",)),
     Rule(
         "ImageToMask", "MaskFromImage", "mask", same("image"), same("channel"), ("mask",),
@@ -253,4 +257,6 @@ WIDGETS: dict[str, tuple[str, ...]] = {
     "CLIPSetLastLayer": ("stop_at_clip_layer",),
     "LatentUpscale": ("upscale_method", "width", "height", "crop"),
     "ConditioningAverage": ("conditioning_to_strength",),
+    "MaskComposite": ("x", "y", "operation"),
+    "FeatherMask": ("left", "top", "right", "bottom"),
 }  # fmt: skip

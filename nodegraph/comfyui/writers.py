@@ -145,7 +145,7 @@ def _spaced(writing: Writing, name: str) -> dict[str, Any]:
 
 def load_model(writing: Writing, name: str) -> None:
     """A checkpoint; where its model alone is used and text encoders are files of their own, a UNETLoader."""
-    uses = {output for node, output in writing.readers if node == name}
+    uses = set(writing.outputs_read.get(name, ()))
     parts = any(spec.type == "LoadTextEncoder" for spec in writing.nodes.values())
     if not parts or uses & {"text_encoder", "vae"}:
         writing.by_rule(name, WRITTEN["LoadModel"])

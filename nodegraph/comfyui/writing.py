@@ -6,12 +6,13 @@ that is written lacks nothing; ComfyUI calls such a type missing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nodegraph.comfyui.graph import shown
-from nodegraph.comfyui.table import WRITTEN, Rule
+from nodegraph.comfyui.table import APART, WRITTEN, Rule
 from nodegraph.errors import Problem
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Writer = Callable[["Writing", str], None]
 
 Prompt = dict[str, dict[str, Any]]
+OUTPUT = re.compile(r"output_(\d{1,6})", re.ASCII)  # how an output is called whose name is not known
 SHIPPED = {"LoadModel": ("checkpoint", ("emoji",)), "Upscale": ("upscaler", ("upscale2x",))}
 
 
@@ -135,6 +137,14 @@ class Writing:
                         found.setdefault((link.node, link.output), []).append((name, entry))
         return found
 
+    @cached_property
+    def outputs_read(self) -> dict[str, list[str]]:
+        """For each node the outputs of it that something reads."""
+        found: dict[str, list[str]] = {}
+        for node, output in self.readers:
+            found.setdefault(node, []).append(output)
+        return found
+
     def add(self, name: str, type: str, inputs: Mapping[str, Any]) -> str:
         """Write one node; its id. Links in `inputs` are put later, when the nodes behind them are written too."""
         id = str(len(self.prompt) + 1)
@@ -183,11 +193,31 @@ class Writing:
         single = {entry: many[0] for entry, many in links.items() if len(many) == 1}
         several = {entry: many for entry, many in links.items() if len(many) > 1}
         numbered = {f"{entry}_{at}": link for entry, many in several.items() for at, link in enumerate(many)}
-        id = self.add(name, spec.type, {**spec.values, **single, **numbered})
-        for slot, output in enumerate(self.types[spec.type].outputs if spec.type in self.types else ()):
+        id = self.add(name, spec.type.removeprefix(APART), {**spec.values, **single, **numbered})
+        node_type = self.types.get(spec.type)
+        if node_type is None:
+            self._foreign(name, id)
+            return
+        for slot, output in enumerate(node_type.outputs):
             self.outputs[name, output.name] = Slot(id, slot)
         message = f"ComfyUI has no node like {spec.type}; it keeps its type, which ComfyUI will call missing"
         self.problem(name, f"{message}. Leave it out, or replace it there")
+
+    def _foreign(self, name: str, id: str) -> None:
+        """A node of a type that is not known here, most likely one of ComfyUI that was kept."""
+        type = shown(self.nodes[name].type.removeprefix(APART))
+        self.problem(name, f"is not known here and written as it is; ComfyUI needs the pack that has {type}")
+        free = 0
+        for output in self.outputs_read.get(name, ()):
+            numbered = OUTPUT.fullmatch(output)
+            slot = int(numbered[1]) if numbered else free
+            self.outputs[name, output] = Slot(id, slot)
+            free = slot + 1
+            if not numbered:
+                message = (
+                    f"ComfyUI numbers outputs, and the place of {shown(output)} is not known: it is written as"
+                )
+                self.problem(name, f"{message} number {slot}; look at its links there")
 
     def shipped(self, name: str) -> None:
         """A problem where a node names a file that no ComfyUI has."""
