@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 import time
 from contextlib import suppress
@@ -15,7 +16,8 @@ from PIL import Image, PngImagePlugin
 
 from nodegraph.check import check
 from nodegraph.comfyui import translated
-from nodegraph.comfyui.table import NAMESAKES, RULES
+from nodegraph.comfyui.readers import READERS
+from nodegraph.comfyui.table import NAMESAKES, RULES, WIDGETS
 from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
 from nodegraph.export import for_comfyui
@@ -252,7 +254,9 @@ def test_the_values_of_samplers_are_told_apart_by_their_order() -> None:
     [
         ({"add_noise": "disable"}, "the noise of another sampler"),
         ({"end_at_step": 12}, "stops before the last step"),
-        ({"start_at_step": 20}, "starts after its last step"),
+        ({"start_at_step": 20}, "after its last"),
+        ({"start_at_step": -1}, "before its first step"),
+        ({"add_noise": ["y"]}, "`add_noise` is ['y'], not a text"),
         ({"start_at_step": 5, "steps": ["9", 0]}, "`steps` is linked"),
         ({"start_at_step": "soon"}, "have to be numbers"),
     ],
@@ -460,3 +464,88 @@ def test_more_of_everything_takes_time_that_grows_with_it(data: dict[str, Any]) 
     begun = time.process_time()
     translated(data)
     assert time.process_time() - begun < 30
+
+
+NAMES = """model clip vae steps denoise seed noise_seed sampler sigmas noise guider positive negative conditioning samples
+pixels mask image images text ckpt_name type clip_name1 width height shift max_shift base_shift start_at_step end_at_step
+add_noise channel grow_mask_by operation x y scheduler sampler_name cfg upscale_model filename_prefix crop batch_size
+control_net strength start_percent latent_image solver_type conditioning_1 samples1 unet_name weight_dtype""".split()
+TYPES = sorted({*WIDGETS, *READERS, "Reroute", "PrimitiveNode", "Note", "Unheard", "use"})
+
+
+class Chance:
+    """Workflows of ComfyUI in which anything may be anywhere, the same ones in every run."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def value(self, depth: int = 0) -> Any:
+        pick = self.random.choice
+        plain = [0, 1, -1, 5, 20, 2**60, 10**30, 10**400, True, False, None, 0.5, -2.5, 1e300, 1e-300, "", "euler"]
+        words = [
+            "flux",
+            "normal",
+            "a\\b",
+            "x" * 300,
+            "\0",
+            "enable",
+            "alpha",
+            "or",
+            "custom/%date%",
+            "heun",
+            "sd3",
+        ]
+        kinds = ["plain", "plain", "word", "word", "list", "record"] if depth < 3 else ["plain"]
+        match pick(kinds):
+            case "list":
+                return [self.value(depth + 1) for _ in range(self.random.randrange(3))]
+            case "record":
+                return {pick(NAMES): self.value(depth + 1)}
+            case kind:
+                return pick(plain if kind == "plain" else words)
+
+    def number(self) -> int:
+        return self.random.randrange(8)
+
+    def exported(self) -> dict[str, Any]:
+        inputs = [
+            {
+                self.random.choice(NAMES): self.value()
+                if self.number() < 4
+                else [str(self.number()), self.number() % 3]
+                for _ in range(self.number())
+            }
+            for _ in range(8)
+        ]
+        return {str(at): {"class_type": self.random.choice(TYPES), "inputs": one} for at, one in enumerate(inputs)}
+
+    def saved(self) -> dict[str, Any]:
+        def node(at: int) -> dict[str, Any]:
+            entries = [{"name": self.random.choice(NAMES), "link": self.number()} for _ in range(self.number())]
+            values = [self.value() for _ in range(self.number())]
+            return {"id": at, "type": self.random.choice(TYPES), "inputs": entries, "widgets_values": values,
+                    "pos": [at, 0], "mode": self.random.choice([0, 0, 2, 4])}  # fmt: skip
+
+        def line(at: int) -> list[Any]:
+            return [at, self.number(), self.number() % 3, self.number(), 0, "X"]
+
+        inner = within("use", [{**node(1), "type": "Unheard"}], [[0, -10, 0, 1, 0], [1, 1, 0, -20, 0]],
+                       inputs=[{"name": self.random.choice(NAMES)}])  # fmt: skip
+        lines = [line(at) for at in range(8)]
+        return saved(*map(node, range(8)), links=lines, definitions={"subgraphs": [inner]})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_anywhere_is_read_and_written_or_refused_in_words(seed: int, registry: Registry) -> None:
+    chance = Chance(seed)
+    read = 0
+    for number in range(120):
+        data = chance.saved() if number % 2 else chance.exported()
+        with suppress(DocumentError):
+            document = Workflow.from_data(data)
+            read += 1
+            assert Workflow.parse(document.dump()) == document
+            written = for_comfyui(document, registry.catalog)
+            json.dumps(written.prompt, allow_nan=False)
+            assert all(str(problem) for problem in written.problems)
+    assert read > 60

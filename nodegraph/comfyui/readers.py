@@ -16,6 +16,7 @@ COMBINED = {
     "and": "intersection",
     "subtract": "difference",
 }
+MOST_STEPS = 10_000
 FAMILY_OF = {there: here for here, there in reversed(TEXT_FAMILIES.items())}
 
 
@@ -34,8 +35,10 @@ def spacing(steps: Any, denoise: Any) -> tuple[Any, Any]:
         return steps, 1.0
     if not isinstance(steps, int) or not isinstance(denoise, int | float) or isinstance(steps, bool):
         raise Untold("`steps` and `denoise` have to be numbers, not links, where `denoise` is below 1")
-    if denoise <= 0 or steps < 1:
-        raise Untold(f"with {shown(steps)} steps and a `denoise` of {shown(denoise)} it does nothing; remove it")
+    if denoise <= 0 or not 1 <= steps <= MOST_STEPS:
+        raise Untold(
+            f"with {shown(steps)} steps and a `denoise` of {shown(denoise)} it does nothing that can be done here"
+        )
     total = int(steps / denoise)
     return total, denoise if kept_steps(total, denoise) == steps else steps / total
 
@@ -83,7 +86,7 @@ def ksampler(translation: Translation, node: Node) -> Reading:
 
 def ksampler_advanced(translation: Translation, node: Node) -> Reading:
     """KSamplerAdvanced, where it runs to the end: from a later step on, it is a schedule's last share."""
-    if translation.value(node, "add_noise", "enable") != "enable":
+    if translation.word(node, "add_noise", "enable") != "enable":
         raise Untold("it goes on from the noise of another sampler, and a Sampler here always adds its own")
     start = translation.value(node, "start_at_step", 0)
     steps: Any = node.inputs.get("steps")
@@ -95,8 +98,8 @@ def ksampler_advanced(translation: Translation, node: Node) -> Reading:
             raise Untold("`start_at_step` and `end_at_step` have to be numbers")
     if end < (steps if isinstance(steps, int) else 10_000):
         raise Untold("it stops before the last step, and a Sampler here always runs to the end")
-    if start and (not isinstance(steps, int) or start >= steps):
-        raise Untold("it starts after its last step; remove it")
+    if start and (not isinstance(steps, int) or not 0 < start < steps):
+        raise Untold("it starts before its first step or after its last")
     strength = (steps - start) / steps if start else 1.0
     return _with_schedule(node, steps, strength, node.inputs.get("noise_seed"))
 
@@ -202,7 +205,7 @@ def unet_loader(_: Translation, node: Node) -> Reading:
 
 def clip_loader(translation: Translation, node: Node) -> Reading:
     """CLIPLoader, DualCLIPLoader and TripleCLIPLoader: a LoadTextEncoder of the family."""
-    type = translation.value(node, "type", "sd3" if node.type == "TripleCLIPLoader" else None)
+    type = translation.word(node, "type", "sd3" if node.type == "TripleCLIPLoader" else "")
     if type not in FAMILY_OF:
         raise Untold(f"text encoders of the type {shown(type)} are not loaded from files of their own here")
     draft = Draft("LoadTextEncoder", "text_encoder", {"family": FAMILY_OF[type]})
@@ -306,7 +309,7 @@ def noise_mask(translation: Translation, node: Node) -> Reading:
 
 def mask_composite(translation: Translation, node: Node) -> Reading:
     """MaskComposite of two masks at one corner: a CombineMasks."""
-    operation = translation.value(node, "operation", None)
+    operation = translation.word(node, "operation")
     if operation not in COMBINED or any(translation.value(node, name, 0) != 0 for name in ("x", "y")):
         raise Untold(f"masks are combined at one corner here, and not by {shown(operation)}")
     draft = Draft("CombineMasks", "combined_mask", {"operation": COMBINED[operation]})
@@ -331,7 +334,7 @@ def load_mask(translation: Translation, node: Node) -> Reading:
     """LoadImageMask: a LoadImage, and a MaskFromImage where it reads a colour."""
     draft = Draft("LoadImage", "picture")
     _put(draft, "image", node.inputs.get("image"))
-    channel = translation.value(node, "channel", "alpha")
+    channel = translation.word(node, "channel", "alpha")
     if channel == "alpha":
         return Reading([draft], {0: (draft, "mask")})
     mask = Draft("MaskFromImage", "mask", {"channel": channel}, {"image": (draft, "image")})

@@ -97,6 +97,13 @@ class Translation:
             raise Untold(f"its `{name}` is linked; give it a value there")
         return given
 
+    def word(self, node: Node, name: str, default: str = "") -> str:
+        """A text that has to be known to say the node here. Raises Untold where it is none."""
+        given = self.value(node, name, default)
+        if not isinstance(given, str):
+            raise Untold(f"its `{name}` is {shown(given)}, not a text")
+        return given
+
     @cached_property
     def vae(self) -> Source | None:
         """What the workflow decodes with, else any VAE that it loads."""
