@@ -63,15 +63,20 @@ class KeptDigests:
             with closing(sqlite3.connect(self.file, timeout=5)) as connection, connection:
                 connection.execute(_SCHEMA)
                 return connection.execute(statement, values).fetchall()
-        except (
-            OSError,
-            sqlite3.OperationalError,
-        ) as error:  # a full or read-only folder: others tell
-            log.debug("digests of files are not kept in %s: %s", self.file, error)
-        except sqlite3.Error as error:
-            log.warning("the digests of files in %s are damaged and are made anew: %s", self.file, error)
+        except (OSError, sqlite3.Error) as error:
+            if not _is_damaged(error):  # a full, busy or read-only folder: others tell
+                log.debug("digests of files are not kept in %s: %s", self.file, error)
+                return []
+            log.warning("the digests of files in %s cannot be read and are made anew: %s", self.file, error)
             self.file.unlink(missing_ok=True)
         return []
+
+
+def _is_damaged(error: OSError | sqlite3.Error) -> bool:
+    """Whether an error is about what is in the file: no database, or one with other columns than ours."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode == sqlite3.SQLITE_ERROR
+    return isinstance(error, sqlite3.Error)
 
 
 def _identity(stat: os.stat_result) -> str:

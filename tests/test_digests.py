@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_row_that_holds_no_digest_is_not_believed(large: Path, tmp_path: Path,
     assert kept.get(large, large.stat()) is None
 
 
-@pytest.mark.parametrize("what", ["folder", "no database", "below a file"])
+@pytest.mark.parametrize("what", ["folder", "no database", "other columns", "below a file"])
 def test_trouble_with_the_file_costs_no_more_than_reading(
     large: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
@@ -126,13 +127,17 @@ def test_trouble_with_the_file_costs_no_more_than_reading(
         kept.mkdir()
     elif what == "no database":
         kept.write_bytes(b"nonsense" * 1000)
+    elif what == "other columns":
+        with closing(sqlite3.connect(kept)) as connection, connection:
+            connection.execute("CREATE TABLE digests (path TEXT PRIMARY KEY, other TEXT)")
     else:
         kept.write_bytes(b"")
         kept = kept / "digests.sqlite"
     assert Files(digests=kept).digest(large) == digest_of(large)
     assert Files(digests=kept).digest(large) == digest_of(large)
-    assert len(caplog.records) == (1 if what == "no database" else 0)
-    if what == "no database":
+    is_damaged = what in ("no database", "other columns")
+    assert len(caplog.records) == is_damaged
+    if is_damaged:
         assert in_another_process(large, kept) == (digest_of(large), False)
 
 
