@@ -53,8 +53,8 @@ def detect(found: Contents) -> Detected:
     differences = {name: _differences(part, family.signs) for name, family in FAMILIES.items()}
     for name, missing in differences.items():
         if not missing:
-            first = part.shape("conv_in.weight")
-            inpaints = first is not None and first[1] == 9
+            first = part.shape("conv_in.weight") or part.shape("x_embedder.weight")
+            inpaints = first is not None and first[1] in (9, 384)
             return Detected(name, _predicts(found, FAMILIES[name].prediction), inpaints)
     nearest = min(differences, key=lambda name: len(differences[name]) / len(FAMILIES[name].signs))
     raise ModelRefused(

@@ -75,6 +75,11 @@ def _packed(shape: Shape) -> bool:
     return len(shape) == 2 and shape[1] == 64
 
 
+def _packed_or_filled(shape: Shape) -> bool:
+    """2 x 2 latent pixels of 16 channels; with those of the known picture and of 64 pixels of the mask."""
+    return len(shape) == 2 and shape[1] in (64, 384)
+
+
 def _sixteen(shape: Shape) -> bool:
     return len(shape) == 4 and shape[1] == 16
 
@@ -104,7 +109,7 @@ _CROSS = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 # Flow times from 1 to 1 / 1,000.
 _FLOW_MIN, _FLOW_MAX = 0.001, 1e6
 _FLUX = (
-    Sign("x_embedder.weight", _packed, "a matrix of 64 columns"),
+    Sign("x_embedder.weight", _packed_or_filled, "a matrix of 64 columns, or of 384"),
     Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
     Sign("single_transformer_blocks.0.proj_mlp.weight", _matrix, "a matrix"),
     Sign("single_transformer_blocks.0.norm.linear.weight", _matrix, "a matrix"),

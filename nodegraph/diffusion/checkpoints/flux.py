@@ -25,7 +25,8 @@ from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 
 __all__ = ["LENGTHS", "assembled", "describe", "load"]
-GUIDANCE = 3.5  # what the dev network is told where nobody says
+GUIDANCE, FILLING = 3.5, 30.0  # what the dev network, and the one for inpainting, is told where nobody says
+SQUARE = 64  # pixels of the mask behind each latent pixel, which are channels to the network for inpainting
 LENGTHS = {"flux": 512, "flux-schnell": 256}  # tokens of text that each was trained with
 
 
@@ -58,9 +59,10 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         network,
         parametrization,
         forward,
-        sizes["in_channels"] // 4,
+        sizes["out_channels"] // 4,
         sizes["joint_attention_dim"],
         summarised=True,
+        extra_channels=0 if sizes["in_channels"] == sizes["out_channels"] else 1 + sizes["out_channels"] // 4,
         patches=Patches(network, "denoiser"),
     )
 
@@ -68,11 +70,15 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     """The flow that the network predicts for latents (N, C, h, w) at flow times (N,)."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
-    guidance = None
+    tokens, guidance, usual = pack(x), None, GUIDANCE
+    if words.concat is not None:
+        mask, known = words.concat[:, :1], words.concat[:, 1:]
+        tokens = torch.cat([tokens, pack(known), pack(mask.expand(-1, SQUARE, -1, -1).contiguous())], 2)
+        usual = FILLING
     if network.config["guidance_embeds"]:
-        guidance = x.new_full((len(x),), GUIDANCE) if words.numbers is None else words.numbers[:, 0].to(x.dtype)
+        guidance = x.new_full((len(x),), usual) if words.numbers is None else words.numbers[:, 0].to(x.dtype)
     flow = network(
-        pack(x),
+        tokens,
         encoder_hidden_states=words.embedding,
         pooled_projections=words.pooled,
         timestep=time.to(x.dtype),

@@ -15,7 +15,7 @@ from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.unet import DOWNSCALE
 from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.sampling.noise import sent
-from nodegraph.diffusion.sampling.rolling import back, offset, rolled
+from nodegraph.diffusion.sampling.rolling import Offset, back, offset, rolled
 from nodegraph.diffusion.values import Condition, Parametrization, Wrap
 
 
@@ -27,12 +27,14 @@ class Words(NamedTuple):
         pooled: (N, P), where the family has a summary.
         mask: (N, T), true where there is a token, where the family has one.
         numbers: (N, K), where a conditioning has some.
+        concat: (N, K, h, w), what a network for inpainting sees beside the latent, see `inpainting.channels`.
     """
 
     embedding: Tensor
     pooled: Tensor | None
     mask: Tensor | None
     numbers: Tensor | None
+    concat: Tensor | None = None
 
 
 Forward = Callable[[Any, Tensor, Tensor, Words], Tensor]
@@ -50,6 +52,7 @@ class Transformer:
         width: of the embeddings that it reads.
         summarised: whether it reads a text's summary too.
         frames: whether its latents may have frames, (N, C, f, h, w).
+        extra_channels: how many it takes beside the latent's own.
         multiple, largest: what the sides of a latent are multiples of, and how long they may be.
         patches, files: LoRAs, see `lora`.
         wrap: along which sides its pictures continue at the opposite one.
@@ -62,6 +65,7 @@ class Transformer:
     width: int
     summarised: bool = False
     frames: bool = False
+    extra_channels: int = 0
     multiple: int = 2
     largest: int | None = None
     patches: Patches | None = None
@@ -88,10 +92,10 @@ class Transformer:
         by = offset(sigma, x, self.wrap)
         estimates: list[Tensor] = []
         for _, group in groupby(conditions, key=_kind):
-            estimates += back(self._together(rolled(x, by), sigma, list(group)), by)
+            estimates += back(self._together(rolled(x, by), sigma, list(group), by), by)
         return estimates
 
-    def _together(self, x: Tensor, sigma: float, conditions: list[Condition]) -> list[Tensor]:
+    def _together(self, x: Tensor, sigma: float, conditions: list[Condition], by: Offset) -> list[Tensor]:
         dtype = next(self.network.parameters()).dtype
 
         def rows(parts: list[Tensor | None], kind: torch.dtype) -> Tensor | None:
@@ -109,6 +113,7 @@ class Transformer:
             rows([one.pooled for one in conditions], dtype) if self.summarised else None,
             rows([one.mask for one in conditions], torch.bool),
             rows(told, torch.float32),
+            rows([None if one.concat is None else rolled(one.concat, by) for one in conditions], dtype),
         )
 
         def network(scaled: Tensor, time: Tensor) -> Tensor:
@@ -140,6 +145,11 @@ class Transformer:
                 raise ValueError(
                     "the conditioning was not made by a text encoder of this model's family; link Encode to this "
                     "model's own, or to a LoadTextEncoder that is set for its family"
+                )
+            if (0 if one.concat is None else one.concat.shape[1]) != self.extra_channels:
+                raise ValueError(
+                    "this is an inpainting model, which is told the picture and its mask; make the latent with "
+                    "MaskInpaint and its method `channels`"
                 )
             if one.controls:
                 raise ValueError("this model follows no ControlNet; take ApplyControlNet out")

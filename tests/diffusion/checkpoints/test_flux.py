@@ -294,7 +294,7 @@ DAMAGE = {
     "a projection is short": (
         lambda t: t.update({"double_blocks.0.img_attn.qkv.weight": torch.ones(70, 64)}), "img_attn.qkv.weight has",
     ),
-    "Flux.1 Fill": (lambda t: t.update({"img_in.weight": torch.ones(64, 384)}), "should be a matrix of 64 columns"),
+    "Flux.1 Canny": (lambda t: t.update({"img_in.weight": torch.ones(64, 128)}), "should be a matrix of 64 columns"),
     "quantised": (
         lambda t: t.update({"txt_in.weight": torch.ones(64, 32, dtype=torch.int8)}), "quantised files are not",
     ),
