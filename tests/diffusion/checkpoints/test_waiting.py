@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nodegraph.diffusion.checkpoints import flux, qwen, sd3, wan, zimage
+from nodegraph.diffusion.checkpoints.controlnet import ControlNetwork
 from nodegraph.diffusion.checkpoints.transformer import Transformer
 from nodegraph.diffusion.checkpoints.unet import UNet
 from nodegraph.diffusion.live import LiveDenoiser
@@ -146,7 +147,7 @@ def test_a_picture_to_follow_and_perturbed_attention_wait_for_nothing() -> None:
     network = ControlNetModel.from_unet(tiny.make("sd1").networks["unet"]).eval().to("meta")
     controls = (Control(Checkpoint("lines", "digest", "controlnet"), torch.rand(1, 3, 100, 100)),)
     both = (Conditioning((replace(condition, controls=controls),)) for _ in range(2))
-    live = live.controlled({"digest": network})
+    live = live.controlled({"digest": ControlNetwork(network)})
     guidance = Guidance((PerturbedAttention(3.0),))
     steps = sample(
         live, Latent(torch.zeros(shape)), SIGMAS, *both, guidance_scale=3.0, guidance=guidance, device="meta"
