@@ -42,6 +42,12 @@ const toPaint = (app: App) => {
   return node === undefined || others.length ? null : paintable(app, node);
 };
 
+/** The group or note that is chosen alone, as the canvas calls it. */
+const chosenFrame = ({ tab: { chosen } }: App): string | null => {
+  const [frame, ...others] = [...[...chosen.groups].map((index) => `groups:${index}`), ...[...chosen.notes].map((index) => `notes:${index}`)];
+  return frame === undefined || others.length || chosen.nodes.size ? null : frame;
+};
+
 /** Let go of a link that was begun by a tap, else of what is chosen. */
 const escape = (app: App) => (app.linking.tapped ? app.linking.end() : app.tab.choose({}));
 
@@ -78,6 +84,7 @@ export const COMMANDS: Command[] = [
   { id: "leave_subgraph", group: "node", keys: ["Alt+ArrowUp"], can: (app) => app.tab.path.length > 0, run: (app) => app.tab.go(app.tab.path.slice(0, -1)) },
   { id: "unpack", group: "node", keys: ["Mod+Shift+U"], can: (app) => chosenUse(app) !== null, run: unpack },
   { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },
+  { id: "write", group: "node", keys: ["F2"], can: (app) => chosenFrame(app) !== null, run: (app) => (app.writing = chosenFrame(app)) },
   { id: "tidy", group: "node", keys: ["L"], run: (app) => tidy(app) },
   { id: "align_left", group: "node", can: several, run: (app) => align(app, "x", "start") },
   { id: "align_top", group: "node", can: several, run: (app) => align(app, "y", "start") },

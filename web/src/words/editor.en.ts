@@ -109,7 +109,7 @@ export const editor = {
 
   "group.title": "Group title",
   "note.text": "Text of the note",
-  "note.empty": "Double-click to write",
+  "note.empty": "Double-click to write. Markdown is shown as it reads.",
   "frame.color": "Colour {color}",
 
   "edit.value": "change a value",

@@ -104,7 +104,7 @@ export const editor: { [key in keyof typeof en]: string } = {
   "file.missing": "此服务器上没有 {name}。现有：{there}",
   "group.title": "分组标题",
   "note.text": "便签文字",
-  "note.empty": "双击书写",
+  "note.empty": "双击即可书写，支持 Markdown。",
   "frame.color": "颜色 {color}",
   "edit.value": "更改值",
   "edit.delete": "删除",

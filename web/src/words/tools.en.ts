@@ -14,6 +14,7 @@ export const tools = {
   "mask.said_on": "{x}, {y}: painted anew",
   "mask.said_off": "{x}, {y}: kept",
   "mask.said_share": "{percent}% of the picture is painted anew",
+  "command.write": "Write in a note or a group",
   "phone.label": "Picture and values",
   "phone.graph": "Graph",
   "phone.back": "Pictures and values",

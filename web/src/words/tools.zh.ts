@@ -15,6 +15,7 @@ export const tools: { [key in keyof typeof english]: string } = {
   "mask.said_on": "{x}, {y}：重新绘制",
   "mask.said_off": "{x}, {y}：保留",
   "mask.said_share": "图片的 {percent}% 会重新绘制",
+  "command.write": "编写备注或分组",
   "phone.label": "图片与数值",
   "phone.graph": "节点图",
   "phone.back": "图片与数值",
