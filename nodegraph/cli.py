@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nodegraph import __version__, cli_export, cli_models, cli_results, cli_serve
-from nodegraph.cache import DiskTier, ResultCache
+from nodegraph import __version__, cli_export, cli_grid, cli_models, cli_results, cli_run, cli_serve
 from nodegraph.call import place
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
 from nodegraph.console import printable
-from nodegraph.errors import Cancelled, NodeError, NodegraphError, RunError
+from nodegraph.errors import NodeError, NodegraphError, RunError
 from nodegraph.home import Home
 from nodegraph.options import (
     CANCELLED,
@@ -45,6 +40,7 @@ app.add_typer(cli_results.cache_app, name="cache")
 app.add_typer(cli_results.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_models.app)
+app.add_typer(cli_grid.app)
 app.add_typer(cli_export.app)
 
 
@@ -66,30 +62,21 @@ def run(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
     models: Models = None,
 ) -> None:
-    """Run a workflow and print the paths of the files that it wrote."""
-    from nodegraph.console import listener
-    from nodegraph.engine import Engine
-
+    """Run a workflow; print the plain values that it ends with, and the paths of the files that it wrote."""
     opened = open_workflow(workflow, values, plugins, output, models)
-    disk = None if no_cache else DiskTier(cache_folder or opened.home.cache, int(cache_size * 1e9))
-    engine = Engine(
-        home=opened.home,
-        catalog=opened.catalog,
-        plugins=plugins or [],
-        cache=ResultCache(disk=disk),
-        files=opened.files,
+    cli_run.run_opened(
+        opened,
+        opened.workflow,
+        targets=targets,
+        as_events=as_events,
         device=device,
         dtype=dtype,
         compiled=compiled,
+        plugins=plugins,
+        cache_folder=cache_folder,
+        cache_size=cache_size,
+        no_cache=no_cache,
     )
-    with listener(as_events) as listen, _stopping() as stop:
-        try:
-            result = engine.run(opened.workflow, targets=targets, listen=listen, stop=stop, previews=as_events)
-        except Cancelled:
-            raise typer.Exit(CANCELLED) from None
-    if not as_events:
-        for path in result.files:
-            print(path)
 
 
 @app.command()
@@ -149,23 +136,6 @@ def plugin_new(
     from nodegraph.scaffold import new_plugin
 
     print(new_plugin(name, folder))
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second ends the process at once."""
-    stop = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        print("cancelling; press Ctrl-C again to stop at once", file=sys.stderr)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from itertools import islice
 from pydantic import JsonValue
 
 from nodegraph.errors import Problem, did_you_mean
+from nodegraph.within import MAX_DEPTH
+from nodegraph.within import PREFIX as PREFIX
 from nodegraph.workflow import InnerInput, Link, NodeSpec, Subgraph, Workflow
 
-PREFIX = "subgraph:"
-MAX_DEPTH = 16
 MAX_NODES = 100_000
 MAX_PARTS = 300_000  # nodes, values and links: a few nodes with long lists may come to as much as many nodes
 HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
@@ -62,8 +62,19 @@ def expanded(workflow: Workflow) -> tuple[Workflow, tuple[Problem, ...]]:
 
 
 def input_within(workflow: Workflow, node: str, entry: str) -> tuple[str, str] | None:
-    """The node type and the input of it that an input of a node stands for; None where there is no such node."""
-    spec = workflow.nodes.get(node)
+    """The node type and the input of it that an input of a node, such as `node` or `use/inner`, stands for.
+
+    None where there is no such node.
+    """
+    *uses, last = node.split("/")
+    nodes: Mapping[str, NodeSpec] = workflow.nodes
+    for use in uses[: MAX_DEPTH + 1]:
+        outer = nodes.get(use)
+        scope = workflow.subgraphs.get(name_of(outer) or "") if outer is not None else None
+        if scope is None:
+            return None
+        nodes = scope.nodes
+    spec = nodes.get(last)
     for _ in range(MAX_DEPTH):
         if spec is None:
             return None

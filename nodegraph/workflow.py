@@ -26,6 +26,7 @@ from nodegraph.carried import (
 )
 from nodegraph.comfyui import is_from_comfyui, translated
 from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
+from nodegraph.within import MAX_WITHIN, given, with_value_within
 
 FORMAT = "nodegraph"
 VERSION = 1
@@ -222,24 +223,38 @@ class Workflow(_Document):
     def with_values(self, values: Mapping[str, JsonValue]) -> Self:
         """A copy in which `node.input` keys have the given values; a value replaces a link to that input.
 
+        `use/inner.input` reaches a node inside a subgraph, for this one use of it.
+
         Raises:
             CheckError: a key is not `node.input`, or names a node that is not there.
         """
         nodes = dict(self.nodes)
-        problems = []
+        problems: list[Problem] = []
+        inside: list[tuple[str, str, JsonValue]] = []
         for address, value in values.items():
             name, dot, entry = address.rpartition(".")
             if not dot or not name or not entry:
                 problems.append(Problem(f"{address!r} is not of the form node.input"))
+            elif "/" in name:
+                inside.append((name, entry, value))
             elif name not in nodes:
                 problems.append(Problem(f"{address!r} names no node.{did_you_mean(name, nodes)}"))
             else:
-                spec = nodes[name]
-                links = {key: link for key, link in spec.links.items() if key != entry}
-                nodes[name] = spec.model_copy(update={"values": {**spec.values, entry: value}, "links": links})
+                nodes[name] = given(nodes[name], entry, value)
+        changed = self.model_copy(update={"nodes": nodes})
+        if len(inside) > MAX_WITHIN:
+            problems.append(
+                Problem(f"{len(inside):,} values inside subgraphs; at most {MAX_WITHIN} can be set at once")
+            )
+            inside = []
+        for name, entry, value in inside:
+            try:
+                changed = with_value_within(changed, name, entry, value)
+            except CheckError as error:
+                problems += error.problems
         if problems:
             raise CheckError(problems)
-        return self.model_copy(update={"nodes": nodes})
+        return changed
 
 
 def read_json(text: str | bytes) -> object:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nodegraph import Context, node, pictures
 from nodegraph.diffusion.pictures import images
-from nodegraph.diffusion.pictures.grid import labelled_grid
+from nodegraph.diffusion.pictures.grid import contact_sheet, labelled_grid
 from nodegraph.diffusion.values import Image, Mask
 from nodegraph.fields import Color, FileName, Fraction, Height, ImageFile, Width
 
@@ -238,6 +238,27 @@ def GridImage(
     """Lay pictures out in a grid, with a label under each."""
     tensors = BatchImages(pictures).tensor
     return Image(labelled_grid(tensors, columns, labels.splitlines(), scale))
+
+
+@node(category="image/batch")
+def ContactSheet(
+    pictures: Annotated[
+        list[Image], Field(description="One for each place, row by row; a batch lies side by side in its place.")
+    ],
+    across: Annotated[
+        str,
+        Field(
+            max_length=20_000, description="A heading for each column, one a line; their number sets the columns."
+        ),
+    ] = "",
+    down: Annotated[str, Field(max_length=20_000, description="A heading for each row, one a line.")] = "",
+) -> Image:
+    """Lay pictures out as a table with a heading for each column and row; four columns where none is named."""
+    columns = across.splitlines()
+    cells = [images.on_white(picture.tensor) for picture in pictures]
+    if not cells:
+        raise ValueError("there is no picture to lay out; link at least one")
+    return Image(contact_sheet(cells, columns, down.splitlines(), len(columns) or min(4, len(cells))))
 
 
 class Comparison(NamedTuple):

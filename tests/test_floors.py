@@ -14,17 +14,18 @@ import nodegraph
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
     {"errors", "bundle", "digests"},
-    {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire", "comfyui"},
+    {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire", "comfyui", "within"},
     {"context", "pictures"},
     {"node", "workflow"},
     {"graph", "catalog", "bypass", "subgraphs"},
-    {"registry", "check", "home", "console", "export"},
+    {"registry", "check", "home", "console", "export", "grid"},
     {"plan", "cache", "diff", "call"},
     {"execute", "receipt", "explain"},
     {"engine"},
     {"verify", "options"},
     {"serve", "client"},
-    {"cli_export", "cli_models", "cli_results", "cli_serve"},
+    {"cli_run"},
+    {"cli_export", "cli_grid", "cli_models", "cli_results", "cli_serve"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -346,7 +346,7 @@ def folded(data: dict[str, Any], chosen: set[str]) -> dict[str, Any]:
     nodes["the part"] = use("Part", links=outer_links)
     return {
         "format": "nodegraph", "version": 1, "nodes": nodes,
-        "subgraphs": {"Part": {"nodes": inner, "inputs": inputs, "outputs": outputs}},
+        "subgraphs": {**data.get("subgraphs", {}), "Part": {"nodes": inner, "inputs": inputs, "outputs": outputs}},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Annotated
 
 from aiohttp import web
@@ -14,6 +15,8 @@ from nodegraph.catalog import Catalog
 from nodegraph.comfyui import is_from_comfyui, translated
 from nodegraph.errors import CheckError, DocumentError, Problem
 from nodegraph.export import for_comfyui
+from nodegraph.grid import axis_of, grid_of
+from nodegraph.node import NodeType
 from nodegraph.serve.media import FOREVER
 from nodegraph.serve.models import (
     CheckWorkflow,
@@ -21,6 +24,8 @@ from nodegraph.serve.models import (
     ExportWorkflow,
     ImportedNode,
     ImportedWorkflow,
+    MadeGrid,
+    MakeGrid,
     OpenedTemplate,
     OpenedWorkflow,
     PlannedWorkflow,
@@ -147,6 +152,20 @@ async def check_workflow(server: Server, body: CheckWorkflow) -> Problems:
 async def plan_workflow(server: Server, body: PlanWorkflow) -> PlannedWorkflow:
     """The nodes that a run would need, in order, and whose results are there already."""
     return await server.plan(body.workflow, body.values, body.targets)
+
+
+@routes.add("POST", "/api/grid")
+async def make_grid(server: Server, body: MakeGrid) -> MadeGrid:
+    """One workflow for every pair of values of two inputs, with a sheet of the pictures; shared nodes once."""
+    catalog = await server.catalog()
+    return await asyncio.to_thread(_grid, body, catalog.nodes)
+
+
+def _grid(body: MakeGrid, types: Mapping[str, NodeType]) -> MadeGrid:
+    workflow = Workflow.from_data(body.workflow)
+    x = axis_of(body.x.input, body.x.values, workflow, types)
+    y = axis_of(body.y.input, body.y.values, workflow, types) if body.y else None
+    return MadeGrid(workflow=json.loads(grid_of(workflow, types, x, y, body.picture).dump()))
 
 
 def read_import(data: bytes) -> ImportedWorkflow:

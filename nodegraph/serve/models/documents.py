@@ -177,6 +177,30 @@ class PlanWorkflow(Asked):
     targets: Targets | None = None
 
 
+class GridAxis(Asked):
+    """An input and the values that a grid gives it."""
+
+    input: str = Field(max_length=2000, description="`node.input`, or `use/inner.input` in a subgraph.")
+    values: str = Field(
+        max_length=100_000, description="As `nodegraph grid` takes them: 1,3,5 or 1..5 or a JSON list."
+    )
+
+
+class MakeGrid(Asked):
+    """What to make a grid of."""
+
+    workflow: Document
+    x: GridAxis
+    y: GridAxis | None = None
+    picture: str | None = Field(None, max_length=2000, description="The node whose picture is shown.")
+
+
+class MadeGrid(Told):
+    """The workflow that makes the picture of every pair of values, and a sheet of them."""
+
+    workflow: Document
+
+
 class PlannedNode(Told):
     """One node of a plan: its key, and whether its result is there already."""
 

@@ -1,0 +1,72 @@
+"""The command that runs a workflow at every pair of values of two inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nodegraph import cli_run
+from nodegraph.errors import CheckError, Problem
+from nodegraph.grid import Axis, axis_of, grid_of
+from nodegraph.node import NodeType
+from nodegraph.options import (
+    CacheFolder,
+    Device,
+    Dtype,
+    Models,
+    Output,
+    Plugins,
+    Sets,
+    WorkflowFile,
+    open_workflow,
+)
+from nodegraph.workflow import Workflow
+
+app = typer.Typer()
+
+
+@app.command()
+def grid(
+    workflow: WorkflowFile,
+    x: Annotated[str, typer.Option("--x", metavar="NODE.INPUT=VALUES", help="From left to right: 1,3,5 or 1..5.")],
+    y: Annotated[str | None, typer.Option("--y", metavar="NODE.INPUT=VALUES", help="From top to bottom.")] = None,
+    picture: Annotated[
+        str | None, typer.Option("--picture", help="The node whose picture is shown, where there are several.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the grid as a workflow to this file; run nothing.")
+    ] = None,
+    values: Sets = None,
+    output: Output = Path("out"),
+    as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    plugins: Plugins = None,
+    cache_folder: CacheFolder = None,
+    models: Models = None,
+) -> None:
+    """Run a workflow at every pair of values of two inputs; what pairs share is computed once.
+
+    Prints the paths of the single pictures and, last, of a labelled sheet of all of them.
+    """
+    opened = open_workflow(workflow, values, plugins, output, models)
+    types = opened.catalog.nodes
+    axes = [_axis(text, flag, opened.workflow, types) for text, flag in ((x, "--x"), (y, "--y")) if text]
+    made = grid_of(opened.workflow, types, axes[0], axes[1] if len(axes) > 1 else None, picture)
+    if save is not None:
+        made.save(save)
+        print(save)
+        return
+    cli_run.run_opened(
+        opened, made, as_events=as_events, device=device, dtype=dtype, plugins=plugins, cache_folder=cache_folder
+    )
+
+
+def _axis(text: str, flag: str, workflow: Workflow, types: Mapping[str, NodeType]) -> Axis:
+    address, equals, values = text.partition("=")
+    if not equals or "." not in address:
+        raise CheckError([Problem(f"{flag} {text[:80]}: write it as node.input=1,3,5")])
+    return axis_of(address, values, workflow, types)

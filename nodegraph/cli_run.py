@@ -1,0 +1,93 @@
+"""Running an opened workflow from the command line: bars or events, Ctrl-C, and what is printed at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.console import listener, printable
+from nodegraph.errors import Cancelled
+from nodegraph.options import CANCELLED, Opened
+
+if TYPE_CHECKING:
+    from nodegraph.execute import Result
+    from nodegraph.plan import Plan
+    from nodegraph.workflow import Workflow
+
+PLAIN = {"bool", "int", "float", "str"}
+
+
+def run_opened(
+    opened: Opened,
+    workflow: Workflow,
+    *,
+    targets: Sequence[str] | None = None,
+    as_events: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+    compiled: bool = False,
+    plugins: Sequence[Path] | None = None,
+    cache_folder: Path | None = None,
+    cache_size: float = 10.0,
+    no_cache: bool = False,
+) -> None:
+    """Run a workflow; print plain values that its last nodes gave, and the paths of the files that it wrote."""
+    from nodegraph.engine import Engine
+
+    disk = None if no_cache else DiskTier(cache_folder or opened.home.cache, int(cache_size * 1e9))
+    engine = Engine(
+        home=opened.home,
+        catalog=opened.catalog,
+        plugins=plugins or [],
+        cache=ResultCache(disk=disk),
+        files=opened.files,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
+    )
+    with listener(as_events) as listen, _stopping() as stop:
+        try:
+            planned = engine.prepare(workflow, targets=targets)
+            result = engine.run_plan(planned, listen=listen, stop=stop, previews=as_events)
+        except Cancelled:
+            raise typer.Exit(CANCELLED) from None
+    if as_events:
+        return
+    for line in plain_values(planned, result):
+        print(printable(line))
+    for path in result.files:
+        print(path)
+
+
+def plain_values(planned: Plan, result: Result) -> Iterator[str]:
+    """A line such as `sum.value = 7` for each number, text and switch that a wanted node gave."""
+    for id in planned.targets:
+        for port in planned.steps[id].shape.type.outputs:
+            if port.type in PLAIN:
+                yield f"{id}.{port.name} = {json.dumps(result[id][port.name], ensure_ascii=False)}"
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second ends the process at once."""
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print("cancelling; press Ctrl-C again to stop at once", file=sys.stderr)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

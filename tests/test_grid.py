@@ -1,0 +1,168 @@
+"""A grid of values: each picture is the one that its pair gives alone, and what pairs share is computed once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from nodegraph.nodes.images import ContactSheet
+
+from nodegraph import events
+from nodegraph.diffusion.values import Image
+from nodegraph.engine import Engine
+from nodegraph.errors import CheckError
+from nodegraph.grid import Axis, grid_of, values_of
+from nodegraph.pictures import decode
+from nodegraph.registry import Registry
+from nodegraph.subgraphs import PREFIX
+from nodegraph.workflow import Link, Workflow
+
+BASE = Workflow.load(ROOT / "workflows" / "text_to_image.json").with_values(
+    {"schedule.steps": 2, "blank.batch_size": 1, "sampler.sampler": "euler"}
+)
+GUIDANCE = Axis("sampler.guidance_scale", (1, 3, 5))
+TEXTS = Axis("prompt.text", ("a red heart", "a blue car"))
+
+
+def kinds(workflow: Workflow) -> Counter[str]:
+    return Counter(spec.type for spec in workflow.nodes.values())
+
+
+def said(workflow: Workflow, registry: Registry, x: Axis, y: Axis | None = None, **more: Any) -> str:
+    """Why this is refused."""
+    with pytest.raises(CheckError) as error:
+        grid_of(workflow, registry.catalog.nodes, x, y, **more)
+    return str(error.value)
+
+
+def refused(registry: Registry, x: Axis, y: Axis | None = None, **more: Any) -> str:
+    return said(BASE, registry, x, y, **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_text", "values"),
+    [
+        ("1,3,5", False, (1, 3, 5)),
+        (" 1.5 , 2", False, (1.5, 2)),
+        ("1..4", False, (1, 2, 3, 4)),
+        ("0..1:0.25", False, (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ("-2..2:2", False, (-2, 0, 2)),
+        ("true,false", False, (True, False)),
+        ("a cat, a dog", True, ("a cat", "a dog")),
+        ('["red, green", ""]', True, ("red, green", "")),
+        ("1..4", True, ("1..4",)),
+    ],
+)
+def test_values_are_lists_or_ranges(text: str, is_text: bool, values: tuple[Any, ...]) -> None:
+    assert values_of(text, is_text=is_text) == values
+
+
+@pytest.mark.parametrize("text", ["1,,3", "[1", "1..1000000", "1..5:0", "{}}", "a b", "5..1..2"])
+def test_what_is_no_list_of_values_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write|JSON|too many"):
+        values_of(text, is_text=False)
+
+
+def test_each_picture_is_that_of_its_pair_and_shared_nodes_run_once(engine: Engine, registry: Registry) -> None:
+    grid = grid_of(BASE, registry.catalog.nodes, GUIDANCE, TEXTS)
+    heard: list[events.Event] = []
+    result = engine.run(grid, listen=heard.append)
+    started = Counter(
+        grid.nodes[event.node].type for event in heard if isinstance(event, events.Started) and event.node
+    )
+    # One model, one empty latent, one schedule, the negative and two prompts; only sampling is done for every pair.
+    assert started["LoadModel"] == started["EmptyLatent"] == started["Schedule"] == 1
+    assert started["Encode"] == 3
+    assert started["Sampler"] == started["VAEDecode"] == 6
+    assert not [event for event in heard if isinstance(event, events.Cached)]
+    files = {file.name.rpartition("-")[0]: file for file in result.files}
+    assert len(files) == 7
+    for guidance, text in [(1, "a red heart"), (5, "a red heart"), (3, "a blue car")]:
+        alone = engine.run(
+            BASE, values={"sampler.guidance_scale": guidance, "prompt.text": text, "save.name": "alone"}
+        )
+        assert alone.ran == ["save"]  # all that it needs was computed for the grid
+        made = files[f"text_to_image guidance scale {guidance} {text}"]
+        assert (decode(made.read_bytes()) == decode(alone.files[0].read_bytes())).all()
+    # One more value computes its own pictures and the sheet, and nothing again.
+    heard.clear()
+    more = Axis(GUIDANCE.address, (*GUIDANCE.values, 7))
+    wider = grid_of(BASE, registry.catalog.nodes, more, TEXTS)
+    engine.run(wider, listen=heard.append)
+    again = Counter(
+        wider.nodes[event.node].type for event in heard if isinstance(event, events.Started) and event.node
+    )
+    assert again["Sampler"] == 2
+    assert again["LoadModel"] == again["Encode"] == again["Schedule"] == 0
+
+
+def test_one_axis_is_a_row(registry: Registry) -> None:
+    grid = grid_of(BASE, registry.catalog.nodes, Axis("schedule.steps", (2, 4)))
+    assert kinds(grid)["Schedule"] == kinds(grid)["Sampler"] == 2
+    sheet = next(spec for spec in grid.nodes.values() if spec.type == "ContactSheet")
+    assert sheet.values == {"across": "steps 2\nsteps 4", "down": ""}
+    assert set(grid.layout) == set(grid.nodes)
+    assert Workflow.parse(grid.dump()) == grid
+
+
+def test_an_axis_reaches_into_subgraphs(engine: Engine, registry: Registry) -> None:
+    shipped = Workflow.load(ROOT / "workflows" / "subgraph_styles.json")
+    nodes = {name: shipped.nodes[name] for name in ("model", "cat_3d", "save")}
+    nodes["save"] = nodes["save"].model_copy(update={"links": {"image": Link(node="cat_3d", output="image")}})
+    one = shipped.model_copy(update={"nodes": nodes, "layout": {}})
+    inner, port = Axis("cat_3d/schedule.steps", (1, 2)), Axis("cat_3d.seed", (1, 2))
+    grid = grid_of(one, registry.catalog.nodes, inner, port)
+    assert not any(spec.type.startswith(PREFIX) for spec in grid.nodes.values())
+    assert (kinds(grid)["Schedule"], kinds(grid)["Sampler"], kinds(grid)["Encode"]) == (2, 4, 2)
+    engine.check(grid).raise_problems()
+
+
+def test_what_makes_no_grid_is_refused_in_words(registry: Registry) -> None:
+    assert "'nobody.steps' names no node" in refused(registry, Axis("nobody.steps", (1,)))
+    assert "Schedule has no such input; it has" in refused(registry, Axis("schedule.stepps", (1,)))
+    assert "schedule.steps: give it at least one value" in refused(registry, Axis("schedule.steps", ()))
+    assert "is there twice" in refused(registry, Axis("schedule.steps", (1, 2, 1)))
+    assert "both axes name this input" in refused(registry, GUIDANCE, GUIDANCE)
+    many = tuple(range(1, 41))
+    assert "more than 400 pictures" in refused(registry, Axis("sampler.seed", many), Axis("schedule.steps", many))
+    assert "no picture depends on spare.steps" in said(
+        BASE.model_copy(update={"nodes": {**BASE.nodes, "spare": BASE.nodes["schedule"]}}),
+        registry,
+        Axis("spare.steps", (1, 2)),
+    )
+    assert "it is no node that ends with a picture" in refused(registry, GUIDANCE, picture="decode")
+
+
+def test_several_pictures_must_be_told_apart(registry: Registry) -> None:
+    nodes = {**BASE.nodes, "other": BASE.nodes["save"]}
+    two = BASE.model_copy(update={"nodes": nodes})
+    with pytest.raises(CheckError, match="save, other; choose one"):
+        grid_of(two, registry.catalog.nodes, GUIDANCE)
+    chosen = grid_of(two, registry.catalog.nodes, GUIDANCE, picture="other")
+    assert kinds(chosen)["SaveImage"] == 4
+
+
+def test_a_sheet_has_a_place_for_each_picture_and_headings() -> None:
+    import torch
+
+    red, green = torch.zeros(1, 3, 64, 64), torch.zeros(2, 3, 64, 64)
+    red[:, 0], green[:, 1] = 1, 1
+    sheet = ContactSheet([Image(red), Image(green), Image(green), Image(red)], "one\ntwo", "above\nbelow").tensor[
+        0
+    ]
+    is_red = (sheet[0] > 0.99) & (sheet[1] < 0.01)
+    is_green = (sheet[1] > 0.99) & (sheet[0] < 0.01)
+    assert int(is_red.sum()) == 2 * 64 * 64
+    assert int(is_green.sum()) == 2 * 2 * 64 * 64
+    rows, columns = torch.nonzero(is_red, as_tuple=True)
+    left = columns < sheet.shape[2] / 2
+    assert float(rows[left].float().mean()) < sheet.shape[1] / 2 < float(rows[~left].float().mean())
+    dark = sheet.mean(0) < 0.2
+    assert bool(dark[: int(rows.min())].any())
+    assert bool(dark[:, : int(columns.min()) - 40].any())
+    large = ContactSheet([Image(torch.rand(1, 3, 64, 64000))], "", "").tensor
+    assert large.shape[3] < 8300
+    with pytest.raises(ValueError, match="no picture"):
+        ContactSheet([], "", "")
