@@ -4,8 +4,9 @@ import { dumpWorkflow, emptyWorkflow, parseWorkflow, type Workflow } from "../sr
 import { addNode, link, removeNodes, setValue } from "../src/model/edit";
 import { copy, insert } from "../src/model/clip";
 import { problemsOf } from "../src/model/problems";
+import { foldNodes, unfoldNode } from "../src/model/folding";
 import {
-  allIds, foldNodes, innerIds, PREFIX, promote, promoteOutput, renameSubgraph, specAt, subgraphTypes, unfoldNode, validPath, viewOf, withView,
+  allIds, innerIds, PREFIX, promote, promoteOutput, renameSubgraph, specAt, subgraphTypes, validPath, viewOf, withView,
 } from "../src/model/subgraph";
 import { drawSeeds } from "../src/state/seeds";
 import { input, output, TYPES } from "./catalog";

@@ -1,7 +1,8 @@
 // Subgraphs: made of what is chosen, opened, and unpacked again.
 import { t } from "../i18n/index.svelte";
 import { own } from "../model/document";
-import { foldNodes, PREFIX, promote, promoteOutput, renameSubgraph, subgraphOf, unfoldNode } from "../model/subgraph";
+import { foldNodes, unfoldNode } from "../model/folding";
+import { PREFIX, promote, promoteOutput, renameSubgraph, subgraphOf } from "../model/subgraph";
 import type { App } from "./app.svelte";
 
 /** The use of a subgraph that is chosen alone; null where there is none. */
