@@ -109,7 +109,7 @@ def values_of(text: str, *, is_text: bool) -> tuple[JsonValue, ...]:
     if text.lstrip().startswith("["):
         try:
             found = strict_json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{text[:80]!r} is no JSON list: {error}") from None
         return tuple(found)
     if not is_text and (match := RANGE.fullmatch(text)):

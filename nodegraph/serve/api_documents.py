@@ -162,10 +162,15 @@ async def make_grid(server: Server, body: MakeGrid) -> MadeGrid:
 
 
 def _grid(body: MakeGrid, types: Mapping[str, NodeType]) -> MadeGrid:
-    workflow = Workflow.from_data(body.workflow)
-    x = axis_of(body.x.input, body.x.values, workflow, types)
-    y = axis_of(body.y.input, body.y.values, workflow, types) if body.y else None
-    return MadeGrid(workflow=json.loads(grid_of(workflow, types, x, y, body.picture).dump()))
+    try:
+        workflow = Workflow.from_data(body.workflow)
+        x = axis_of(body.x.input, body.x.values, workflow, types)
+        y = axis_of(body.y.input, body.y.values, workflow, types) if body.y else None
+        return MadeGrid(workflow=json.loads(grid_of(workflow, types, x, y, body.picture).dump()))
+    except DocumentError as error:
+        return MadeGrid(problems=api_problems([Problem(str(error))]))
+    except CheckError as error:
+        return MadeGrid(problems=api_problems(error.problems))
 
 
 def read_import(data: bytes) -> ImportedWorkflow:

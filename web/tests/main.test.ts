@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { emptyWorkflow, type NodeSpec, type Workflow } from "../src/model/document";
-import { entriesOf } from "../src/model/main";
+import { entriesOf, variables } from "../src/model/main";
 import type { Input } from "../src/api/generated";
 import { input, TYPES } from "./catalog";
 
@@ -38,5 +38,21 @@ describe("the values that a person changes", () => {
       strange: spec("NoSuchType", { text: "c" }),
     });
     expect(entriesOf(given, types)).toEqual({ main: [], others: [] });
+  });
+});
+
+describe("the values that a grid can change", () => {
+  test("are those at any depth that nothing else gives", () => {
+    const inner = { description: "", nodes: { prompt: spec("Encode", { text: "a" }) }, inputs: { text: [{ node: "prompt", input: "text", at: null }] }, outputs: {}, layout: {}, groups: [], notes: [] };
+    const given = {
+      ...workflow({
+        own: spec("subgraph:Part"), told: spec("subgraph:Part", { text: "b" }),
+        linked: spec("Sampler", {}, { links: { seed: { node: "x", output: "y" } } }),
+      }),
+      subgraphs: { Part: inner },
+    };
+    expect(variables(given, types).map((one) => one.address)).toEqual([
+      "own/prompt.text", "own/prompt.style", "told/prompt.style", "linked.guidance_scale", "linked.steps",
+    ]);
   });
 });

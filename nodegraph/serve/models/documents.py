@@ -196,9 +196,10 @@ class MakeGrid(Asked):
 
 
 class MadeGrid(Told):
-    """The workflow that makes the picture of every pair of values, and a sheet of them."""
+    """The workflow that makes the picture of every pair of values, and a sheet of them; or why there is none."""
 
-    workflow: Document
+    workflow: Document | None = None
+    problems: list[ApiProblem] = []
 
 
 class PlannedNode(Told):

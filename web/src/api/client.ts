@@ -1,7 +1,7 @@
 // The server as the editor sees it: one typed method for each route, and one shape of failure.
 import { listen, type EventStream, type Handlers } from "./events";
 import type {
-  ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow,
+  ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow, MadeGrid, MakeGrid,
   ExportedToComfyui,
   ExportWorkflow,
   MoveRun, Nodes, OpenedTemplate, OpenedWorkflow, PlannedWorkflow, PlanWorkflow, Problems, QueueState, Run, RunDetails,
@@ -63,6 +63,7 @@ export class Client {
     this.ask<OpenedTemplate>("GET", `/api/templates/${name.split("/").map(encodeURIComponent).join("/")}`);
 
   check = (body: CheckWorkflow) => this.ask<Problems>("POST", "/api/check", body);
+  grid = (body: MakeGrid) => this.ask<MadeGrid>("POST", "/api/grid", body);
   plan = (body: PlanWorkflow) => this.ask<PlannedWorkflow>("POST", "/api/plan", body);
 
   submit = (body: SubmitRun) => this.ask<Run>("POST", "/api/runs", body);

@@ -17,6 +17,7 @@ export interface Wire {
   FileKinds?: FileKinds;
   Frame?: Frame;
   Gallery?: Gallery;
+  GridAxis?: GridAxis;
   Health?: Health;
   ImportedNode?: ImportedNode;
   ImportedWorkflow?: ImportedWorkflow;
@@ -24,6 +25,8 @@ export interface Wire {
   Input?: Input;
   JsonValue?: JsonValue;
   Link?: Link;
+  MadeGrid?: MadeGrid;
+  MakeGrid?: MakeGrid;
   MoveRun?: MoveRun;
   NodeProgress?: NodeProgress;
   NodeSpec?: NodeSpec;
@@ -225,6 +228,19 @@ export interface Gallery {
   next: string | null;
 }
 /**
+ * An input and the values that a grid gives it.
+ */
+export interface GridAxis {
+  /**
+   * `node.input`, or `use/inner.input` in a subgraph.
+   */
+  input: string;
+  /**
+   * As `nodegraph grid` takes them: 1,3,5 or 1..5 or a JSON list.
+   */
+  values: string;
+}
+/**
  * Whether the server answers, and whether it can take runs.
  */
 export interface Health {
@@ -296,6 +312,32 @@ export interface Input {
 export interface Link {
   node: string;
   output: string;
+}
+/**
+ * The workflow that makes the picture of every pair of values, and a sheet of them; or why there is none.
+ */
+export interface MadeGrid {
+  problems: ApiProblem[];
+  workflow: {
+    [k: string]: JsonValue;
+  } | null;
+}
+/**
+ * What to make a grid of.
+ */
+export interface MakeGrid {
+  /**
+   * The node whose picture is shown.
+   */
+  picture?: string | null;
+  /**
+   * A workflow document; its schema is at /api/workflow-schema.
+   */
+  workflow: {
+    [k: string]: JsonValue;
+  };
+  x: GridAxis;
+  y?: GridAxis | null;
 }
 /**
  * Move a queued run in front of another queued one; to the end where `before` is null.

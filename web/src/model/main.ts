@@ -2,6 +2,7 @@
 import type { Input } from "../api/generated";
 import { own, type NodeSpec, type Workflow } from "./document";
 import type { Types } from "./fit";
+import { allIds, definitionAt, specAt } from "./subgraph";
 import { widgetOf, type Widget } from "./value";
 
 export interface Entry {
@@ -33,4 +34,39 @@ export function entriesOf(workflow: Workflow, types: Types): { main: Entry[]; ot
   }
   const isEmpty = ({ spec, input }: Entry) => Number((own(spec.values, input.name) ?? input.default ?? "") === "");
   return { main: main.flatMap((all) => all.toSorted((one, other) => isEmpty(one) - isEmpty(other))), others };
+}
+
+export interface Variable {
+  /** `node.input`, or `use/inner.input` of what is in a subgraph. */
+  address: string;
+  node: string;
+  input: Input;
+  widget: Widget;
+}
+
+/** Every literal of a document that a grid can change, at any depth; in a subgraph not what a use gives. */
+export function variables(root: Workflow, types: Types): Variable[] {
+  return allIds(root).flatMap((node) => {
+    const spec = specAt(root, node)!;
+    return (own(types, spec.type)?.inputs ?? []).flatMap((input) => {
+      const widget = widgetOf(input);
+      if (!widget || Object.hasOwn(spec.links, input.name) || isGiven(root, node, input.name)) return [];
+      return [{ address: `${node}.${input.name}`, node, input, widget }];
+    });
+  });
+}
+
+/** Whether a use of a subgraph gives an inner input its value or link. */
+function isGiven(root: Workflow, id: string, input: string): boolean {
+  const path = id.split("/");
+  let targets = [{ node: path.pop()!, input }];
+  while (path.length) {
+    const definition = root.subgraphs[definitionAt(root, path)!]!;
+    const use = specAt(root, path.join("/"))!;
+    const ports = Object.entries(definition.inputs).filter(([, all]) => all.some((one) => targets.some((to) => to.node === one.node && to.input === one.input)));
+    if (ports.some(([port]) => Object.hasOwn(use.values, port) || Object.hasOwn(use.links, port))) return true;
+    const node = path.pop()!;
+    targets = ports.map(([port]) => ({ node, input: port }));
+  }
+  return false;
 }

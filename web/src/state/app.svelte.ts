@@ -57,7 +57,7 @@ export interface Picking {
   pick(id: string): void;
 }
 
-export type Dialog = "open" | "save" | "keys" | "about" | "settings";
+export type Dialog = "grid" | "open" | "save" | "keys" | "about" | "settings";
 export type Panel = "queue" | "gallery" | "problems";
 export type Menu = { at: Point } & ({ kind: "pane" | "node" | "edge"; id: string | null } | { kind: "port"; end: End });
 export interface Toast {

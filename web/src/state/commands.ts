@@ -107,6 +107,7 @@ export const COMMANDS: Command[] = [
   { id: "run", group: "run", keys: ["Mod+Enter"], always: true, run: (app) => run(app) },
   { id: "run_here", group: "run", keys: ["Mod+Shift+Enter"], always: true, can: some, run: (app) => run(app, [...app.tab.chosen.nodes].map((id) => app.tab.fullId(id))) },
   { id: "cancel", group: "run", keys: ["Mod+."], always: true, can: (app) => app.shown?.active ?? false, run: (app) => cancel(app) },
+  { id: "grid", group: "run", can: (app) => Object.keys(app.tab.root.nodes).length > 0, run: (app) => (app.dialog = "grid") },
   { id: "new_seeds", group: "run", run: (app) => newSeeds(app) },
 ];
 

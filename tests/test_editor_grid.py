@@ -1,0 +1,58 @@
+"""A grid of values from the editor: two inputs and their values, one run, one sheet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browser import violations
+from real_server import Running, running
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from editor_page import EditorPage, opened
+from playwright.sync_api import expect
+
+
+@pytest.fixture(scope="module")
+def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
+@pytest.fixture
+def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
+    with opened(chromium, server.url) as editor:
+        yield editor
+
+
+def test_a_grid_is_asked_for_refused_in_words_and_run(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    editor.set("schedule", "steps", "2")
+    page.keyboard.press("Control+k")
+    editor.pick("grid of values")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    assert violations(page, "dialog") == []
+    dialog.get_by_label("Input of From left to right").select_option("sampler.guidance_scale")
+    dialog.get_by_label("Values of From left to right").fill("1,,3")
+    dialog.get_by_label("Input of From top to bottom").select_option("sampler.sampler")
+    down = dialog.get_by_label("Values of From top to bottom")
+    assert "euler" in down.input_value()
+    down.fill("euler, heun")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("is no list of values; write 1,3,5")
+    dialog.get_by_label("Values of From left to right").fill("1, 3")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog).to_have_count(0)
+    editor.finished()
+    nodes = editor.document()["nodes"]
+    kinds = Counter(node["type"] for node in nodes.values())
+    assert (kinds["LoadModel"], kinds["Schedule"], kinds["Sampler"], kinds["ContactSheet"]) == (1, 1, 4, 1)
+    assert nodes["sheet"]["values"] == {"across": "guidance scale 1\nguidance scale 3", "down": "euler\nheun"}
+    made = server.get("/api/gallery").json["artifacts"]
+    assert len(made) == 5
+    # The workflow that it came from is as it was, in its own tab.
+    page.locator(".tab-name").first.click()
+    assert "sheet" not in editor.document()["nodes"]
