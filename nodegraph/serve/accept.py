@@ -12,7 +12,8 @@ from nodegraph.serve import models
 from nodegraph.serve.database import Database
 from nodegraph.serve.errors import DiskFull, QueueFull
 from nodegraph.serve.listing import Listing
-from nodegraph.serve.store import Store, StoreFull, Submission
+from nodegraph.serve.store import Store, Submission
+from nodegraph.serve.storefile import StoreFull
 from nodegraph.workflow import Workflow
 
 TOGETHER = 100  # runs in one transaction

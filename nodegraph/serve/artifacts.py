@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nodegraph.serve.models import Artifact
-from nodegraph.serve.store import Store
+from nodegraph.serve.storefile import StoreFile
 
 OTHER = "application/octet-stream"
 _PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -57,13 +57,13 @@ class Artifacts:
     """The rows of the gallery. For the store's thread.
 
     Args:
-        store: holds the rows.
+        file: holds the rows.
         outputs: the folder that runs write to.
         trash: where the files of deleted artifacts go.
     """
 
-    def __init__(self, store: Store, outputs: Path, trash: Path) -> None:
-        self._store = store
+    def __init__(self, file: StoreFile, outputs: Path, trash: Path) -> None:
+        self._file = file
         self._outputs = outputs
         self._trash = trash
 
@@ -73,7 +73,7 @@ class Artifacts:
         A file outside the output folder is left out.
         """
         found: list[str] = []
-        with self._store.transaction() as database:
+        with self._file.transaction() as database:
             for file in files:
                 path = Path(str(file["path"])).resolve()
                 if not path.is_relative_to(self._outputs.resolve()):
@@ -96,7 +96,7 @@ class Artifacts:
         """The artifacts of each run, oldest first."""
         found: dict[str, list[Artifact]] = {run: [] for run in runs}
         marks = ", ".join("?" * len(runs))
-        for row in self._store.database.execute(
+        for row in self._file.read(
             "SELECT shown.run AS shown_by, artifacts.* FROM shown JOIN artifacts ON artifacts.id = shown.artifact "
             f"WHERE shown.run IN ({marks}) ORDER BY artifacts.number",
             runs,
@@ -107,7 +107,7 @@ class Artifacts:
     def page(self, limit: int, before: str | None) -> list[Artifact]:
         """Artifacts, newest first. Raises KeyError where `before` is none."""
         number = 2**62 if before is None else self._row(before)["number"]
-        rows = self._store.database.execute(
+        rows = self._file.read(
             "SELECT * FROM artifacts WHERE number < ? ORDER BY number DESC LIMIT ?", (number, limit)
         )
         return [_artifact(row) for row in rows]
@@ -123,7 +123,7 @@ class Artifacts:
     def delete(self, name: str) -> Artifact:
         """Take an artifact out of the gallery and put its file into the trash. Raises KeyError."""
         row = self._row(name)
-        with self._store.transaction() as database:
+        with self._file.transaction() as database:
             runs = [run for (run,) in database.execute("SELECT run FROM shown WHERE artifact = ?", (name,))]
             database.execute("DELETE FROM artifacts WHERE id = ?", (name,))
             database.execute("DELETE FROM shown WHERE artifact = ?", (name,))
@@ -140,7 +140,7 @@ class Artifacts:
 
         Its file gets its old name, or the nearest free one where a run has written another meanwhile.
         """
-        found = self._store.database.execute("SELECT * FROM trashed WHERE artifact = ?", (name,)).fetchone()
+        found = self._file.read("SELECT * FROM trashed WHERE artifact = ?", (name,)).fetchone()
         if found is None:
             raise KeyError(name)
         row = json.loads(found["row"])
@@ -148,7 +148,7 @@ class Artifacts:
             raise KeyError(name)
         path = free(self._outputs / row["path"])
         row |= {"path": path.relative_to(self._outputs).as_posix(), "name": path.name}
-        with self._store.transaction() as database:
+        with self._file.transaction() as database:
             marks = ", ".join(f":{column}" for column in row)
             database.execute(f"INSERT INTO artifacts ({', '.join(row)}) VALUES ({marks})", row)
             database.executemany(
@@ -164,7 +164,7 @@ class Artifacts:
         return self._trash / f"{row['id']}-{row['name']}"
 
     def _row(self, name: str) -> sqlite3.Row:
-        row = self._store.database.execute("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
+        row = self._file.read("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
         if row is None:
             raise KeyError(name)
         found: sqlite3.Row = row

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from nodegraph.serve.store import StoreFull
+from nodegraph.serve.storefile import StoreFull
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,7 +15,8 @@ from nodegraph.serve.database import RETRY_SECONDS, Database
 from nodegraph.serve.events import Events
 from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.running import Running
-from nodegraph.serve.store import Claim, Store, StoreFull
+from nodegraph.serve.store import Claim, Store
+from nodegraph.serve.storefile import StoreFull
 
 HISTORY = 10_000  # ended runs that are kept
 FORGET_EVERY = 100

@@ -33,7 +33,8 @@ from nodegraph.serve.lock import HomeLock
 from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.process import WorkerSettings
 from nodegraph.serve.spawn import Spawner
-from nodegraph.serve.store import Store, StoreFull
+from nodegraph.serve.store import Store
+from nodegraph.serve.storefile import StoreFile, StoreFull
 from nodegraph.serve.supervisor import Supervisor
 from nodegraph.workflow import Workflow
 
@@ -129,7 +130,7 @@ class Service:
             self._database.close()
             self._lock.release()
             raise
-        self._artifacts = Artifacts(self._store, self.outputs, self.home.folder / "trash" / "artifacts")
+        self._artifacts = Artifacts(self._file, self.outputs, self.home.folder / "trash" / "artifacts")
         self._listing = Listing(self._store, self._artifacts)
         self._acceptor = Acceptor(
             self._database,
@@ -159,9 +160,10 @@ class Service:
         """Open the store and take up what an earlier server left; returns the number of its last event at most."""
         path = self.home.folder / "queue.sqlite"
         try:
-            self._store = await self._database(Store, path)
-            number = await self._database(self._store.setting, "events")
-            await self._database(self._store.set, "events", number + BLOCK)
+            self._file = await self._database(StoreFile, path)
+            self._store = Store(self._file)
+            number = await self._database(self._file.setting, "events")
+            await self._database(self._file.set, "events", number + BLOCK)
             await self._database(self._store.recover)
         except StoreFull as error:
             raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
@@ -187,7 +189,7 @@ class Service:
             await asyncio.wait(self._tasks)
         await self._spawner.close()
         self.events.close()
-        await self._database(self._store.close)
+        await self._database(self._file.close)
         self._database.close()
         self._lock.release()
 
@@ -336,7 +338,7 @@ class Service:
 
     async def _set_paused(self, paused: bool) -> models.QueueState:
         with self._refusals():
-            await self._database(self._store.set, "paused", int(paused))
+            await self._database(self._file.set, "paused", int(paused))
         if not paused:
             self._dispatch.announce()
         return await self._tell_queue("paused" if paused else "resumed")
@@ -348,7 +350,7 @@ class Service:
         return state
 
     def _reserve(self, number: int) -> None:
-        task = asyncio.create_task(self._database.durably(self._store.set, "events", number))
+        task = asyncio.create_task(self._database.durably(self._file.set, "events", number))
         self._reserving = task
 
     @contextmanager

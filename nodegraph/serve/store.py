@@ -14,50 +14,15 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-VERSION = 1
+from nodegraph.serve.storefile import StoreFile
+
 MAX_LOSSES = 2  # how often a run is tried again after its worker died
 LATELY = 4  # how many runs of a title say how long its nodes take
 MAX_ATTEMPTS = 10  # a run that takes the server itself down each time must end some day
-
-# `phase`, `first` and `second` put runs in the order in which they are listed, and queued runs in the order in
-# which they go.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
-    title TEXT NOT NULL, priority INTEGER NOT NULL, rank INTEGER NOT NULL, created REAL NOT NULL, started REAL,
-    finished REAL, seconds REAL, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0,
-    cancelling INTEGER NOT NULL DEFAULT 0, total INTEGER, error TEXT, nodes TEXT, lease TEXT,
-    phase INTEGER AS (CASE status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END),
-    first REAL AS (CASE status WHEN 'running' THEN -started WHEN 'queued' THEN -priority ELSE -finished END),
-    second INTEGER AS (CASE status WHEN 'queued' THEN rank ELSE -number END)
-);
-CREATE INDEX IF NOT EXISTS runs_listed ON runs (phase, first, second);
-CREATE INDEX IF NOT EXISTS runs_titled ON runs (title, number);
-CREATE TABLE IF NOT EXISTS documents (run TEXT PRIMARY KEY, workflow TEXT NOT NULL, targets TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS artifacts (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, path TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL, node TEXT, run TEXT, media_type TEXT NOT NULL, width INTEGER, height INTEGER,
-    bytes INTEGER NOT NULL, created REAL NOT NULL, receipt TEXT
-);
-CREATE TABLE IF NOT EXISTS shown (
-    run TEXT NOT NULL, artifact TEXT NOT NULL, PRIMARY KEY (run, artifact)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS shown_by_artifact ON shown (artifact);
-CREATE TABLE IF NOT EXISTS trashed (
-    artifact TEXT PRIMARY KEY, row TEXT NOT NULL, runs TEXT NOT NULL
-) WITHOUT ROWID;
-"""
 _QUEUED = "phase = 1 ORDER BY first, second"
-
-
-class StoreFull(Exception):
-    """The disk has no room for what was to be stored; nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -86,42 +51,11 @@ class Store:
     """The queue and the history of one home. For one thread; see `Service` for the way in from a server.
 
     Args:
-        path: the SQLite file; made where it is not there.
-
-    Raises:
-        sqlite3.Error: the file is no such database.
-        StoreFull: there is no room to make it.
+        file: holds them.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        self.database.row_factory = sqlite3.Row
-        with _room():
-            (version,) = self.database.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                raise sqlite3.DatabaseError(f"{path} has version {version}, made by a newer nodegraph")
-            self.database.execute("PRAGMA journal_mode = WAL")
-            self.database.execute("PRAGMA synchronous = FULL")
-            self.database.executescript(_SCHEMA)
-            self.database.execute(f"PRAGMA user_version = {VERSION}")
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and on disk afterwards. Raises StoreFull where there is no room."""
-        with _room():
-            self.database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.database
-                self.database.execute("COMMIT")
-            except BaseException:
-                if self.database.in_transaction:
-                    self.database.execute("ROLLBACK")
-                raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.database.close()
+    def __init__(self, file: StoreFile) -> None:
+        self.file = file
 
     # Into the queue and out of it
 
@@ -132,7 +66,7 @@ class Store:
         """
         room = max(0, limit - self.count(1))
         ids: list[str | None] = [secrets.token_hex(10) for _ in submissions[:room]]
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             (rank,) = database.execute("SELECT COALESCE(MAX(rank), 0) FROM runs WHERE phase < 2").fetchone()
             for run, one in zip(ids, submissions, strict=False):
                 rank += 1
@@ -147,9 +81,9 @@ class Store:
     def claim(self, worker: str) -> Claim | None:
         """Take the run that goes next, or None where there is none or the queue is paused."""
         lease = f"{worker}-{secrets.token_hex(8)}"
-        if self.paused or self.database.execute(f"SELECT 1 FROM runs WHERE {_QUEUED} LIMIT 1").fetchone() is None:
+        if self.paused or self.file.read(f"SELECT 1 FROM runs WHERE {_QUEUED} LIMIT 1").fetchone() is None:
             return None
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             taken = database.execute(
                 "UPDATE runs SET status = 'running', started = ?, attempts = attempts + 1, lease = ? "
                 f"WHERE number = (SELECT number FROM runs WHERE {_QUEUED} LIMIT 1) RETURNING id, attempts",
@@ -174,7 +108,7 @@ class Store:
         nodes: str = "{}",
     ) -> bool:
         """End a run. False, and nothing changes, where the lease is not the one it is held under."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             return bool(
                 database.execute(
                     "UPDATE runs SET status = ?, finished = ?, seconds = ?, total = ?, error = ?, nodes = ?, "
@@ -185,7 +119,7 @@ class Store:
 
     def release(self, claim: Claim) -> bool:
         """Put a run back in its old place as if it had not been begun."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             return bool(
                 database.execute(
                     "UPDATE runs SET status = 'queued', started = NULL, lease = NULL, attempts = attempts - 1 "
@@ -196,7 +130,7 @@ class Store:
 
     def lose(self, claim: Claim) -> bool:
         """Put a run whose worker died back in its old place; False where it was tried too often already."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             return bool(
                 database.execute(
                     "UPDATE runs SET status = 'queued', started = NULL, losses = losses + 1, lease = NULL "
@@ -211,7 +145,7 @@ class Store:
             "kind": "worker",
             "message": f"the server ended {MAX_ATTEMPTS} times while this run was running; it is not begun again",
         }
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             now = time.time()
             database.execute(
                 "UPDATE runs SET status = 'cancelled', cancelling = 0, finished = ?, lease = NULL "
@@ -229,7 +163,7 @@ class Store:
 
     def forget(self, keep: int) -> list[str]:
         """Drop all but the newest `keep` ended runs; returns the ids of those that went. Artifacts stay."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             rows = database.execute(
                 "DELETE FROM runs WHERE number IN (SELECT number FROM runs WHERE phase = 2 "
                 "ORDER BY first, second LIMIT -1 OFFSET ?) RETURNING id",
@@ -243,7 +177,7 @@ class Store:
     def timings(self, run: str) -> dict[str, tuple[float, int | None]]:
         """The seconds, and the steps if any, that nodes took in the newest runs of a run's title."""
         found: dict[str, tuple[float, int | None]] = {}
-        for (nodes,) in self.database.execute(
+        for (nodes,) in self.file.read(
             "SELECT nodes FROM runs WHERE title = (SELECT title FROM runs WHERE id = ?) AND nodes IS NOT NULL "
             "ORDER BY number DESC LIMIT ?",
             (run, LATELY),
@@ -260,7 +194,7 @@ class Store:
 
         Returns the status that it had. Raises KeyError where there is no such run.
         """
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             before = self.required(run)["status"]
             database.execute(
                 "UPDATE runs SET status = 'cancelled', finished = ? WHERE id = ? AND status = 'queued'",
@@ -271,7 +205,7 @@ class Store:
 
     def clear(self) -> list[str]:
         """Cancel every queued run; returns their ids."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             rows = database.execute(
                 "UPDATE runs SET status = 'cancelled', finished = ? WHERE status = 'queued' RETURNING id",
                 (time.time(),),
@@ -280,7 +214,7 @@ class Store:
 
     def prioritise(self, run: str, priority: int) -> bool:
         """Give a queued run another priority, at its end; False where it is not queued."""
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             return bool(
                 database.execute(
                     "UPDATE runs SET priority = ?, rank = (SELECT MAX(rank) + 1 FROM runs WHERE phase < 2) "
@@ -294,7 +228,7 @@ class Store:
 
         False, and nothing changes, where one of the two is not queued.
         """
-        with self.transaction() as database:
+        with self.file.transaction() as database:
             rows = database.execute(f"SELECT id, priority FROM runs WHERE {_QUEUED}").fetchall()
             priorities = {row["id"]: row["priority"] for row in rows}
             order = [name for name in priorities if name != run]
@@ -318,23 +252,13 @@ class Store:
     @property
     def paused(self) -> bool:
         """Whether no run is to be begun. Kept over restarts."""
-        return bool(self.setting("paused"))
-
-    def setting(self, name: str) -> int:
-        """A number that outlives the server; 0 where it was never set."""
-        row = self.database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-        return 0 if row is None else int(row["value"])
-
-    def set(self, name: str, value: int) -> None:
-        """Set such a number."""
-        with self.transaction() as database:
-            database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        return bool(self.file.setting("paused"))
 
     # Looking
 
     def required(self, run: str) -> sqlite3.Row:
         """The row of a run. Raises KeyError where there is none."""
-        row = self.database.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+        row = self.file.read("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
         if row is None:
             raise KeyError(run)
         found: sqlite3.Row = row
@@ -344,7 +268,7 @@ class Store:
         """How many runs go before a queued one."""
         if row["phase"] != 1:
             return None
-        (ahead,) = self.database.execute(
+        (ahead,) = self.file.read(
             "SELECT COUNT(*) FROM runs WHERE phase = 1 AND (first, second) < (?, ?)", (row["first"], row["second"])
         ).fetchone()
         return int(ahead)
@@ -355,7 +279,7 @@ class Store:
         if before is not None:
             last = self.required(before)
             place = (last["phase"], last["first"], last["second"])
-        return self.database.execute(
+        return self.file.read(
             "SELECT * FROM runs WHERE (phase, first, second) > (?, ?, ?) AND (?4 IS NULL OR status = ?4) "
             "ORDER BY phase, first, second LIMIT ?5",
             (*place, status, limit),
@@ -363,30 +287,19 @@ class Store:
 
     def ids(self, status: str) -> list[str]:
         """The ids of the queued or running runs, in order."""
-        rows = self.database.execute(
+        rows = self.file.read(
             "SELECT id FROM runs WHERE phase = ? ORDER BY first, second", ({"running": 0, "queued": 1}[status],)
         )
         return [row["id"] for row in rows]
 
     def count(self, phase: int) -> int:
         """How many runs are running (0), queued (1) or ended (2)."""
-        (count,) = self.database.execute("SELECT COUNT(*) FROM runs WHERE phase = ?", (phase,)).fetchone()
+        (count,) = self.file.read("SELECT COUNT(*) FROM runs WHERE phase = ?", (phase,)).fetchone()
         return int(count)
 
     def document(self, run: str) -> tuple[str, list[str] | None]:
         """The workflow of a run as JSON text, and its targets. Raises KeyError where there is no such run."""
-        row = self.database.execute("SELECT workflow, targets FROM documents WHERE run = ?", (run,)).fetchone()
+        row = self.file.read("SELECT workflow, targets FROM documents WHERE run = ?", (run,)).fetchone()
         if row is None:
             raise KeyError(run)
         return row["workflow"], None if row["targets"] is None else json.loads(row["targets"])
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    """Tell a full disk from other trouble. A WAL that cannot grow is an input/output error on some systems."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
-            raise StoreFull(str(error)) from error
-        raise

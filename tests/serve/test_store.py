@@ -13,13 +13,14 @@ import pytest
 from nodegraph.serve.artifacts import Artifacts, describe
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store, Submission
+from nodegraph.serve.storefile import StoreFile
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "queue.sqlite")
+    opened = Store(StoreFile(tmp_path / "queue.sqlite"))
     yield opened
-    opened.close()
+    opened.file.close()
 
 
 def submit(store: Store, title: str = "", priority: int = 0) -> str:
@@ -47,15 +48,15 @@ def test_runs_go_by_priority_then_by_age(store: Store) -> None:
 
 def test_a_paused_queue_gives_nothing_and_stays_paused_in_the_next_server(store: Store, tmp_path: Path) -> None:
     run = submit(store)
-    store.set("paused", 1)
+    store.file.set("paused", 1)
     assert store.claim("worker-0") is None
-    store.close()
-    again = Store(tmp_path / "queue.sqlite")
+    store.file.close()
+    again = Store(StoreFile(tmp_path / "queue.sqlite"))
     assert again.paused
     assert again.claim("worker-0") is None
-    again.set("paused", 0)
+    again.file.set("paused", 0)
     assert claimed(again).id == run
-    again.close()
+    again.file.close()
 
 
 def test_only_the_holder_of_the_lease_ends_a_run(store: Store) -> None:
@@ -94,18 +95,18 @@ def test_releasing_costs_no_attempt(store: Store) -> None:
 
 
 def test_a_new_server_queues_again_what_was_running_in_its_old_order(tmp_path: Path) -> None:
-    store = Store(tmp_path / "queue.sqlite")
+    store = Store(StoreFile(tmp_path / "queue.sqlite"))
     runs = [submit(store) for _ in range(6)]
     taken = [claimed(store) for _ in range(3)]
     store.finish(taken[0], "succeeded")
     store.cancel(runs[2])
-    store.close()  # rows are all on disk: a killed process leaves the same
-    store = Store(tmp_path / "queue.sqlite")
+    store.file.close()  # rows are all on disk: a killed process leaves the same
+    store = Store(StoreFile(tmp_path / "queue.sqlite"))
     assert store.recover() == 1
     assert store.ids("queued") == [runs[1], *runs[3:]]
     assert status(store, runs[2]) == "cancelled"
     assert not store.finish(taken[1], "succeeded")  # by a worker of the server that died
-    store.close()
+    store.file.close()
 
 
 def test_a_run_that_takes_the_server_down_each_time_ends_some_day(store: Store) -> None:
@@ -147,7 +148,7 @@ def test_another_priority_means_the_end_of_that_priority(store: Store) -> None:
 
 
 def test_pages_hold_every_run_once_running_then_queued_then_ended(store: Store, tmp_path: Path) -> None:
-    listing = Listing(store, Artifacts(store, tmp_path, tmp_path))
+    listing = Listing(store, Artifacts(store.file, tmp_path, tmp_path))
     runs = [submit(store, str(n)) for n in range(10)]
     for _ in range(3):
         store.finish(claimed(store), "succeeded")
@@ -188,9 +189,9 @@ def test_history_is_bounded_and_what_waits_is_never_forgotten(store: Store) -> N
 
 
 def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
-    store.database.execute("PRAGMA user_version = 99")
+    store.file.database.execute("PRAGMA user_version = 99")
     with pytest.raises(sqlite3.DatabaseError, match="newer"):
-        Store(tmp_path / "queue.sqlite")
+        StoreFile(tmp_path / "queue.sqlite")
 
 
 def test_a_claim_tells_what_nodes_took_lately(store: Store) -> None:
@@ -216,7 +217,7 @@ def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_
 
     outputs, trash = tmp_path / "outputs", tmp_path / "trash"
     outputs.mkdir()
-    artifacts = Artifacts(store, outputs, trash)
+    artifacts = Artifacts(store.file, outputs, trash)
     Image.new("RGB", (8, 5)).save(outputs / "cat-0001.png")
     (outputs / "evil.png").write_text("<svg onload=alert(1)>")
     (tmp_path / "secret.txt").write_text("secret")
