@@ -21,13 +21,14 @@ from nodegraph import strict_json
 from nodegraph.errors import CheckError, Problem
 from nodegraph.node import NodeType
 from nodegraph.subgraphs import expanded, input_within
-from nodegraph.workflow import Link, NodeSpec, Position, Workflow
+from nodegraph.workflow import MAX_BYTES, Link, NodeSpec, Position, Workflow
 
 MAX_CELLS = 400
 MAX_NODES = 20_000  # nodes of all pairs together, before those that are alike become one
+MAX_READ = 512 * 2**20  # characters of the same
 SHEET, SAVE = "ContactSheet", "SaveImage"
 LONGEST = 40  # characters of a value in a label
-NUMBER = r"(-?\d+(?:\.\d+)?)"
+NUMBER = r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?)"
 RANGE = re.compile(rf"\s*{NUMBER}\.\.{NUMBER}(?::{NUMBER})?\s*")
 
 
@@ -80,6 +81,10 @@ def grid_of(
         if len(flat.nodes) * math.prod(len(axis.values) for axis in axes) > MAX_NODES:
             _refuse([Problem(f"the grid comes to more than {MAX_NODES:,} nodes; give fewer values")])
         cells.append(merged.add(flat))
+        if merged.read * math.prod(len(axis.values) for axis in axes) > MAX_READ * len(cells):
+            _refuse([Problem("the grid has too many values for so long a workflow; give fewer values")])
+        if merged.written > MAX_BYTES:
+            _refuse([Problem(f"the grid comes to more than {MAX_BYTES:,} bytes; give fewer values")])
     shown = _shown_node(types, merged, cells, axes, picture)
     return _document(workflow, merged, cells, shown, x, y)
 
@@ -177,7 +182,9 @@ class _Merged:
     def __init__(self, types: Mapping[str, NodeType]) -> None:
         self.types = types
         self.nodes: dict[str, NodeSpec] = {}
+        self.read = self.written = 0  # characters of all nodes added, and of those that are there once
         self._known: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # the last that was given to nodes of one name
 
     def add(self, workflow: Workflow) -> dict[str, str]:
         """Add a workflow's nodes; returns the id here of each of its ids."""
@@ -199,12 +206,13 @@ class _Merged:
 
     def _node(self, id: str, spec: NodeSpec) -> str:
         key = f"{id} {spec.model_dump_json()}"
+        self.read += len(key)
         if key not in self._known:
-            wish = id.replace("/", " ")[:90]
-            name, number = wish, 1
+            self.written += len(key)
+            wish = name = id.replace("/", " ")[:90]
             while name in self.nodes:
-                number += 1
-                name = f"{wish} {number}"
+                self._numbers[wish] = self._numbers.get(wish, 1) + 1
+                name = f"{wish} {self._numbers[wish]}"
             self._known[key] = name
             self.nodes[name] = spec
         return self._known[key]

@@ -15,12 +15,14 @@ from itertools import islice
 from pydantic import JsonValue
 
 from nodegraph.errors import Problem, did_you_mean
+from nodegraph.sizes import Sizes
 from nodegraph.within import MAX_DEPTH
 from nodegraph.within import PREFIX as PREFIX
 from nodegraph.workflow import InnerInput, Link, NodeSpec, Subgraph, Workflow
 
 MAX_NODES = 100_000
 MAX_PARTS = 300_000  # nodes, values and links: a few nodes with long lists may come to as much as many nodes
+CHARACTERS = 100  # of a long value in a subgraph that count as one part
 HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 
 Links = dict[str, Link | list[Link]]
@@ -56,7 +58,10 @@ def expanded(workflow: Workflow) -> tuple[Workflow, tuple[Problem, ...]]:
     try:
         expansion.place("", workflow.nodes, {}, bypassed=False, muted=False)
     except _TooLarge:
-        problem = Problem(f"its subgraphs come to more than {MAX_PARTS:,} values and links")
+        problem = Problem(
+            f"its subgraphs come to more than {MAX_PARTS:,} values and links; "
+            f"{CHARACTERS} characters of a long value are one"
+        )
         return workflow.model_copy(update={"nodes": {}, "layout": {}}), (problem,)
     return workflow.model_copy(update={"nodes": expansion.nodes, "layout": {}}), tuple(expansion.problems)
 
@@ -126,6 +131,7 @@ class _Expansion:
         self.nodes: dict[str, NodeSpec] = {}
         self.problems: list[Problem] = []
         self.parts = 0
+        self.sizes = Sizes()
 
     def place(
         self,
@@ -145,6 +151,8 @@ class _Expansion:
             silent = muted or spec.muted
             passed = (bypassed or spec.bypassed) and not silent
             parts = 1 + len(values) + sum(len(_many(one)) for one in links.values())
+            if prefix:  # the others stand in the document as often as here
+                parts += sum(self.sizes.of(value) // CHARACTERS for value in values.values())
             self._count(parts * (1 + len(prefix) // 100))  # each of them carries the long names around it
             if definition is None:
                 changed = {"values": values, "links": links, "bypassed": passed, "muted": silent}

@@ -413,6 +413,55 @@ def test_subgraphs_that_come_to_too_much_are_refused() -> None:
     assert time.process_time() - begun < 30
 
 
+LONG = "a" * 300_000
+TEXTS = [{"id": i, "type": "CLIPTextEncode", "inputs": [{"name": "text", "link": i}]} for i in range(1, 200)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(
+            *({"id": i, "type": "s"} for i in range(2000)),
+            definitions={"subgraphs": [{**within("s", [], []), "inputs": [{}] * 20_000}]},
+        ),
+        saved(
+            *({"id": i, "type": "s"} for i in range(200)),
+            definitions={
+                "subgraphs": [within("s", [{"id": 1, "type": "CLIPTextEncode", "widgets_values": [LONG]}], [])]
+            },
+        ),
+        saved(
+            {"id": 0, "type": "PrimitiveNode", "widgets_values": [LONG]},
+            *TEXTS,
+            links=[[i, 0, 0, i, 0, "STRING"] for i in range(1, 200)],
+        ),
+        {
+            "u": {"class_type": "UpscaleModelLoader", "inputs": {"model_name": LONG}},
+            **{
+                str(i): {"class_type": "ImageUpscaleWithModel", "inputs": {"upscale_model": ["u", 0]}}
+                for i in range(200)
+            },
+        },
+    ],
+    ids=["inputs of a subgraph", "a text in a subgraph", "a primitive", "a loader for all"],
+)
+def test_what_nodes_share_is_not_copied_without_end(data: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError, match="comes to more than 16,777,216 characters"):
+        translated(data)
+
+
+def test_the_id_of_a_use_is_not_copied_without_end() -> None:
+    data = saved({"id": "x" * 65, "type": "s"}, definitions={"subgraphs": [within("s", [], [])]})
+    with pytest.raises(DocumentError, match="is longer than 64 characters"):
+        translated(data)
+
+
+def test_a_denoise_of_nearly_nothing_is_kept_with_the_reason() -> None:
+    (note,) = translated({"1": {"class_type": "KSampler", "inputs": {"steps": 10_000, "denoise": 5e-324}}}).notes
+    assert note.became == "kept"
+    assert "a `denoise` of 5e-324" in note.message
+
+
 @pytest.mark.parametrize(
     ("node", "words"),
     [

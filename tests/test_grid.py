@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -142,6 +143,30 @@ def test_several_pictures_must_be_told_apart(registry: Registry) -> None:
         grid_of(two, registry.catalog.nodes, GUIDANCE)
     chosen = grid_of(two, registry.catalog.nodes, GUIDANCE, picture="other")
     assert kinds(chosen)["SaveImage"] == 4
+
+
+def test_a_grid_of_a_long_workflow_is_bounded(registry: Registry) -> None:
+    """Each pair brings a copy of what its values reach, and of texts that stand beside them."""
+    beside = BASE.with_values({"prompt.text": "a" * 2**20})
+    seeds = Axis("prompt.text", tuple("b" * 2**20 + str(number) for number in range(40)))
+    assert "comes to more than 33,554,432 bytes" in said(BASE, registry, seeds)
+    seeds = Axis("sampler.seed", tuple(range(400)))
+    many = beside.model_copy(update={"nodes": {**beside.nodes, "other": beside.nodes["prompt"]}})
+    assert "too many values for so long a workflow" in said(many, registry, seeds)
+
+
+def test_many_nodes_of_long_names_that_begin_alike_are_named_at_once(registry: Registry) -> None:
+    alike = {f"{'x' * 90}{number}": BASE.nodes["blank"] for number in range(10_000)}
+    wide = BASE.model_copy(update={"nodes": {**BASE.nodes, **alike}})
+    begun = time.process_time()
+    grid_of(wide, registry.catalog.nodes, Axis("sampler.seed", (1,)))
+    assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize("text", ["0..1" + "0" * 400, "9" * 5000 + "..1", "9" * 400 + ".0.." + "9" * 400 + ".0"])
+def test_a_range_of_absurd_numbers_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match="is no list of values; write 1,3,5"):
+        values_of(text, is_text=False)
 
 
 def test_a_sheet_has_a_place_for_each_picture_and_headings() -> None:

@@ -229,8 +229,19 @@ def test_long_lists_in_many_uses_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     }
     assert problems(document({f"u{index}": use("S") for index in range(4)}, S=inner)) == []
     assert problems(document({f"u{index}": use("S") for index in range(6)}, S=inner)) == [
-        "workflow: its subgraphs come to more than 5,000 values and links"
+        "workflow: its subgraphs come to more than 5,000 values and links; 100 characters of a long value are one"
     ]
+
+
+@pytest.mark.parametrize("value", ["a" * 100_000, ["a"] * 20_000], ids=["a text", "a list"])
+def test_a_long_value_in_many_uses_is_refused(value: Any) -> None:
+    """Each use has a copy as soon as the whole is written: in an export, in a receipt."""
+    inner = {"nodes": {"x": {"type": "Number", "values": {"value": value}}}}
+    (found,) = problems(document({f"u{index}": use("S") for index in range(400)}, S=inner))
+    assert "more than 300,000 values and links" in found
+    assert "300,000" not in str(problems(document({f"u{index}": use("S") for index in range(4)}, S=inner)))
+    wide = {**{f"n{index}": {"type": "Number", "values": {"value": value}} for index in range(400)}, "u": use("S")}
+    assert "300,000" not in str(problems(document(wide, S={"nodes": {"x": NUMBER}}))), "it is written once"
 
 
 MANY = "a" * 100  # the longest id

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from nodegraph.errors import DocumentError
+from nodegraph.sizes import Sizes
 
 REROUTE = "Reroute"
 PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the inputs linked to it
 MUTED, BYPASSED = 2, 4
 SHOWN = 80  # characters of a name or a value in a message
+MAX_COPIED = 16 * 2**20  # characters of what is said once and comes to stand in many nodes
 
 
 class Source(NamedTuple):
@@ -36,12 +38,29 @@ class Node:
     id: str = ""
 
 
+class Copies:
+    """Counts what is said once in a document and is copied: uses of a subgraph, values that many nodes share."""
+
+    def __init__(self) -> None:
+        self._sizes = Sizes()
+        self._left = MAX_COPIED
+
+    def take(self, value: object) -> None:
+        """Count a copy. Raises DocumentError where all of them come to too much."""
+        self._left -= self._sizes.of(value)
+        if self._left < 0:
+            raise refuse(
+                f"what its nodes share comes to more than {MAX_COPIED:,} characters when each has its own"
+            )
+
+
 @dataclass
 class Graph:
-    """The nodes by id, and what is drawn around them."""
+    """The nodes by id, what is drawn around them, and how much of it is copied."""
 
     nodes: dict[str, Node]
     frames: list[Mapping[str, Any]] = field(default_factory=list)
+    copies: Copies = field(default_factory=Copies)
 
     def __post_init__(self) -> None:
         for id, node in self.nodes.items():
@@ -60,7 +79,11 @@ class Graph:
     def source(self, node: Node, name: str) -> tuple[Source, Node] | None:
         """Where an input is linked from, and the node there; None where it has a value or nothing."""
         given = node.inputs.get(name)
-        return (given, self.nodes[given.node]) if isinstance(given, Source) else None
+        if not isinstance(given, Source):
+            return None
+        there = self.nodes[given.node]
+        self.copies.take(there.inputs)  # what is asked for is about to say what this node says
+        return given, there
 
 
 def straightened(graph: Graph) -> Graph:
@@ -80,9 +103,10 @@ def straightened(graph: Graph) -> Graph:
             values = () if feeding is None else feeding.inputs.values()
             value = next((one for one in values if not isinstance(one, Source)), node.under.get(name))
             if value is not None:
+                graph.copies.take(value)
                 node.inputs[name] = value
     kept = {id: node for id, node in graph.nodes.items() if node.type not in (REROUTE, PRIMITIVE)}
-    return Graph(kept, graph.frames)
+    return Graph(kept, graph.frames, graph.copies)
 
 
 def _origin(source: Source, nodes: Mapping[str, Node], begins: dict[Source, Source | None]) -> Source | None:

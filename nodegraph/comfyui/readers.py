@@ -16,7 +16,7 @@ COMBINED = {
     "and": "intersection",
     "subtract": "difference",
 }
-MOST_STEPS = 10_000
+MOST_STEPS, MOST_SPACED = 10_000, 1_000_000
 FAMILY_OF = {there: here for here, there in reversed(TEXT_FAMILIES.items())}
 
 
@@ -35,7 +35,7 @@ def spacing(steps: Any, denoise: Any) -> tuple[Any, Any]:
         return steps, 1.0
     if not isinstance(steps, int) or not isinstance(denoise, int | float) or isinstance(steps, bool):
         raise Untold("`steps` and `denoise` have to be numbers, not links, where `denoise` is below 1")
-    if denoise <= 0 or not 1 <= steps <= MOST_STEPS:
+    if denoise <= 0 or not 1 <= steps <= MOST_STEPS or steps / denoise > MOST_SPACED:
         raise Untold(
             f"with {shown(steps)} steps and a `denoise` of {shown(denoise)} it does nothing that can be done here"
         )

@@ -14,6 +14,7 @@ from nodegraph.comfyui.graph import (
     MUTED,
     PRIMITIVE,
     REROUTE,
+    Copies,
     Graph,
     Node,
     Source,
@@ -29,6 +30,7 @@ from nodegraph.comfyui.table import WIDGETS
 
 OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
 MAX_PARTS, MAX_DEPTH = 300_000, 16  # nodes and links in all, and uses within uses
+LONGEST_USE = 64  # characters of the id of a use, which begins those of all nodes within
 AFTER_SEED = ("fixed", "increment", "decrement", "randomize")  # what the editor does with a seed after a run
 SEEDS = ("seed", "noise_seed")
 Place = tuple[float, float]
@@ -49,7 +51,7 @@ def read(data: Mapping[str, Any]) -> Graph:
     reading = _Reading(definitions)
     reading.scope(data, _Scope())
     frames = [record(one, "a group") for one in rows(data.get("groups"), "`groups`")]
-    return Graph(reading.nodes, frames)
+    return Graph(reading.nodes, frames, reading.copies)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class _Reading:
         self.definitions = definitions
         self.nodes: dict[str, Node] = {}
         self.parts = 0
+        self.copies = Copies()
 
     def scope(self, data: Mapping[str, Any], scope: _Scope) -> None:
         given = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
@@ -134,7 +137,10 @@ class _Reading:
         """A use of a subgraph: the nodes within, and a reroute (or a value) for each of its inputs."""
         if scope.depth == MAX_DEPTH:
             raise refuse(f"its subgraphs are nested more than {MAX_DEPTH} deep")
+        if len(id) - len(scope.prefix) > LONGEST_USE:
+            raise refuse(f"the id {shown(id[len(scope.prefix) :])} is longer than {LONGEST_USE} characters")
         definition = self.definitions[use.type]
+        self.copies.take(definition)
         for slot, one in enumerate(rows(definition.get("inputs"), "the inputs of a subgraph")):
             given = use.inputs.get(text(record(one, "an input of a subgraph").get("name") or "", "its name"))
             if isinstance(given, Source):
