@@ -111,6 +111,14 @@ def test_the_usual_api_workflow_is_translated_and_runs(engine: Engine, registry:
     assert tuple(result["decode"]["image"].tensor.shape) == (1, 3, 64, 64)
 
 
+def test_a_prompt_that_only_negatives_read_is_called_so() -> None:
+    first = {"7": API["7"], **{id: node for id, node in API.items() if id != "7"}}
+    nodes = Workflow.from_data(first).nodes
+    assert (nodes["prompt"].values["text"], nodes["negative"].values["text"]) == ("a red heart", "")
+    both = {**API, "3": {**API["3"], "inputs": {**API["3"]["inputs"], "negative": ["6", 0]}}}
+    assert "negative" not in Workflow.from_data(both).nodes
+
+
 def test_a_saved_workflow_keeps_places_modes_notes_and_what_is_unknown() -> None:
     document = Workflow.from_data(SAVED)
     nodes = document.nodes

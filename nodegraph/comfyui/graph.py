@@ -76,6 +76,16 @@ class Graph:
                     found.setdefault(value.node, []).append(id)
         return found
 
+    @cached_property
+    def read_as(self) -> dict[str, set[str]]:
+        """For each node that something is linked to, the names of the inputs that read it."""
+        found: dict[str, set[str]] = {}
+        for node in self.nodes.values():
+            for name, value in node.inputs.items():
+                if isinstance(value, Source):
+                    found.setdefault(value.node, set()).add(name)
+        return found
+
     def source(self, node: Node, name: str) -> tuple[Source, Node] | None:
         """Where an input is linked from, and the node there; None where it has a value or nothing."""
         given = node.inputs.get(name)

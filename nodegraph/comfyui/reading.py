@@ -14,7 +14,7 @@ from nodegraph.comfyui.table import APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
 NOTES = ("Note", "MarkdownNote")
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
-ROOM = 380  # below a node, for the next that came of the same one
+ROOM = 440  # below a node, for the next that came of the same one; the Sampler is 422 high
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
 _FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
 Became = Literal["translated", "adjusted", "kept"]
@@ -226,7 +226,8 @@ def kept(node: Node, why: str) -> Reading:
 
 def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:
     """A node that needs no more than other names."""
-    draft = Draft(rule.type, rule.name)
+    is_negative = rule.name == "prompt" and translation.graph.read_as.get(node.id) == {"negative"}
+    draft = Draft(rule.type, "negative" if is_negative else rule.name)
     told: list[str] = []
     for here, there in (*rule.links.items(), *rule.values.items()):
         value = node.inputs.get(there)
