@@ -22,7 +22,10 @@ FAILED, REFUSED, CANCELLED = 1, 2, 130
 
 WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a picture that carries one.")]
 Plugins = Annotated[
-    list[Path] | None, typer.Option("--plugins", help="A further plugin folder; may be given several times.")
+    list[Path] | None,
+    typer.Option(
+        "--plugins", exists=True, file_okay=False, help="A further plugin folder; may be given several times."
+    ),
 ]
 Models = Annotated[
     list[Path] | None,

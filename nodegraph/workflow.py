@@ -6,10 +6,11 @@ guessed at. Literals (`values`) and references (`links`) sit in two maps, so nei
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -238,7 +239,8 @@ class Workflow(_Document):
             elif "/" in name:
                 inside.append((name, entry, value))
             elif name not in nodes:
-                problems.append(Problem(f"{address!r} names no node.{did_you_mean(name, nodes)}"))
+                hint = did_you_mean(name, nodes) or _some_of(nodes)
+                problems.append(Problem(f"{address!r} names no node.{hint}"))
             else:
                 nodes[name] = given(nodes[name], entry, value)
         changed = self.model_copy(update={"nodes": nodes})
@@ -273,6 +275,14 @@ def read_json(text: str | bytes) -> object:
         raise DocumentError(f"not JSON: {_where(error)}") from None
     except ValueError as error:
         raise DocumentError(f"not JSON: {error}") from None
+
+
+def _some_of(names: Iterable[str]) -> str:
+    """The first names, for one who cannot know them: a workflow of another program is given new ones."""
+    first = list(itertools.islice(names, 13))
+    if not first:
+        return " The workflow has no nodes."
+    return f" There is {', '.join(map(repr, first[:12]))}{' and more' if len(first) > 12 else ''}."
 
 
 def _where(error: json.JSONDecodeError) -> str:

@@ -187,6 +187,15 @@ def test_ctrl_c_cancels_cleanly(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(("given", "words"), [("nowhere", "does not exist"), ("mine.py", "is a file")])
+def test_what_is_no_plugin_folder_is_refused(shell: Shell, tmp_path: Path, given: str, words: str) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    done = shell("check", "w.json", "--plugins", given)
+    assert done.returncode == 2
+    assert f"'{given}' {words}" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_nodes_lists_types_and_broken_plugins(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "broken.py").write_text("import nothing_like_it")

@@ -138,6 +138,7 @@ def test_values_are_replaced_by_address_and_break_links() -> None:
     with pytest.raises(CheckError) as refusal:
         document.with_values({"c.value": 1, "nodot": 2})
     assert len(refusal.value.problems) == 2
+    assert refusal.value.problems[0].message == "'c.value' names no node. There is 'a', 'b'."
 
 
 def test_a_picture_carries_its_workflow(tmp_path: Path) -> None:
