@@ -20,30 +20,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
-from nodegraph import events
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled, CheckError, NodeError
 from nodegraph.home import Home
-from nodegraph.plan import Plan
-from nodegraph.receipt import receipt_of
 from nodegraph.registry import Registry
-from nodegraph.serve.artifacts import describe
 from nodegraph.serve.forecast import Forecast, Timings
 from nodegraph.serve.parent import die_with_parent
+from nodegraph.serve.printing import bound_log, flush, printing_to
+from nodegraph.serve.reports import Reports, RunListener, clean
 from nodegraph.workflow import Workflow
 
 BEAT_SECONDS = 1.0
 TOGETHER_SECONDS = 0.05
-MAX_LOG_BYTES = 8 * 2**20
-MAX_MESSAGE = 20_000
 MAX_PROBLEMS = 100
 
 
@@ -61,59 +56,6 @@ class _Job:
     targets: list[str] | None
     timings: Timings
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-class Reports:
-    """The way to the server. Events are gathered for a moment; that a node begins is told at once, so that the
-    server knows which node it was that took the process down.
-
-    Args:
-        stream: where reports go.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[events.Event, dict[str, Any]]] = []
-        self.stirred = threading.Event()
-
-    def send(self, report: dict[str, Any]) -> None:
-        """Report now, after all events so far."""
-        with self._lock:
-            self._write([*self._serialised(), _line(report)])
-
-    def tell(self, event: events.Event, more: dict[str, Any] | None = None) -> None:
-        """Report an event of the run, and what else is known then, soon."""
-        with self._lock:
-            last = self._waiting[-1][0] if self._waiting else None
-            match event, last:
-                case events.Progress(node), events.Progress(other) if node == other:
-                    self._waiting.pop()  # the newer says all
-            self._waiting.append((event, more or {}))
-            if isinstance(event, events.Started):
-                self._write(self._serialised())
-        self.stirred.set()
-
-    def flush(self) -> None:
-        """Report what has been gathered."""
-        with self._lock:
-            self._write(self._serialised())
-
-    def _serialised(self) -> list[bytes]:
-        lines = []
-        for event, more in self._waiting:
-            if isinstance(event, events.Preview):
-                header = {"event": "preview", "node": event.node, "bytes": len(event.image)}
-                lines += [_line(header), event.image]
-            else:
-                lines.append(_line(events.to_json(event) | more))
-        self._waiting.clear()
-        return lines
-
-    def _write(self, lines: list[bytes]) -> None:
-        if lines:
-            self._stream.write(b"".join(lines))
-            self._stream.flush()
 
 
 class Worker:
@@ -143,13 +85,13 @@ class Worker:
         self._reports.send({"report": "ready", "device": engine.device})
         while True:
             job = self._jobs.get()
-            with _printing_to(self._logs / f"{job.run}.log"):
+            with printing_to(self._logs / f"{job.run}.log"):
                 if job.attempt > 1:
                     print(f"--- attempt {job.attempt} ---")
                 end = self._run(engine, job)
                 if os.getpid() != self._pid:
                     # A node has forked and let the child return: one process alone may speak and go on.
-                    _flush()
+                    flush()
                     os._exit(0)
             self._reports.send(end)
 
@@ -175,7 +117,7 @@ class Worker:
             planned = engine.prepare(Workflow.parse(job.workflow), targets=job.targets)
             if job.stop.is_set():
                 raise Cancelled
-            listener = _Listener(self._reports, engine, planned, Forecast(planned, job.timings))
+            listener = RunListener(self._reports, Forecast(planned, job.timings))
             result = engine.run_plan(planned, listen=listener, stop=job.stop, previews=self._watched)
             end["seconds"] = result.seconds
             end["artifacts"] = [listener.described(path, None) for path in result.files if path.is_file()]
@@ -186,7 +128,7 @@ class Worker:
             raise
         except CheckError as error:
             first = error.problems[:MAX_PROBLEMS]
-            problems = [{"message": _clean(p.message), "node": p.node, "input": p.input} for p in first]
+            problems = [{"message": clean(p.message), "node": p.node, "input": p.input} for p in first]
             return {**end, "status": "failed", "error": _failure("refused", str(error), problems=problems)}
         except NodeError as error:
             if error.__cause__ is not None:
@@ -231,97 +173,9 @@ class Worker:
                 if time.monotonic() - told >= BEAT_SECONDS:
                     told = time.monotonic()
                     self._reports.send({"report": "beat", "memory": _resident()})
-                    _bound_log()
+                    bound_log()
             except OSError:
                 os._exit(0)
-
-
-class _Listener:
-    """Tells the events of one run, and describes the files that it wrote."""
-
-    def __init__(self, reports: Reports, engine: Engine, planned: Plan, forecast: Forecast) -> None:
-        self._reports = reports
-        self._engine = engine
-        self._planned = planned
-        self._forecast = forecast
-        self._described: dict[Path, dict[str, Any]] = {}
-        self.over = False
-
-    def __call__(self, event: events.Event) -> None:
-        if self.over:  # a thread that a node left behind still talks, and the next run is not its own
-            return
-        self._forecast.take(event)
-        match event:
-            case events.Finished(None) | events.Failed(None) | events.Cancelled(None):
-                return  # the server tells so itself, once it is on disk
-            case events.Finished(str(node), _, files) if files:
-                found = [self.described(Path(path), node) for path in files]
-                self._reports.tell(event._replace(files=()), {"artifacts": found})
-            case events.Failed(_, message):
-                self._reports.tell(event._replace(message=_clean(message)))
-            case events.Progress(_, step, total, note):
-                count = None if total is None else int(total)
-                self._reports.tell(event._replace(step=int(step), total=count, note=_clean(note)), self._outlook)
-            case events.Started(str()):
-                self._reports.tell(event, self._outlook)
-            case _:
-                self._reports.tell(event)
-
-    @property
-    def _outlook(self) -> dict[str, Any]:
-        """How far the run is, and the seconds that are left where that is known."""
-        share, left = self._forecast.share, self._forecast.left
-        return {"share": round(share, 4)} | ({} if left is None else {"left": round(left, 3)})
-
-    def described(self, path: Path, node: str | None) -> dict[str, Any]:
-        """What the server is told about a file; only the node that wrote it knows its receipt."""
-        if path not in self._described:
-            receipt = json.dumps(receipt_of(path)) if node is not None else None
-            self._described[path] = {"path": str(path), "receipt": receipt, **describe(path)}
-        return self._described[path]
-
-
-@contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
-    """Send everything that is printed, by Python or by C, to the end of a file; afterwards to where it went."""
-    before = os.dup(1)
-    _redirect(path)
-    try:
-        yield
-    finally:
-        _flush()
-        os.dup2(before, 1)
-        os.dup2(before, 2)
-        os.close(before)
-
-
-def _redirect(path: Path) -> None:
-    _flush()
-    # A disk that is too full for a log is no reason to stop.
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-
-
-def _bound_log() -> None:
-    """Cut a log that has grown too large, and let the rest go."""
-    with suppress(OSError):
-        if os.fstat(1).st_size > MAX_LOG_BYTES:
-            os.ftruncate(1, MAX_LOG_BYTES)
-            os.write(1, f"\n--- the log ends here: {MAX_LOG_BYTES:,} bytes are the limit ---\n".encode())
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
 
 
 def _resident() -> int | None:
@@ -332,16 +186,7 @@ def _resident() -> int | None:
 
 
 def _failure(kind: str, message: str, **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "message": _clean(message), **more}
-
-
-def _clean(text: str) -> str:
-    """A text that fits a message and is valid Unicode, whatever a node has put into it."""
-    return str(text)[:MAX_MESSAGE].encode(errors="replace").decode()
-
-
-def _line(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":"), default=str).encode() + b"\n"
+    return {"kind": kind, "message": clean(message), **more}
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -364,7 +209,7 @@ def main() -> None:
         Worker(commands, Reports(stream), settings).work()
     except _Terminated:
         # Threads that a node left behind would hold an ordinary end up.
-        _flush()
+        flush()
         os._exit(128 + signal.SIGTERM)
 
 

@@ -16,7 +16,7 @@ from serving import Live, ended, give_plugin, live_service, run, serving, until,
 
 from nodegraph.home import Home
 from nodegraph.pictures import decode
-from nodegraph.serve import supervisor, worker
+from nodegraph.serve import printing, supervisor
 from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged, QueueFull
 from nodegraph.serve.models import QueueState
 from nodegraph.serve.service import Service
@@ -110,7 +110,7 @@ def test_a_log_is_bounded(live: Live) -> None:
         one = await live.service.submit(workflow(flood=("Flood", {"megabytes": 40})))
         assert (await ended(live.service, one.id)).status == "succeeded"
         log = await live.service.log_of(one.id)
-        assert len(log) < worker.MAX_LOG_BYTES + 200
+        assert len(log) < printing.MAX_LOG_BYTES + 200
         assert "the log ends here" in log[-200:]
 
     live.run(scenario())
