@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodegraph.comfyui import translated
-from nodegraph.comfyui.readers import kept_steps, spacing
+from nodegraph.comfyui.read_samplers import kept_steps, spacing
 from nodegraph.comfyui.table import NOISY, SAMPLERS_ALONE, SCHEDULES_ALONE, TEXT_FAMILIES
 from nodegraph.comfyui.writers import denoise
 from nodegraph.diffusion.sampling.samplers import SAMPLERS

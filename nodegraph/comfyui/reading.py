@@ -38,6 +38,13 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
     links: dict[str, Source | tuple[Draft, str] | list[Source]] = field(default_factory=dict)
 
+    def put(self, name: str, given: Any) -> None:
+        """Fill an input with what one of ComfyUI has: a link, a value, or nothing (None)."""
+        if isinstance(given, Source):
+            self.links[name] = given
+        elif given is not None:
+            self.values[name] = given
+
 
 @dataclass
 class Reading:

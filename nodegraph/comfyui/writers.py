@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from nodegraph.comfyui.graph import shown
-from nodegraph.comfyui.readers import kept_steps
+from nodegraph.comfyui.read_samplers import kept_steps
 from nodegraph.comfyui.table import (
     NOISY,
     READ,

@@ -1,0 +1,174 @@
+"""The samplers of ComfyUI and what is linked to them: their schedules, noises, guiders and algorithms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nodegraph.comfyui.graph import Node, Source, shown
+from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
+from nodegraph.comfyui.table import NOISY
+
+MOST_STEPS, MOST_SPACED = 10_000, 1_000_000
+
+
+def kept_steps(steps: int, strength: float) -> int:
+    """How many steps a schedule of so many keeps at a strength: the same count as the engine's own."""
+    return max(1, round(steps * strength))
+
+
+def spacing(steps: Any, denoise: Any) -> tuple[Any, Any]:
+    """Our `steps` and `strength` for ComfyUI's `steps` and `denoise`.
+
+    There, `steps` are taken, the last of int(steps / denoise); here `steps` are spaced and the last share of them
+    is taken. The strength is such that just as many are. Raises Untold where that cannot be told.
+    """
+    if denoise is None or (isinstance(denoise, int | float) and denoise >= 1):
+        return steps, 1.0
+    if not isinstance(steps, int) or not isinstance(denoise, int | float) or isinstance(steps, bool):
+        raise Untold("`steps` and `denoise` have to be numbers, not links, where `denoise` is below 1")
+    if denoise <= 0 or not 1 <= steps <= MOST_STEPS or steps / denoise > MOST_SPACED:
+        raise Untold(
+            f"with {shown(steps)} steps and a `denoise` of {shown(denoise)} it does nothing that can be done here"
+        )
+    total = int(steps / denoise)
+    return total, denoise if kept_steps(total, denoise) == steps else steps / total
+
+
+def _schedule(node: Node, model: Any, steps: Any, strength: Any) -> Draft:
+    draft = Draft("Schedule", "schedule")
+    draft.put("model", model)
+    draft.put("kind", node.inputs.get("scheduler"))
+    draft.put("steps", steps)
+    draft.values["strength"] = strength
+    return draft
+
+
+def _sampler(
+    sigmas: Draft | Source, told: list[str], *, model: Any, positive: Any, negative: Any, latent: Any, seed: Any,
+    scale: Any, name: Any, options: dict[str, Any] | None = None,
+) -> Draft:  # fmt: skip
+    draft = Draft("Sampler", "sampler")
+    for entry, value in (("model", model), ("positive", positive), ("negative", negative), ("latent", latent)):
+        if isinstance(value, Source):
+            draft.links[entry] = value
+    if scale == 1 and negative == positive:
+        draft.links.pop("negative", None)  # it was never evaluated
+    draft.links["sigmas"] = (sigmas, "sigmas") if isinstance(sigmas, Draft) else sigmas
+    draft.put("sampler", cleaned("sampler_name", name, told))
+    draft.put("seed", cleaned("seed", seed, told))
+    draft.put("guidance_scale", scale)
+    for entry, value in (options or {}).items():
+        draft.put(entry, value)
+    return draft
+
+
+def ksampler(translation: Translation, node: Node) -> Reading:
+    """KSampler: a Sampler, and the Schedule of its sigmas."""
+    denoise = translation.value(node, "denoise", 1.0)
+    return _with_schedule(node, *spacing(node.inputs.get("steps"), denoise), node.inputs.get("seed"))
+
+
+def ksampler_advanced(translation: Translation, node: Node) -> Reading:
+    """KSamplerAdvanced, where it runs to the end: from a later step on, it is a schedule's last share."""
+    if translation.word(node, "add_noise", "enable") != "enable":
+        raise Untold("it goes on from the noise of another sampler, and a Sampler here always adds its own")
+    start = translation.value(node, "start_at_step", 0)
+    steps: Any = node.inputs.get("steps")
+    if start:
+        steps = translation.value(node, "steps", None)
+    end = translation.value(node, "end_at_step", 10_000)
+    for value in (start, end):
+        if not isinstance(value, int):
+            raise Untold("`start_at_step` and `end_at_step` have to be numbers")
+    if end < (steps if isinstance(steps, int) else 10_000):
+        raise Untold("it stops before the last step, and a Sampler here always runs to the end")
+    if start and (not isinstance(steps, int) or not 0 < start < steps):
+        raise Untold("it starts before its first step or after its last")
+    strength = (steps - start) / steps if start else 1.0
+    return _with_schedule(node, steps, strength, node.inputs.get("noise_seed"))
+
+
+def _with_schedule(node: Node, steps: Any, strength: Any, seed: Any) -> Reading:
+    told: list[str] = []
+    given = node.inputs
+    schedule = _schedule(node, given.get("model"), steps, strength)
+    sampler = _sampler(
+        schedule, told, model=given.get("model"), positive=given.get("positive"), negative=given.get("negative"),
+        latent=given.get("latent_image"), seed=seed, scale=given.get("cfg"), name=given.get("sampler_name"),
+    )  # fmt: skip
+    return Reading([sampler, schedule], {0: (sampler, "latent")}, told=told)
+
+
+def basic_scheduler(translation: Translation, node: Node) -> Reading:
+    """BasicScheduler: a Schedule."""
+    steps, strength = spacing(node.inputs.get("steps"), translation.value(node, "denoise", 1.0))
+    draft = _schedule(node, node.inputs.get("model"), steps, strength)
+    return Reading([draft], {0: (draft, "sigmas")})
+
+
+def sampler_custom(translation: Translation, node: Node) -> Reading:
+    """SamplerCustom: a Sampler, with the node that chooses its algorithm."""
+    if not translation.value(node, "add_noise", True):
+        raise Untold("it goes on from the noise of another sampler, and a Sampler here always adds its own")
+    name, options, absorbed = _algorithm(translation, node)
+    given = node.inputs
+    told: list[str] = []
+    draft = _sampler(
+        _sigmas(translation, node), told, model=given.get("model"), positive=given.get("positive"),
+        negative=given.get("negative"), latent=given.get("latent_image"), seed=given.get("noise_seed"),
+        scale=given.get("cfg"), name=name, options=options,
+    )  # fmt: skip
+    return Reading([draft], {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
+
+
+def sampler_custom_advanced(translation: Translation, node: Node) -> Reading:
+    """SamplerCustomAdvanced: a Sampler, with the nodes of its noise, its guider and its algorithm."""
+    noise = translation.graph.source(node, "noise")
+    if noise is None or noise[1].type != "RandomNoise":
+        raise Untold("its noise comes from no RandomNoise, and a Sampler here draws its own from a seed")
+    guider = translation.graph.source(node, "guider")
+    if guider is None or guider[1].type not in ("BasicGuider", "CFGGuider"):
+        raise Untold("its guider is no BasicGuider or CFGGuider, the ones that have a counterpart here")
+    name, options, absorbed = _algorithm(translation, node)
+    told: list[str] = []
+    guide = guider[1].inputs
+    is_basic = guider[1].type == "BasicGuider"
+    draft = _sampler(
+        _sigmas(translation, node), told, model=guide.get("model"),
+        positive=guide.get("conditioning" if is_basic else "positive"),
+        negative=None if is_basic else guide.get("negative"), latent=node.inputs.get("latent_image"),
+        seed=noise[1].inputs.get("noise_seed"), scale=1.0 if is_basic else guide.get("cfg"), name=name,
+        options=options,
+    )  # fmt: skip
+    absorbed = (*absorbed, noise[0].node, guider[0].node)
+    return Reading([draft], {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
+
+
+def _algorithm(translation: Translation, node: Node) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
+    found = translation.graph.source(node, "sampler")
+    if found is None:
+        raise Untold("no sampler is linked to it")
+    source, chooser = found
+    if chooser.type == "KSamplerSelect":
+        return chooser.inputs.get("sampler_name"), {}, (source.node,)
+    if chooser.type in NOISY:
+        name, fixed = NOISY[chooser.type]
+        odd = [entry for entry, value in fixed.items() if chooser.inputs.get(entry, value) != value]
+        if chooser.type == "SamplerDPMPP_2M_SDE" and chooser.inputs.get("solver_type") == "heun":
+            name, odd = "dpmpp_2m_sde_heun", [entry for entry in odd if entry != "solver_type"]
+        if any(entry != "noise_device" for entry in odd):
+            raise Untold(f"{chooser.type} has options that a Sampler here does not: {', '.join(odd)}")
+        return name, {entry: chooser.inputs.get(entry) for entry in ("eta", "s_noise")}, (source.node,)
+    raise Untold(f"its sampler is chosen by {shown(chooser.type)}, which has no counterpart here")
+
+
+def _sigmas(translation: Translation, node: Node) -> Source:
+    found = translation.graph.source(node, "sigmas")
+    if found is None:
+        raise Untold("no sigmas are linked to it")
+    return found[0]
+
+
+def chooser(_: Translation, __: Node) -> Reading:
+    """What says something to a sampler alone, and stays where no sampler here can be told it."""
+    raise Untold("a Sampler here has it among its own inputs, but what this is linked to is none")
