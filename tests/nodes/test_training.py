@@ -16,6 +16,7 @@ from nodegraph.nodes import datasets as d
 from nodegraph.nodes import guidance as g
 from nodegraph.nodes import models as m
 from nodegraph.nodes import sampling as s
+from nodegraph.nodes import trained_models as tm
 from nodegraph.nodes import training as t
 
 from nodegraph import Context, Graph, events
@@ -54,8 +55,8 @@ def graph(steps: int = 12, **values: object) -> Graph:
         batch_size=8,
         **values,
     )
-    whole.add(t.LossCurve, id="curve", log=train.log)
-    whole.add(t.SaveModel, id="save", weights=train.weights, name="digits", half=False)
+    whole.add(tm.LossCurve, id="curve", log=train.log)
+    whole.add(tm.SaveModel, id="save", weights=train.weights, name="digits", half=False)
     return whole
 
 
@@ -67,8 +68,8 @@ def test_it_learns_which_words_mean_which_picture(prediction: str) -> None:
         context, bars(), size=TINY, loss=t.DiffusionLoss(prediction, min_snr=5), steps=150, batch_size=32,
         learning_rate=3e-3, average=0.97,
     )  # fmt: skip
-    model, encoder, vae = t.UseWeights(found.weights)
-    sheet = t.SampleGrid(context, model, encoder, vae, "dark left\ndark right", columns=4, steps=12)
+    model, encoder, vae = tm.UseWeights(found.weights)
+    sheet = tm.SampleGrid(context, model, encoder, vae, "dark left\ndark right", columns=4, steps=12)
     grid = sheet.tensor
     assert grid.shape == (1, 3, 2 * 16 + 8, 4 * 16 + 8)
     for row, dark in ((0, slice(0, 4)), (1, slice(4, 8))):
@@ -93,7 +94,7 @@ def test_the_variance_of_its_steps_is_learned_beside() -> None:
     found = t.TrainDiffusion(context, bars(), size=TINY, loss=loss, steps=120, batch_size=32, learning_rate=3e-3)
     assert found.log.columns == ("step", "diffusion", "variance", "total", "held out")
     assert float(found.log.rows[-10:, 2].mean()) < float(found.log.rows[:10, 2].mean())
-    model, encoder, vae = t.UseWeights(found.weights)
+    model, encoder, vae = tm.UseWeights(found.weights)
     words, nothing = m.Encode(context, encoder, "dark left"), m.Encode(context, encoder, "")
     sigmas, blank = s.Schedule(model, "simple", steps=20), s.EmptyLatent(vae, batch_size=4)
 
@@ -148,11 +149,11 @@ def test_it_is_cached_and_its_model_is_opened_by_name(engine: Engine) -> None:
     assert (line.family, line.problem) == ("trained in a graph", "")
     again = Graph("Use")
     model = again.add(m.LoadModel, id="model", checkpoint="digits-0001.safetensors")
-    again.add(t.SampleGrid, id="grid", model=model.model, text_encoder=model.text_encoder, vae=model.vae,
+    again.add(tm.SampleGrid, id="grid", model=model.model, text_encoder=model.text_encoder, vae=model.vae,
               prompts="three", columns=2, steps=4)  # fmt: skip
     from_file = engine.run(again.workflow())["grid"]["image"].tensor
-    direct = t.UseWeights(result["train"]["weights"])
-    sheet = t.SampleGrid(Context("grid"), *direct, "three", columns=2, steps=4).tensor
+    direct = tm.UseWeights(result["train"]["weights"])
+    sheet = tm.SampleGrid(Context("grid"), *direct, "three", columns=2, steps=4).tensor
     assert torch.equal(from_file, sheet)
 
 
@@ -200,7 +201,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path: Path) -> None
 
 def test_the_loss_curve_shows_what_is_in_the_log() -> None:
     found = t.TrainDiffusion(Context("train"), bars(), size=TINY, steps=20, batch_size=8)
-    plain = t.LossCurve(found.log).tensor
+    plain = tm.LossCurve(found.log).tensor
     assert plain.shape == (1, 3, 420, 800)
     parted = t.TrainDiffusion(
         Context("train"), bars(), size=TINY, loss=t.DiffusionLoss(reconstruction=1.0), steps=20, batch_size=8
@@ -210,7 +211,7 @@ def test_the_loss_curve_shows_what_is_in_the_log() -> None:
     sums = parted.log.rows[:, 1] + parted.log.rows[:, 2]
     assert torch.allclose(sums, parted.log.rows[:, 3], atol=1e-6)
     colours = [{tuple(pixel) for pixel in (picture[0] * 255).flatten(1).T.int().tolist()} for picture in
-               (plain, t.LossCurve(parted.log).tensor)]  # fmt: skip
+               (plain, tm.LossCurve(parted.log).tensor)]  # fmt: skip
     assert (0x88, 0x44, 0xAA) in colours[1] - colours[0]  # a fourth curve
 
 
@@ -231,7 +232,7 @@ def test_a_vae_learns_its_pictures_and_a_model_is_trained_in_its_latents(tmp_pat
     assert errors[1] < 0.5 * errors[0]
     assert float(latent.tensor.square().mean()) == pytest.approx(1, abs=0.1)
     model = t.TrainDiffusion(Context("train"), data, vae=found.vae, size=t.DenoiserSize(32, 1, 2, 16, 0), steps=3)
-    handles = t.UseWeights(model.weights)
+    handles = tm.UseWeights(model.weights)
     assert (handles.vae.latent_channels, handles.vae.downscale, handles.vae.size) == (4, 4, 16)
     again = m.VAEDecode(context, handles.vae, latent).tensor
     assert torch.equal(again, m.VAEDecode(context, found.vae, latent).tensor)
