@@ -37,9 +37,9 @@ class Shape:
             for entry in node_type.inputs
             if entry.value_schema is not None and "file" in entry.value_schema
         }
-        self.is_generic = any(
-            kind.startswith("~") for entry in (*node_type.inputs,) for kind in entry.types
-        ) or any(entry.type.startswith("~") for entry in node_type.outputs)
+        types = [kind for entry in node_type.inputs for kind in entry.types]
+        types += [entry.type for entry in node_type.outputs]
+        self.is_generic = any(kind.startswith("~") for kind in types)
 
     @cached_property
     def validators(self) -> dict[str, Validator]:

@@ -143,9 +143,8 @@ def main() -> None:
     # Threads that spin while they wait slow a busy machine down many times over; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # names of files and what is in them may hold what no terminal takes
+        # Names of files and what is in them may hold what no terminal takes.
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)

@@ -255,10 +255,8 @@ class _Run:
             raise
         except (_Stale, NodeError):  # a lazy input's; its node has told so
             raise
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a node that calls sys.exit() has failed, whatever status it gives
+        except (Exception, SystemExit) as error:
+            # A node that calls sys.exit() has failed, whatever status it gives.
             self._fail(step, message(error), cause=error)
         finally:
             context.close()

@@ -66,6 +66,11 @@ def upscale(translation: Translation, node: Node) -> Reading:
     return Reading([draft], {0: (draft, "image")}, (found[0].node,))
 
 
+def upscale_loader(_: Translation, __: Node) -> Reading:
+    """UpscaleModelLoader, which stays where no Upscale here stands for it."""
+    raise Untold("an Upscale here names its file itself, but what this is linked to is none")
+
+
 def load_mask(translation: Translation, node: Node) -> Reading:
     """LoadImageMask: a LoadImage, and a MaskFromImage where it reads a colour."""
     draft = Draft("LoadImage", "picture")

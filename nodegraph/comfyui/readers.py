@@ -62,5 +62,5 @@ READERS: dict[str, Reader] = {
     "LatentBatch": _list("LatentBatch", "LatentBatch", "batch", "samples", "latents", "latent"),
     "ImageBatch": _list("ImageBatch", "BatchImages", "batch", "image", "pictures", "image"),
     **dict.fromkeys(("KSamplerSelect", "RandomNoise", "BasicGuider", "CFGGuider", *NOISY), read_samplers.chooser),
-    "UpscaleModelLoader": read_samplers.chooser,
+    "UpscaleModelLoader": read_pictures.upscale_loader,
 }

@@ -32,9 +32,8 @@ class Forecast:
         known = [seconds for seconds, _ in self._timings.values()]
         self._usual = sum(known) / len(known) if any(known) else 1.0
         self._there: set[str] = set()  # results that need not be computed any more
-        self._waiting: dict[
-            str, float
-        ] = {}  # nodes that have to be computed and have not ended, with their weights
+        # Nodes that have to be computed and have not ended, with their weights.
+        self._waiting: dict[str, float] = {}
         self._unknown: set[str] = set()  # those among them that nothing is known of
         self._whole = self._rest = 0.0  # weight of all that has to be computed, and of what has not ended
         self._node: str | None = None  # computes

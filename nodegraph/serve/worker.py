@@ -47,10 +47,10 @@ class _Terminated(BaseException):
 
 
 @dataclass
-class _Job:
-    """A run to be run."""
+class _Run:
+    """A run as the server hands it over."""
 
-    run: str
+    id: str
     attempt: int
     workflow: str
     targets: list[str] | None
@@ -59,7 +59,7 @@ class _Job:
 
 
 class Worker:
-    """Runs jobs in the main thread, listens in a second one and beats in a third.
+    """Carries runs through in the main thread, listens in a second one and beats in a third.
 
     Args:
         commands: where commands come from.
@@ -72,8 +72,8 @@ class Worker:
         self._reports = reports
         self._logs = Path(settings["logs"])
         self._settings = settings
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._newest: _Job | None = None
+        self._waiting: queue.SimpleQueue[_Run] = queue.SimpleQueue()
+        self._newest: _Run | None = None
         self._watched = threading.Event()
         self._pid = os.getpid()
 
@@ -84,11 +84,11 @@ class Worker:
         engine = self._engine()
         self._reports.send({"report": "ready", "device": engine.device})
         while True:
-            job = self._jobs.get()
-            with printing_to(self._logs / f"{job.run}.log"):
-                if job.attempt > 1:
-                    print(f"--- attempt {job.attempt} ---")
-                end = self._run(engine, job)
+            run = self._waiting.get()
+            with printing_to(self._logs / f"{run.id}.log"):
+                if run.attempt > 1:
+                    print(f"--- attempt {run.attempt} ---")
+                end = self._run(engine, run)
                 if os.getpid() != self._pid:
                     # A node has forked and let the child return: one process alone may speak and go on.
                     flush()
@@ -110,15 +110,15 @@ class Worker:
             compiled=settings["compiled"],
         )
 
-    def _run(self, engine: Engine, job: _Job) -> dict[str, Any]:
-        end: dict[str, Any] = {"report": "end", "run": job.run, "status": "succeeded"}
+    def _run(self, engine: Engine, run: _Run) -> dict[str, Any]:
+        end: dict[str, Any] = {"report": "end", "run": run.id, "status": "succeeded"}
         listener = None
         try:
-            planned = engine.prepare(Workflow.parse(job.workflow), targets=job.targets)
-            if job.stop.is_set():
+            planned = engine.prepare(Workflow.parse(run.workflow), targets=run.targets)
+            if run.stop.is_set():
                 raise Cancelled
-            listener = RunListener(self._reports, Forecast(planned, job.timings))
-            result = engine.run_plan(planned, listen=listener, stop=job.stop, previews=self._watched)
+            listener = RunListener(self._reports, Forecast(planned, run.timings))
+            result = engine.run_plan(planned, listen=listener, stop=run.stop, previews=self._watched)
             end["seconds"] = result.seconds
             end["artifacts"] = [listener.described(path, None) for path in result.files if path.is_file()]
             return end
@@ -147,17 +147,17 @@ class Worker:
             command = json.loads(line)
             match command["do"]:
                 case "run":
-                    self._newest = _Job(
+                    self._newest = _Run(
                         command["run"],
                         command["attempt"],
                         command["workflow"],
                         command["targets"],
                         command["timings"],
                     )
-                    self._jobs.put(self._newest)
+                    self._waiting.put(self._newest)
                 case "watch":
                     (self._watched.set if command["on"] else self._watched.clear)()
-                case "cancel" if self._newest is not None and self._newest.run == command["run"]:
+                case "cancel" if self._newest is not None and self._newest.id == command["run"]:
                     self._newest.stop.set()
         # The server is gone. Nobody would hear of what this process does from now on.
         os._exit(0)

@@ -63,13 +63,7 @@ def sample(
             something that this model cannot do.
     """
     walk, options = sampler(name), _options(name, eta, churn)
-    if negative is None and guidance_scale != 1:
-        raise ValueError(
-            f"guidance_scale is {guidance_scale:g}, but guidance moves away from a negative conditioning and "
-            "there is none; link an Encode (its text may be empty) to `negative`, or set guidance_scale to 1"
-        )
-    for conditioning in (positive, *([negative] if negative is not None else [])):
-        check_batch(conditioning, len(latent.tensor))
+    _check(positive, negative, guidance_scale, len(latent.tensor))
     levels: list[float] = sigmas.tensor.tolist()
     clean = latent.tensor.to(device)
     place = on_device(device)
@@ -99,7 +93,21 @@ def sample(
         denoise = Uncertain(denoise, known, positive, progress_of(levels))
     if mask is not None:
         denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
-    steps = walk(denoise, clean + levels[0] * noise, levels, fresh, **options)
+    yield from _without_gradients(walk(denoise, clean + levels[0] * noise, levels, fresh, **options))
+
+
+def _check(positive: Conditioning, negative: Conditioning | None, guidance_scale: float, count: int) -> None:
+    if negative is None and guidance_scale != 1:
+        raise ValueError(
+            f"guidance_scale is {guidance_scale:g}, but guidance moves away from a negative conditioning and "
+            "there is none; link an Encode (its text may be empty) to `negative`, or set guidance_scale to 1"
+        )
+    for conditioning in (positive, negative):
+        if conditioning is not None:
+            check_batch(conditioning, count)
+
+
+def _without_gradients(steps: Iterator[Step]) -> Iterator[Step]:
     while True:
         # Entered for each step: a generator that is left between two steps, as by cancellation, must not leave
         # its caller's thread in inference mode.
