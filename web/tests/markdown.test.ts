@@ -82,5 +82,9 @@ describe("any text", () => {
     for (const mark of ["**a", "_a ", "`", "[", "[a](", "*", "h", "> ", "- ", "#", "\\", "](", "http://a "]) {
       expect(time(mark.repeat(Math.ceil(100_000 / mark.length))), mark).toBeLessThan(3000);
     }
+    const [gap, marks, words] = [" ", "#", "a"].map((one) => one.repeat(100_000));
+    for (const [name, line] of Object.entries({ gap: `# a${gap}b`, marks: `# ${marks}b`, separator: `- ${gap}${words}\u2028` })) {
+      expect(time(line), name).toBeLessThan(3000);
+    }
   });
 });

@@ -13,7 +13,7 @@ export type Block =
   | { kind: "code"; text: string }
   | { kind: "rule" };
 
-const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
+const HEADING = /^(#{1,6})\s+(.*)$/;
 const ITEM = /^\s*(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const RULE = /^\s*(?:-\s*){3,}$|^\s*(?:\*\s*){3,}$/;
 const FENCE = /^\s*```/;
@@ -21,7 +21,8 @@ const FENCE = /^\s*```/;
 /** A text as blocks. Whatever is no Markdown stays the text that it is; it takes time in proportion to its length. */
 export function parseMarkdown(text: string): Block[] {
   const blocks: Block[] = [];
-  const lines = text.split(/\r\n|\n|\r/);
+  // Every end of a line that `.` does not match ends one, so that no pattern goes back over a long line.
+  const lines = text.split(/\r\n|[\n\r\u2028\u2029]/);
   let open: { kind: "paragraph" | "quote"; lines: string[] } | null = null;
   const close = () => {
     if (open) blocks.push({ kind: open.kind, inner: parseInline(open.lines.join("\n")) });
@@ -46,7 +47,7 @@ export function parseMarkdown(text: string): Block[] {
       at = end;
     } else if (heading) {
       close();
-      blocks.push({ kind: "heading", level: heading[1]!.length, inner: parseInline(heading[2]!) });
+      blocks.push({ kind: "heading", level: heading[1]!.length, inner: parseInline(withoutEnd(heading[2]!)) });
     } else if (item) {
       close();
       const ordered = item[1] !== undefined;
@@ -63,6 +64,13 @@ export function parseMarkdown(text: string): Block[] {
   }
   close();
   return blocks;
+}
+
+/** A heading without the marks that may end it. */
+function withoutEnd(heading: string): string {
+  let end = heading.trimEnd().length;
+  while (heading[end - 1] === "#") end -= 1;
+  return heading.slice(0, end).trimEnd();
 }
 
 /** The address of a link; null for whatever is not plain http or https. */
