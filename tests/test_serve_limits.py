@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -59,20 +60,25 @@ def test_an_address_that_guesses_has_to_wait_and_others_do_not(guarded: Running)
     assert asked(guarded, "127.0.0.8", TOKEN)[0] == 200
 
 
-@pytest.mark.parametrize("way", ["session", "address"])
-def test_other_ways_to_guess_count_as_well(guarded: Running, way: str) -> None:
-    def guess() -> int:
-        source = ("127.0.1.1" if way == "session" else "127.0.1.2", 0)
-        connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=30, source_address=source)
-        if way == "session":
-            connection.request("POST", "/api/session", b'{"token": "wrong"}', JSON)
-        else:
-            connection.request("GET", "/?token=wrong")
-        status = connection.getresponse().status
-        connection.close()
-        return status
+def _status(server: Running, address: str, *question: Any) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30, source_address=(address, 0))
+    connection.request(*question)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
-    assert [guess() for _ in range(ALLOWED + 2)] == [401] * ALLOWED + [429] * 2
+
+def test_opening_a_session_with_wrong_tokens_counts_as_well(guarded: Running) -> None:
+    question = ("POST", "/api/session", b'{"token": "wrong"}', JSON)
+    assert [_status(guarded, "127.0.1.1", *question) for _ in range(ALLOWED + 2)] == [401] * ALLOWED + [429] * 2
+
+
+def test_a_page_of_another_site_cannot_lock_anybody_out(guarded: Running) -> None:
+    """It may follow links to the editor, with whatever it takes for a token."""
+    navigation = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for _ in range(2 * ALLOWED):
+        assert _status(guarded, "127.0.1.2", "GET", "/?token=wrong", None, navigation) == 401
+    assert asked(guarded, "127.0.1.2", TOKEN)[0] == 200
 
 
 def test_guesses_are_forgotten_after_a_while_and_kept_for_so_many_addresses() -> None:

@@ -20,11 +20,11 @@ color-scheme: light dark }} pre {{ white-space: pre-wrap }} code {{ font-size: 1
 routes = Routes()
 
 
-@routes.get("/", open=True, produces=("text/html",), statuses=(200, 303), refuses=(429,))
-async def open_editor(server: Server, request: web.Request, token: str | None = None) -> web.StreamResponse:
+@routes.get("/", open=True, produces=("text/html",), statuses=(200, 303))
+async def open_editor(server: Server, token: str | None = None) -> web.StreamResponse:
     """The editor; with a one-time token the session cookie first."""
     if token is not None:
-        return _enter(server, token, request.remote)
+        return _enter(server, token)
     server.editor = server.editor.current()
     if "index.html" in server.editor.files:
         return server.editor.response("index.html")
@@ -45,11 +45,11 @@ def page(title: str, body: str, status: int = 200) -> web.Response:
     )
 
 
-def _enter(server: Server, token: str, address: str | None) -> web.StreamResponse:
+def _enter(server: Server, token: str) -> web.StreamResponse:
     access = server.access
     headers = {"Location": "/"}
     if access.token is not None:
-        if not access.spend_once(token, address):
+        if not access.spend_once(token):
             return page(
                 "This link was used already",
                 "<p>A link that the server prints opens the editor once. Open <a href='/'>the editor</a> and give "

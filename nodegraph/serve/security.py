@@ -37,7 +37,7 @@ class Access:
         token: what a client must show; None asks for none, which is for a server on a loopback address alone.
         hosts: names besides loopback ones that the server is called by.
         port: enters the name of the cookie, because browsers give cookies to every port of a host.
-        guesses: counts wrong tokens, the one-time ones included.
+        guesses: counts wrong tokens; the one-time ones do not count.
     """
 
     token: str | None = None
@@ -119,14 +119,16 @@ class Access:
         self._once.add(_digest(token))
         return token
 
-    def spend_once(self, token: str, address: str | None) -> bool:
-        """Whether a one-time token is good; it is so once. Raises Refused as `is_token` does."""
-        self.guesses.check(address)
+    def spend_once(self, token: str) -> bool:
+        """Whether a one-time token is good; it is so once.
+
+        Wrong ones are not counted: nobody guesses 192 random bits, and a page of another site may follow links to
+        the editor, so that counting would let it lock out everybody at this machine.
+        """
         digest = _digest(token)
         if digest in self._once:
             self._once.remove(digest)
             return True
-        self.guesses.wrong(address)
         return False
 
     def new_session(self) -> tuple[float, str]:
