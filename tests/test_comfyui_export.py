@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nodegraph.comfyui import translated
 from nodegraph.comfyui.read_samplers import kept_steps, spacing
 from nodegraph.comfyui.table import NOISY, SAMPLERS_ALONE, SCHEDULES_ALONE, TEXT_FAMILIES
-from nodegraph.comfyui.writers import denoise
+from nodegraph.comfyui.writers import denoise, written
 from nodegraph.diffusion.sampling.samplers import SAMPLERS
 from nodegraph.diffusion.sampling.schedules import SCHEDULES
 from nodegraph.engine import Engine
@@ -416,3 +416,23 @@ def test_many_nodes_are_written_in_time_that_grows_with_them(nodes: dict[str, An
     begun = time.process_time()
     for_comfyui(workflow, registry.catalog)
     assert time.process_time() - begun < 30
+
+
+def test_many_links_to_a_circle_are_followed_once(registry: Registry) -> None:
+    count = 5_000
+    ring = {
+        f"r{at}": {
+            "type": "LatentBatch",
+            "links": {"latents": [{"node": f"r{(at + 1) % count}", "output": "latent"}]},
+        }
+        for at in range(count)
+    }
+    readers = {
+        f"d{at}": {"type": "Decode", "links": {"latent": {"node": "r0", "output": "latent"}}}
+        for at in range(count)
+    }
+    nodes = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": ring | readers}).nodes
+    begun = time.process_time()
+    prompt = written(nodes, registry.catalog.nodes).prompt
+    assert time.process_time() - begun < 3
+    assert not any("samples" in node["inputs"] for node in prompt.values())

@@ -242,4 +242,6 @@ class Writing:
         if isinstance(value, Slot):
             self.outputs.update(dict.fromkeys(passed, value))
             return [value.id, value.slot]
+        for one in passed:  # they lead nowhere, for whoever comes this way next as well
+            self.outputs.pop(one, None)
         return None if passed else value
