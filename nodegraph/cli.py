@@ -16,6 +16,7 @@ from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
 from nodegraph.console import printable
 from nodegraph.errors import NodeError, NodegraphError, RunError
+from nodegraph.heap import keep_pages
 from nodegraph.home import Home
 from nodegraph.options import (
     CANCELLED,
@@ -142,6 +143,7 @@ def main() -> None:
     """Run the command line; errors are a message and an exit status, never a traceback."""
     # Threads that spin while they wait slow a busy machine down many times over; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_pages()
     for stream in (sys.stdout, sys.stderr):
         # Names of files and what is in them may hold what no terminal takes.
         if isinstance(stream, io.TextIOWrapper):

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled, CheckError, NodeError
+from nodegraph.heap import give_pages_back, keep_pages
 from nodegraph.home import Home
 from nodegraph.registry import Registry
 from nodegraph.serve.forecast import Forecast, Timings
@@ -94,6 +95,7 @@ class Worker:
                     flush()
                     os._exit(0)
             self._reports.send(end)
+            give_pages_back()
 
     def _engine(self) -> Engine:
         settings = self._settings
@@ -196,6 +198,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run as a worker whose server holds the other ends of standard input and output."""
     die_with_parent()
+    keep_pages()
     commands, stream = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
