@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nodegraph.diffusion.models.conditional import Conditional
+from nodegraph.diffusion.models.emoji import SMOOTHING
 from nodegraph.diffusion.networks.autoencoder import Autoencoder
 from nodegraph.diffusion.networks.dit import DiT
 from nodegraph.diffusion.networks.text import TextNetwork, Vocabulary
@@ -208,7 +209,7 @@ def train_denoiser(
 
 def networks(words: Vocabulary, channels: int, size: int) -> Conditional:
     """The text encoder and the denoiser, untrained."""
-    return Conditional(TextNetwork(len(words), len(STYLES)), DiT(channels, size))
+    return Conditional(TextNetwork(len(words), len(STYLES)), DiT(channels, size, smoothing=SMOOTHING))
 
 
 def export(

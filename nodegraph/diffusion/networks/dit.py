@@ -4,6 +4,8 @@ Peebles and Xie, "Scalable Diffusion Models with Transformers" (2022), with one 
 as in PixArt-alpha (Chen et al. 2023) and normalised queries and keys (Dehghani et al. 2023). A text also gives
 every position an embedding of its own: where the noise says nothing yet, cross-attention to three words is a
 narrow way to learn what is where, and a linear map from the text is a wide one that costs next to nothing.
+Each token predicts its own patch, so neighbours may disagree along their border; where asked for, a few
+convolutions over the whole prediction see both sides of it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class DiT(nn.Module):
         depth: number of blocks.
         text_width: width of the text embedding.
         outputs: channels of the prediction; left out, as many as the latent has.
+        smoothing: hidden channels of the convolutions across the borders of patches; 0 for none.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class DiT(nn.Module):
         heads: int = 6,
         text_width: int = 256,
         outputs: int | None = None,
+        smoothing: int = 0,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -59,6 +63,7 @@ class DiT(nn.Module):
         for layer in (self.layout_outward, self.modulation, self.final_modulation, self.outward):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.smoothing = _Smoothing(channels, self.outputs, smoothing, width) if smoothing else None
 
     def forward(
         self,
@@ -90,7 +95,29 @@ class DiT(nn.Module):
             tokens = block(tokens, shared, text, allowed, index in perturbed)
         shift, scale = self.final_modulation(signal)[:, None].chunk(2, dim=-1)
         tokens = functional.layer_norm(tokens, (self.width,)) * (1 + scale) + shift
-        return _from_patches(self.outward(tokens), self.patch, self.outputs, height, width)
+        predicted = _from_patches(self.outward(tokens), self.patch, self.outputs, height, width)
+        return predicted if self.smoothing is None else self.smoothing(predicted, x, signal)
+
+
+class _Smoothing(nn.Module):
+    """Corrects a prediction by what stands beside it: it sees no patches."""
+
+    def __init__(self, channels: int, outputs: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.inward = nn.Conv2d(outputs + channels, hidden, 3, padding=1)
+        self.signal = nn.Linear(width, hidden)
+        self.between = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.outward = nn.Conv2d(hidden, outputs, 3, padding=1)
+        for parameter in (*self.signal.parameters(), *self.outward.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, predicted: Tensor, x: Tensor, signal: Tensor) -> Tensor:
+        hidden = (
+            self.inward(torch.cat([predicted, x.to(predicted.dtype)], dim=1))
+            + self.signal(signal)[..., None, None]
+        )
+        hidden = self.between(functional.gelu(hidden, approximate="tanh"))
+        return predicted + self.outward(functional.gelu(hidden, approximate="tanh"))
 
 
 class _Block(nn.Module):
