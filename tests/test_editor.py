@@ -173,6 +173,7 @@ def test_text_to_image_by_mouse_then_run_it(editor: EditorPage) -> None:
     drop("vae_decode", "image", (1180, 420), "SaveImage")
     editor.field("encode", "text").fill("a red heart")
     assert shape(editor.document()) == EXPECTED
+    editor.field("encode", "text").fill("a red qwertz heart")
 
     shown = (
         '.node.running[data-type="Sampler"] .meter',
@@ -188,6 +189,8 @@ def test_text_to_image_by_mouse_then_run_it(editor: EditorPage) -> None:
     expect(picture).to_be_visible()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
     expect(editor.node("sampler").locator(".time")).to_be_visible()
+    # What a node said of its work stays readable: here that a word was left out.
+    expect(editor.node("encode").locator(".note")).to_contain_text("qwertz")
     # The same again computes nothing, and shows the picture that is there.
     ready = '[data-id="sampler"] .ready'
     editor.watch(ready)
