@@ -34,6 +34,8 @@ import transformers.models.clip.modeling_clip
 def resident(word):
     return int(re.search(word + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 if side == "ours":
+    from nodegraph.heap import keep_pages
+    keep_pages()  # as the command line and the workers do
     from nodegraph.diffusion.models.loading import describe, load
     from nodegraph.diffusion.sampling.schedules import schedule
     from nodegraph.diffusion.sampling.loop import sample

@@ -94,6 +94,7 @@ def test_a_picture_of_comfyui_is_asked_about_by_keyboard(editor: EditorPage, tmp
     assert "LoadImage" not in {spec["type"] for spec in editor.document()["nodes"].values()}
 
 
+@pytest.mark.slow
 def test_a_picture_may_be_taken_as_both_or_as_a_picture_or_left(editor: EditorPage, tmp_path: Path) -> None:
     page = editor.page
     file = picture(tmp_path / "fox.png")
@@ -133,6 +134,7 @@ def test_a_workflow_is_exported_for_comfyui(editor: EditorPage, tmp_path: Path) 
     expect(page.locator(".toast")).to_contain_text("every node has a counterpart there")
 
 
+@pytest.mark.slow
 def test_what_comfyui_has_nothing_like_is_said_before_it_is_exported(editor: EditorPage) -> None:
     page = editor.page
     page.get_by_role("button", name="File").click()

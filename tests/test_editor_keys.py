@@ -65,6 +65,7 @@ def test_what_is_added_lies_wholly_in_view(editor: EditorPage) -> None:
     assert inside(editor, editor.new_node(before, "VAEDecode"))
 
 
+@pytest.mark.slow
 def test_what_is_pasted_without_places_is_laid_out_in_view(editor: EditorPage) -> None:
     page = editor.page
     sampler = {"type": "Sampler", "links": {"latent": {"node": "blank", "output": "latent"}}}
@@ -93,6 +94,7 @@ def test_what_is_pasted_without_places_is_laid_out_in_view(editor: EditorPage) -
     expect(page.locator(".svelte-flow__node")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_muting_has_a_key_that_a_mac_leaves_to_the_page(server: Running, chromium: Any) -> None:
     context = chromium.new_context(reduced_motion="reduce", locale="en-GB")
     context.add_init_script("Object.defineProperty(navigator, 'platform', { value: 'MacIntel' })")
@@ -183,6 +185,7 @@ def settings(editor: EditorPage) -> Locator:
     return editor.page.get_by_role("dialog", name="Settings")
 
 
+@pytest.mark.slow
 def test_settings_go_out_to_a_file_and_come_back(editor: EditorPage, tmp_path: Path) -> None:
     page, root = editor.page, editor.page.locator("html")
     box = settings(editor)

@@ -54,6 +54,7 @@ def write(editor: EditorPage, text: str) -> None:
     expect(field).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_note_reads_as_markdown_and_is_written_by_keys(editor: EditorPage) -> None:
     write(editor, NOTE)
     note = editor.page.locator(".note-text")

@@ -281,6 +281,7 @@ def touch(page: Any, kind: str, *places: tuple[float, float]) -> None:
     page.touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
 
 
+@pytest.mark.slow
 def test_a_pen_presses_and_two_fingers_move_the_picture(page: Any) -> None:
     open_stored(page, "repaint")
     page.locator(".svelte-flow__node[data-id=inpaint] .paint").click()
@@ -386,6 +387,7 @@ def test_the_gallery_shows_enlarges_opens_compares_and_deletes(page: Any, server
     expect(tiles.first).to_be_focused()
 
 
+@pytest.mark.slow
 def test_everything_in_the_gallery_by_keyboard_alone(page: Any, server: Running) -> None:
     for seed in (31, 32, 33):
         over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))
@@ -443,6 +445,7 @@ def gallery(page: Any, *names: str) -> Any:
     return tiles
 
 
+@pytest.mark.slow
 def test_the_place_in_the_gallery_stays_when_pictures_come_and_go(page: Any, server: Running) -> None:
     for seed in (11, 12, 13):
         over(server, submit(server, single("Paint", f"Noise {seed}", seed=seed)))

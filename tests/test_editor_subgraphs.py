@@ -102,6 +102,7 @@ def test_a_subgraph_from_beginning_to_end(editor: EditorPage) -> None:
     assert editor.document() == before
 
 
+@pytest.mark.slow
 def test_a_subgraph_is_a_node_of_the_search_and_of_the_clipboard(editor: EditorPage) -> None:
     page = editor.page
     head(editor, "prompt").click()
@@ -122,6 +123,7 @@ def test_a_subgraph_is_a_node_of_the_search_and_of_the_clipboard(editor: EditorP
     page.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_links_can_be_hidden_but_for_those_of_what_is_chosen(editor: EditorPage) -> None:
     page = editor.page
     links = page.locator(".svelte-flow__edge")

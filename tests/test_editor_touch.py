@@ -111,6 +111,7 @@ def test_a_finger_held_still_opens_the_menu_of_what_lies_under_it(tablet: Editor
     }
 
 
+@pytest.mark.slow
 def test_a_finger_that_moves_opens_no_menu_and_drags(tablet: EditorPage) -> None:
     fingers = Fingers(tablet)
     x, y, zoom = view(tablet)
@@ -156,6 +157,7 @@ def test_links_are_made_by_tapping_a_port_and_then_another(tablet: EditorPage) -
     expect(links).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_two_fingers_zoom_also_where_one_lies_on_a_node(tablet: EditorPage) -> None:
     fingers = Fingers(tablet)
     tablet.still()
@@ -175,6 +177,7 @@ def test_two_fingers_zoom_also_where_one_lies_on_a_node(tablet: EditorPage) -> N
     expect(tablet.node("sampler").locator(".node.selected")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_all_that_is_pressed_is_as_large_as_a_finger(tablet: EditorPage) -> None:
     page = tablet.page
     assert page.evaluate(SMALL) == []
@@ -228,6 +231,7 @@ def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage) ->
     expect(text).to_have_value("a green apple")
 
 
+@pytest.mark.slow
 def test_a_phone_says_what_is_wrong_and_leads_there(phone: EditorPage) -> None:
     page = phone.page
     page.locator("summary").tap()
