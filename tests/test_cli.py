@@ -102,7 +102,7 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("command", ["check", pytest.param("run", marks=pytest.mark.slow)])
 def test_what_cannot_run_is_refused_with_words(shell: Shell, tmp_path: Path, command: str, name: str) -> None:
     content, words = BROKEN[name]
     path = tmp_path / "broken"
