@@ -82,7 +82,7 @@ print(json.dumps([loaded, peak / 1e9, *((last - first) / steps for first, last i
 """
 
 
-GPU = ((family, pixels, batch) for family, pixels in (("sd1", 512), ("sdxl", 1024)) for batch in (1, 4))
+GPU = [(family, pixels, batch) for family, pixels in (("sd1", 512), ("sdxl", 1024)) for batch in (1, 4)]
 SIDES = ("nodegraph", "nodegraph+compile", "diffusers", "diffusers+compile")
 
 
