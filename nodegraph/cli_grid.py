@@ -14,6 +14,7 @@ from nodegraph.grid import Axis, axis_of, grid_of
 from nodegraph.node import NodeType
 from nodegraph.options import (
     CacheFolder,
+    Compile,
     Device,
     Dtype,
     Models,
@@ -44,6 +45,7 @@ def grid(
     as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
     device: Device = None,
     dtype: Dtype = None,
+    compiled: Compile = False,
     plugins: Plugins = None,
     cache_folder: CacheFolder = None,
     models: Models = None,
@@ -61,7 +63,14 @@ def grid(
         print(save)
         return
     cli_run.run_opened(
-        opened, made, as_events=as_events, device=device, dtype=dtype, plugins=plugins, cache_folder=cache_folder
+        opened,
+        made,
+        as_events=as_events,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
+        plugins=plugins,
+        cache_folder=cache_folder,
     )
 
 

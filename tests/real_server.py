@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,19 @@ class Running:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def raw(self, request: bytes) -> bytes:
+        """Send these very bytes; the first line of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            return connection.recv(4096).split(b"\r\n", 1)[0]
+
+    def faults(self) -> list[str]:
+        """What the log says of errors and tracebacks."""
+        lines = (self.home / "logs" / "server.log").read_text("utf-8").splitlines()
+        return [
+            line for line in lines if "Traceback" in line or json.loads(line)["level"] in ("error", "critical")
+        ]
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
