@@ -72,9 +72,9 @@ class Forecast:
     @property
     def left(self) -> float | None:
         """Seconds until the end; None where a node is to come that nothing is known of."""
-        if not self._whole or self._unknown - {self._node}:
-            return None
         name = self._node or ""
+        if not self._whole or len(self._unknown) > (name in self._unknown):
+            return None
         expected = self._waiting.get(name, 0.0)
         elapsed = self._clock() - self._began
         after = max(0.0, self._rest - expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -119,6 +120,21 @@ def test_a_first_run_counts_nodes() -> None:
         assert forecast.left is None
         forecast.take(events.Finished(name, 0.5))
     assert forecast.share == 1
+
+
+def test_asking_how_long_costs_the_same_in_a_long_run_of_unknown_nodes() -> None:
+    def allocated(count: int) -> int:
+        forecast, _ = follow({}, {f"n{number}": {"type": "Number"} for number in range(count)})
+        forecast.take(events.Started("n0"))
+        assert forecast.left is None
+        tracemalloc.start()
+        try:
+            assert forecast.left is None
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert allocated(5000) < allocated(50) + 1000  # an integer may be larger, no set is
 
 
 def test_the_share_never_goes_back_and_strays_change_nothing() -> None:
