@@ -204,3 +204,70 @@ def test_a_picture_that_hangs_its_decoder_costs_the_decoder(
             await small.close()
 
     asyncio.run(main())
+
+
+def test_a_file_without_a_thumbnail_is_decoded_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[tuple[str, int]] = []
+    now = 100.0
+    real = thumbnails._Decoder.shrink
+
+    async def shrink(decoder: thumbnails._Decoder, path: Path, size: int) -> bytes:
+        decoded.append((path.name, size))
+        return await real(decoder, path, size)
+
+    monkeypatch.setattr(thumbnails._Decoder, "shrink", shrink)
+    bad, hanging = tmp_path / "bad.png", tmp_path / "pipe.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    os.mkfifo(hanging)
+
+    async def main() -> None:
+        nonlocal now
+        small = Thumbnails(lambda: now)
+        try:
+            said = set()
+            for size in (64, 64, 256):
+                with pytest.raises(Refused, match="no thumbnail of this file") as refused:
+                    await small.get(bad, size)
+                said.add(str(refused.value))
+            assert decoded == [("bad.png", 64)]
+            assert len(said) == 1
+            Image.new("RGB", (30, 20), "red").save(bad)
+            assert (await small.get(bad, 64))[8:12] == b"WEBP"
+            decoded.clear()
+            monkeypatch.setattr(thumbnails, "SECONDS", 0.2)
+            for _ in range(3):
+                with pytest.raises(Refused, match="takes too much"):
+                    await small.get(hanging, 64)
+            assert decoded == [("pipe.png", 64)]
+            now += thumbnails.AGAIN_SECONDS
+            with pytest.raises(Refused, match="takes too much"):
+                await small.get(hanging, 64)
+            assert len(decoded) == 2
+            monkeypatch.setattr(thumbnails, "REFUSALS", 2)
+            for n in range(4):
+                (tmp_path / f"{n}.png").write_bytes(b"none")
+                with pytest.raises(Refused):
+                    await small.get(tmp_path / f"{n}.png", 64)
+            assert len(small._refused) == 2, "what is remembered is bounded"
+        finally:
+            await small.close()
+
+    asyncio.run(main())
+
+
+def test_thumbnails_that_several_asked_for_at_once_are_counted_once(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (300, 200), "red").save(picture)
+
+    async def main() -> None:
+        small = Thumbnails()
+        try:
+            await asyncio.gather(*(small.get(picture, 64) for _ in range(4)))
+            (kept,) = small._kept.values()
+            assert small._bytes == len(kept)
+        finally:
+            await small.close()
+
+    asyncio.run(main())

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,13 +26,30 @@ SECONDS = 20.0
 PROGRAM = Path(__file__).with_name("thumbnailer.py")
 _BUDGET = 64 * 2**20
 _LARGEST = 16 * 2**20
+REFUSALS = 10_000  # files that are known to have no thumbnail
+AGAIN_SECONDS = 3600.0  # a decoder that was ended may have met a busy machine
+
+_File = tuple[Path, int, int]  # with its time of change and its size
+
+
+class _TooMuch(Refused):
+    """A decoder did not get through."""
 
 
 class Thumbnails:
-    """The thumbnails of one server, the last used of them kept in memory."""
+    """The thumbnails of one server, the last used of them kept in memory, and which files have none.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, int, int], bytes] = OrderedDict()
+    A file that is no picture is not decoded again until it changes; one that its decoder did not get through, an
+    hour later at the soonest.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refused: OrderedDict[_File, tuple[str, float]] = OrderedDict()
+        self._kept: OrderedDict[tuple[_File, int], bytes] = OrderedDict()
         self._bytes = 0
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._idle: list[_Decoder] = []
@@ -37,17 +57,13 @@ class Thumbnails:
     async def get(self, path: Path, size: int) -> bytes:
         """A WebP of at most `size` pixels a side, rounded up to one of five. Raises Refused for no picture."""
         size = next(one for one in SIZES if one >= size)
-        key = (path, path.stat().st_mtime_ns, size)
-        async with self._turns:
-            data = self._kept.get(key)
-            if data is None:
-                data = await self._shrunk(path, size)
-                self._kept[key] = data
-                self._bytes += len(data)
-        self._kept.move_to_end(key)
-        while self._bytes > _BUDGET:
-            _, old = self._kept.popitem(last=False)
-            self._bytes -= len(old)
+        stat = path.stat()
+        file = (path, stat.st_mtime_ns, stat.st_size)
+        data = self._known(file, size)
+        if data is None:
+            async with self._turns:
+                # Those who asked for the same at once have waited for the first of them.
+                data = self._known(file, size) or await self._made(file, size)
         return data
 
     async def response(self, path: Path, size: int) -> web.Response:
@@ -68,6 +84,32 @@ class Thumbnails:
                 return decoder
         return await _Decoder.start()
 
+    def _known(self, file: _File, size: int) -> bytes | None:
+        """A thumbnail that is kept. Raises Refused where it is known that there is none."""
+        message, until = self._refused.get(file, ("", 0.0))
+        if self._clock() < until:
+            raise Refused("unsupported_type", message)
+        data = self._kept.get((file, size))
+        if data is not None:
+            self._kept.move_to_end((file, size))
+        return data
+
+    async def _made(self, file: _File, size: int) -> bytes:
+        try:
+            data = await self._shrunk(file[0], size)
+        except Refused as error:
+            again = AGAIN_SECONDS if isinstance(error, _TooMuch) else math.inf
+            self._refused[file] = str(error), self._clock() + again
+            if len(self._refused) > REFUSALS:
+                self._refused.popitem(last=False)
+            raise
+        self._bytes += len(data) - len(self._kept.get((file, size), b""))
+        self._kept[file, size] = data
+        while self._bytes > _BUDGET:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= len(old)
+        return data
+
     async def _shrunk(self, path: Path, size: int) -> bytes:
         decoder = await self._decoder()
         try:
@@ -77,7 +119,7 @@ class Thumbnails:
             raise
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, ValueError):
             await decoder.end()
-            raise Refused(
+            raise _TooMuch(
                 "unsupported_type", "there is no thumbnail of this file: decoding it takes too much"
             ) from None
         except BaseException:
