@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from PIL import Image, PngImagePlugin
 
 from nodegraph.check import check
 from nodegraph.comfyui import translated
+from nodegraph.comfyui.names import comfyui_names
 from nodegraph.comfyui.readers import READERS
 from nodegraph.comfyui.table import NAMESAKES, RULES, WIDGETS
 from nodegraph.engine import Engine
@@ -606,3 +608,24 @@ def test_whatever_is_anywhere_is_read_and_written_or_refused_in_words(seed: int,
             json.dumps(written.prompt, allow_nan=False)
             assert all(str(problem) for problem in written.problems)
     assert read > 60
+
+
+def test_every_type_that_is_read_is_a_name_of_nodes_here(registry: Registry) -> None:
+    names = comfyui_names()
+    assert set(names) <= set(registry.catalog.nodes)
+    told = {there for all in names.values() for there in all}
+    same = {rule.comfy for rule in RULES if rule.comfy == rule.type} | {"LatentBatch"}
+    assert told | same == {*READERS, *(rule.comfy for rule in RULES)}
+    for type, there in {"Sampler": "KSampler", "LoadModel": "CheckpointLoaderSimple"}.items():
+        node = {"class_type": there, "inputs": {}}
+        assert type in {spec.type for spec in Workflow.parse(json.dumps({"1": node})).nodes.values()}
+        assert there in names[type]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_other_names_are_those_of_nodes_that_there_are(registry: Registry, language: str) -> None:
+    """What the editor's search knows a node by, besides."""
+    words = (ROOT / "web" / "src" / "words" / f"nodes.{language}.ts").read_text("utf-8")
+    found = set(re.findall(r'^  "also\.(\w+)":', words, re.MULTILINE))
+    assert len(found) > 40
+    assert found <= set(registry.catalog.nodes)

@@ -152,3 +152,24 @@ def test_what_comfyui_has_nothing_like_is_said_before_it_is_exported(editor: Edi
     written = json.loads(Path(download.value.path()).read_text("utf-8"))
     assert "GridImage" in {node["class_type"] for node in written.values()}
     expect(report).to_be_hidden()
+
+
+def test_a_node_is_found_by_what_comfyui_calls_it(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    page.keyboard.press("Space")
+    entries = page.locator(".picker [role=option]")
+    for there, here in {
+        "ksampler": "Sampler", "cliptextencode": "Encode", "CLIP Text Encode": "Encode", "vaedecode": "VAEDecode",
+        "checkpointloadersimple": "LoadModel", "load checkpoint": "LoadModel", "loraloader": "LoadLora",
+        "emptylatentimage": "EmptyLatent", "basicscheduler": "Schedule", "unetloader": "LoadModel",
+        "hires fix": "LatentScale", "sampler": "Sampler", "inpaint": "MaskInpaint",
+    }.items():  # fmt: skip
+        page.locator(".picker input").fill(there)
+        expect(entries.first.locator(".name"), there).to_have_text(here)
+    page.locator(".picker input").fill("ksampler")
+    expect(entries.first).to_contain_text("KSampler in ComfyUI")
+    expect(entries.nth(1).locator(".name")).to_have_text("Schedule")
+    assert violations(page, ".picker") == []
+    page.keyboard.press("Enter")
+    expect(editor.node("sampler")).to_be_focused()

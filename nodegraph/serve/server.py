@@ -21,6 +21,7 @@ from nodegraph import __version__
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
+from nodegraph.comfyui.names import comfyui_names
 from nodegraph.home import Home
 from nodegraph.plan import Plan, placement, plan
 from nodegraph.serve.documents import WorkflowStore
@@ -229,7 +230,9 @@ class Server:
 def _nodes_json(catalog: Catalog) -> bytes:
     digest = hashlib.blake2b(catalog.model_dump_json().encode(), digest_size=16).hexdigest()
     problems = [PluginProblem(origin=one.origin, message=one.message) for one in catalog.problems]
-    return Nodes(digest=digest, nodes=catalog.nodes, problems=problems).model_dump_json().encode()
+    aliases = {type: list(names) for type, names in comfyui_names().items() if type in catalog.nodes}
+    told = Nodes(digest=digest, nodes=catalog.nodes, problems=problems, comfyui=aliases)
+    return told.model_dump_json().encode()
 
 
 def _memory() -> int | None:

@@ -114,3 +114,15 @@ test("search prefers the beginning of words", () => {
   expect(found("zz")).toEqual([]);
   expect(search(items, "si", (item) => [item])[0]!.marks).toEqual([0, 4]);
 });
+
+test("search finds other names below true ones, and says by which", () => {
+  const items = ["KSamplerTwin", "Sampler", "Schedule", "SaveModel", "LoadModel", "SimpleKingSaloonMapPlot"];
+  const names: { [item: string]: string[] } = { Sampler: ["KSamplerAdvanced", "KSampler", "denoise"], Schedule: ["KSampler"], LoadModel: ["CheckpointLoaderSimple"] };
+  const found = (query: string) => search(items, query, (item) => [item], undefined, (item) => names[item] ?? []);
+  expect(found("ksampler").map((hit) => [hit.item, hit.alias])).toEqual([["KSamplerTwin", null], ["Sampler", "KSampler"], ["Schedule", "KSampler"]]);
+  expect(found("K Sampler adv")[0]).toMatchObject({ item: "Sampler", alias: "KSamplerAdvanced", marks: [] });
+  expect(found("sampler")[0]).toMatchObject({ item: "Sampler", alias: null });
+  expect(found("checkpointloader").map((hit) => hit.item)).toEqual(["LoadModel"]);
+  expect(found("sikn")[0]).toMatchObject({ item: "SimpleKingSaloonMapPlot", alias: null });
+  expect(found("x")).toEqual([]);
+});

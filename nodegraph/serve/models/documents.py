@@ -18,11 +18,15 @@ class PluginProblem(Told):
 
 
 class Nodes(Told):
-    """The catalog: every node type by name, with inputs (JSON Schema), outputs and documentation."""
+    """The catalog: every node type by name, with inputs (JSON Schema), outputs and documentation.
+
+    `comfyui` has, by type, the names of the node types of ComfyUI that do what it does.
+    """
 
     digest: str
     nodes: dict[str, NodeType]
     problems: list[PluginProblem]
+    comfyui: dict[str, list[str]] = {}
 
 
 class FileEntry(Told):

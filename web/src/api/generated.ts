@@ -401,8 +401,13 @@ export interface Output {
 }
 /**
  * The catalog: every node type by name, with inputs (JSON Schema), outputs and documentation.
+ *
+ * `comfyui` has, by type, the names of the node types of ComfyUI that do what it does.
  */
 export interface Nodes {
+  comfyui: {
+    [k: string]: string[];
+  };
   digest: string;
   nodes: {
     [k: string]: NodeType;

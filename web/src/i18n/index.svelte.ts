@@ -3,6 +3,8 @@ import { comfy as comfyEn } from "../words/comfy.en";
 import { comfy as comfyZh } from "../words/comfy.zh";
 import { editor as editorEn } from "../words/editor.en";
 import { editor as editorZh } from "../words/editor.zh";
+import { nodes as nodesEn } from "../words/nodes.en";
+import { nodes as nodesZh } from "../words/nodes.zh";
 import { panels as panelsEn } from "../words/panels.en";
 import { panels as panelsZh } from "../words/panels.zh";
 import { tools as toolsEn } from "../words/tools.en";
@@ -13,8 +15,8 @@ import { settings as settingsZh } from "../words/settings.zh";
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn, ...comfyEn, ...settingsEn, ...toolsEn },
-  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...settingsZh, ...toolsZh },
+  en: { ...editorEn, ...panelsEn, ...comfyEn, ...nodesEn, ...settingsEn, ...toolsEn },
+  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...nodesZh, ...settingsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

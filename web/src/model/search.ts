@@ -3,7 +3,12 @@ export interface Hit<T> {
   item: T;
   score: number;
   marks: number[];
+  /** The other name by which it was found; null where its own fits, or words about it. */
+  alias: string | null;
 }
+
+const BY_ALIAS = 150; // below every name in which the query stands, above letters of it here and there
+const BY_WORDS = -50;
 
 /** How well `query` fits `text` and which letters it found; null where it does not. */
 export function score(query: string, text: string): { score: number; marks: number[] } | null {
@@ -51,15 +56,38 @@ function fits(lower: string, wanted: string, done: number, from: number): boolea
   return true;
 }
 
-/** The items that fit, best first. `texts` gives the name and after it less weighty words; `bonus` favours items. */
-export function search<T>(items: readonly T[], query: string, texts: (item: T) => string[], bonus?: (item: T) => number): Hit<T>[] {
+/**
+ * The items that fit, best first. `texts` gives the name and after it less weighty words; `bonus` favours items;
+ * `aliases` are other names, which count less than a name.
+ */
+export function search<T>(
+  items: readonly T[], query: string, texts: (item: T) => string[], bonus?: (item: T) => number,
+  aliases: (item: T) => readonly string[] = () => [],
+): Hit<T>[] {
   const hits: Hit<T>[] = [];
+  const wanted = plain(query);
   for (const item of items) {
     const [name = "", ...others] = texts(item);
     const byName = score(query, name);
+    const alias = wanted.length > 1 && !plain(name).includes(wanted) ? nearest(aliases(item), wanted) : null;
     const byOther = query.trim().length > 1 && others.some((text) => text.toLowerCase().includes(query.toLowerCase().trim()));
-    if (!byName && !byOther) continue;
-    hits.push({ item, score: (byName?.score ?? -50) + (bonus?.(item) ?? 0), marks: byName?.marks ?? [] });
+    if (!byName && !byOther && !alias) continue;
+    const found = alias ? BY_ALIAS + alias.score : (byName?.score ?? BY_WORDS);
+    hits.push({ item, score: found + (bonus?.(item) ?? 0), marks: alias ? [] : (byName?.marks ?? []), alias: alias && alias.name });
   }
   return query.trim() || bonus ? hits.sort((a, b) => b.score - a.score) : hits;
+}
+
+const plain = (text: string): string => text.toLowerCase().replace(/[\s_-]+/g, "");
+
+/** The name that holds the wanted letters: best at its beginning, and where little else is in it. */
+function nearest(names: readonly string[], wanted: string): { name: string; score: number } | null {
+  let best: { name: string; score: number } | null = null;
+  for (const name of names) {
+    const at = plain(name).indexOf(wanted);
+    if (at < 0) continue;
+    const score = -Math.min(at, 20) - Math.min(plain(name).length - wanted.length, 60) / 10;
+    if (!best || score > best.score) best = { name, score };
+  }
+  return best;
 }

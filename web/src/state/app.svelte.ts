@@ -43,6 +43,8 @@ export interface Choice {
   detail?: string;
   hint?: string;
   hue?: number;
+  /** Other names that are searched, and how one is shown where the choice was found by it. */
+  aliases?: { [name: string]: string };
 }
 export interface Picking {
   title: string;
@@ -70,6 +72,8 @@ export interface Toast {
 export class App {
   /** The node types that the server has. */
   catalog = $state.raw<Types>({});
+  /** By type, what ComfyUI calls the nodes that do what it does. */
+  comfyui = $state.raw<{ [type: string]: string[] }>({});
   plugins = $state.raw<readonly { origin: string; message: string }[]>([]);
   files = $state.raw<{ [kind: string]: FileEntry[] }>({});
   tabs = $state.raw<readonly Tab[]>([new Tab()]);

@@ -33,6 +33,7 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
     choices: types.map((type) => ({
       id: type.name, label: typeTitle(type.name), detail: type.doc.split("\n")[0]!,
       hint: fitting ? `${type.category} · ${words(fitting.get(type.name)!)}` : type.category,
+      aliases: aliasesOf(app, type.name),
     })),
     pick: (name) => {
       const place = at ? (app.canvas?.toCanvas(at) ?? { x: 0, y: 0 }) : free(app);
@@ -40,6 +41,14 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
       app.add(name, { x: left, y: place.y }, end, fitting?.get(name) ?? null);
     },
   };
+}
+
+/** What else a node type may be called by one who searches for it, and how that is shown. */
+function aliasesOf(app: App, type: string): { [name: string]: string } {
+  const comfyui = (own(app.comfyui, type) ?? []).map((name) => [name, t("search.comfyui", { name })]);
+  const also = t(`also.${type}`);
+  const others = also === `also.${type}` ? [] : also.split(", ").map((name) => [name, t("search.also", { name })]);
+  return Object.fromEntries([...comfyui, ...others]);
 }
 
 /** Whether a type is the subgraph that is in view, or one that contains it. */

@@ -28,8 +28,9 @@ export async function begin(app: App): Promise<number> {
 }
 
 export async function refreshNodes(app: App): Promise<void> {
-  const { nodes, problems } = await app.client.nodes();
+  const { nodes, problems, comfyui } = await app.client.nodes();
   app.catalog = nodes;
+  app.comfyui = comfyui;
   app.plugins = problems;
 }
 

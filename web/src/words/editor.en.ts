@@ -25,6 +25,8 @@ export const editor = {
   "search.fitting": "Add a node that fits {type}",
   "search.placeholder": "Search nodes…",
   "search.empty": "Nothing fits",
+  "search.comfyui": "{name} in ComfyUI",
+  "search.also": "also: {name}",
   "connect.title": "Link {node}",
   "connect.placeholder": "Search ports that fit…",
   "connect.empty": "No free port fits",

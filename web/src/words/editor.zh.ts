@@ -26,6 +26,8 @@ export const editor: { [key in keyof typeof en]: string } = {
   "search.fitting": "添加适配 {type} 的节点",
   "search.placeholder": "搜索节点…",
   "search.empty": "没有匹配项",
+  "search.comfyui": "ComfyUI 中的 {name}",
+  "search.also": "又称：{name}",
   "connect.title": "连接 {node}",
   "connect.placeholder": "搜索适配的端口…",
   "connect.empty": "没有适配的空闲端口",

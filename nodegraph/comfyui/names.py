@@ -1,0 +1,43 @@
+"""What the nodes here are called in ComfyUI, for those who search by its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from nodegraph.comfyui.table import NOISY, RULES
+
+# Of the types that `readers` reads, the types here that do what they do.
+_BY_READERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("KSampler", "KSamplerAdvanced"), ("Sampler", "Schedule")),
+    "BasicScheduler": ("Schedule",),
+    **dict.fromkeys(("SamplerCustom", "SamplerCustomAdvanced", "KSamplerSelect"), ("Sampler",)),
+    **dict.fromkeys(("RandomNoise", "BasicGuider", "CFGGuider", *NOISY), ("Sampler",)),
+    "UNETLoader": ("LoadModel",),
+    **dict.fromkeys(("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader"), ("LoadTextEncoder",)),
+    "LoraLoaderModelOnly": ("LoadLora",),
+    **dict.fromkeys(("ModelSamplingSD3", "ModelSamplingAuraFlow", "ModelSamplingFlux"), ("Reparametrize",)),
+    **dict.fromkeys(("ControlNetApply", "ControlNetApplyAdvanced"), ("ApplyControlNet",)),
+    **dict.fromkeys(("VAEEncodeForInpaint", "SetLatentNoiseMask"), ("MaskInpaint",)),
+    "MaskComposite": ("CombineMasks",),
+    **dict.fromkeys(("ImageUpscaleWithModel", "UpscaleModelLoader"), ("Upscale",)),
+    "LoadImageMask": ("LoadImage", "MaskFromImage"),
+    "ConditioningCombine": ("CombineConditioning",),
+    "LatentBatch": ("LatentBatch",),
+    "ImageBatch": ("BatchImages",),
+}
+
+
+@cache
+def comfyui_names() -> dict[str, tuple[str, ...]]:
+    """By type here the types of ComfyUI that do what it does, those of the same name left out."""
+    found: dict[str, dict[str, None]] = {}
+    for there, here in _pairs():
+        if there != here:
+            found.setdefault(here, {})[there] = None
+    return {type: tuple(names) for type, names in found.items()}
+
+
+def _pairs() -> Iterator[tuple[str, str]]:
+    yield from ((there, here) for there, types in _BY_READERS.items() for here in types)
+    yield from ((rule.comfy, rule.type) for rule in RULES)
