@@ -49,14 +49,24 @@ def LoadLora(
     strength: LoraStrength = 1.0,
     text_strength: LoraStrength = 1.0,
 ) -> Changed:
-    """Add a LoRA to a model and its text encoder. Several add up, one node after the other."""
+    """Add a LoRA to a model and its text encoder. Several add up, one node after the other.
+
+    Of a model with two networks (Wan 2.2) it changes both; link one output of SplitNetworks to change one.
+    """
     path, digest = _found(context, "loras", lora)
-    left = stable.check_lora(path, context.files.located(model.checkpoint.digest), model.checkpoint)
+    for one in model.apart:
+        checkpoint = one.checkpoint
+        left = stable.check_lora(path, context.files.located(checkpoint.digest), checkpoint)
     if left:
         what = f"{len(left)} of its tensors are for a text encoder that no LoRA changes here"
         context.progress(1, 1, f"{lora}: {what}, and are left out; the first is {left[0]}")
+    adapter, low = Adapter(lora, digest, strength), model.low
     return Changed(
-        replace(model, adapters=(*model.adapters, Adapter(lora, digest, strength))),
+        replace(
+            model,
+            adapters=(*model.adapters, adapter),
+            low=None if low is None else replace(low, adapters=(*low.adapters, adapter)),
+        ),
         replace(text_encoder, adapters=(*text_encoder.adapters, Adapter(lora, digest, text_strength))),
     )
 

@@ -30,13 +30,16 @@ from nodegraph.diffusion.models.loading import describe
 from nodegraph.diffusion.pictures.images import on_white, resize
 from nodegraph.diffusion.pictures.tiling import around, tiled
 from nodegraph.diffusion.sampling.conditioning import stacked
+from nodegraph.diffusion.sampling.denoisers import time_to_sigma
 from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
+from nodegraph.diffusion.sampling.switching import Switched
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,
     Conditioning,
     Image,
     Latent,
+    LowNoise,
     Mask,
     Model,
     Prediction,
@@ -256,12 +259,24 @@ def FluxGuidance(
 
 def denoiser_of(context: Context, model: Model, *guides: Conditioning | None) -> LiveDenoiser:
     """The live denoiser behind a handle: under its parametrization, with its LoRAs and the guides' ControlNets."""
+    if model.low is not None:
+        return _switched(context, model, model.low, guides)
     live: LiveDenoiser = parametrized(context.open(model.checkpoint).denoiser, model.parametrization)
     live = adapted(live, _files(context, model.adapters), model.checkpoint)
     given = [condition for guide in guides if guide is not None for condition in guide.conditions]
     wanted = {one.checkpoint.digest: one.checkpoint for condition in given for one in condition.controls}
     live = controlled(live, {digest: context.open(net).denoiser for digest, net in wanted.items()})
     return wrapping(live, model.wrap)
+
+
+def _switched(
+    context: Context, model: Model, low: LowNoise, guides: Sequence[Conditioning | None]
+) -> LiveDenoiser:
+    def opened(second: bool) -> LiveDenoiser:
+        context.close()  # so that the other network may be moved away
+        return denoiser_of(context, model.apart[second], *guides)
+
+    return Switched(opened, time_to_sigma(model.parametrization, low.boundary), low.guidance_scale)
 
 
 def text_encoder_of(context: Context, text_encoder: TextEncoder) -> LiveTextEncoder:

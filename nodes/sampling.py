@@ -126,9 +126,8 @@ def Sampler(
     result = latent.tensor
     for step in context.track(steps, sigmas.steps):
         result = step.x
-        if context.wants_preview:
-            vae = context.open(model.checkpoint).vae
-            context.preview(Image(vae.decode(glance(step.denoised).float()).float().cpu()))
+        if context.wants_preview and (parts := context.open(model.checkpoint)).has_vae:
+            context.preview(Image(parts.vae.decode(glance(step.denoised).float()).float().cpu()))
     return Latent(result.float().cpu().clone())
 
 

@@ -77,6 +77,15 @@ class TakesChannels(Protocol):
 
 
 @runtime_checkable
+class Rescales(Protocol):
+    """A denoiser that wants another guidance_scale at some sigmas."""
+
+    def scaled(self, guidance_scale: float, sigma: float) -> float:
+        """The guidance_scale that holds at a sigma, where this one was asked for."""
+        ...
+
+
+@runtime_checkable
 class KnowsPosterior(Protocol):
     """A denoiser that can be conditioned on a part of the sample."""
 

@@ -6,7 +6,7 @@ the digest of its content, and everything that is known without loading it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -326,13 +326,15 @@ class TrainingLog:
 class Checkpoint:
     """Which weights: the name they were asked for by, the digest of their content, and their family.
 
-    `weights` carries those that were trained in a graph and are in no file.
+    `weights` carries those that were trained in a graph and are in no file. `second` means the other denoising
+    network of a folder that has two, and nothing else of it.
     """
 
     name: str
     digest: str
     family: str
     weights: Weights | None = field(default=None, compare=False, repr=False)
+    second: bool = False
 
 
 @dataclass(frozen=True)
@@ -345,16 +347,46 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class LowNoise:
+    """The network that takes over where little noise is left, of a model that has two.
+
+    Args:
+        checkpoint, adapters: as those of `Model`.
+        boundary: the flow time, in (0, 1), below which it takes over.
+        guidance_scale: what holds there; None leaves the sampler's.
+    """
+
+    checkpoint: Checkpoint
+    boundary: float
+    adapters: tuple[Adapter, ...] = ()
+    guidance_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.boundary < 1:
+            raise ValueError(f"the boundary of two networks is a flow time between 0 and 1; got {self.boundary}")
+
+
+@dataclass(frozen=True)
 class Model:
     """A denoising network, by its checkpoint, how it is sampled, and what changes it, in order.
 
-    `wrap` says along which sides its pictures continue at the opposite one, so that they tile.
+    `wrap` says along which sides its pictures continue at the opposite one, so that they tile. `low` is a second
+    network, for little noise; all but its weights is as the first one's.
     """
 
     checkpoint: Checkpoint
     parametrization: Parametrization
     adapters: tuple[Adapter, ...] = ()
     wrap: Wrap | None = None
+    low: LowNoise | None = None
+
+    @property
+    def apart(self) -> tuple[Model, ...]:
+        """Its networks as models of one each, that for much noise first."""
+        if self.low is None:
+            return (self,)
+        second = replace(self, checkpoint=self.low.checkpoint, adapters=self.low.adapters, low=None)
+        return replace(self, low=None), second
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from nodegraph.diffusion.checkpoints import configs
 from nodegraph.diffusion.checkpoints.detect import Detected, detect, what_else
 from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.header import ModelRefused
-from nodegraph.diffusion.checkpoints.parts import Contents, Part, contents
+from nodegraph.diffusion.checkpoints.parts import SECOND, Contents, Part, contents
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.handles import Handles
-from nodegraph.diffusion.values import VAE, Checkpoint, Model, Parametrization, TextEncoder
+from nodegraph.diffusion.values import VAE, Checkpoint, LowNoise, Model, Parametrization, TextEncoder
+
+INDEX = "model_index.json"  # of a diffusers folder
 
 
 def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
@@ -27,7 +30,7 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
     usual = (detected.family.latent_channels, 8)
     channels, downscale = (configs.vae_channels(part), configs.vae_downscale(part)) if part else usual
     return Handles(
-        Model(checkpoint, parametrization(detected)),
+        Model(checkpoint, parametrization(detected), low=_low(checkpoint, found, detected)),
         TextEncoder(checkpoint),
         VAE(checkpoint, channels, downscale, detected.family.size, multiple=_multiple(detected, found)),
     )
@@ -37,6 +40,43 @@ def _multiple(detected: Detected, found: Contents) -> int:
     """What the sides of a latent are multiples of: a U-Net halves them from each level to the next."""
     levels = found.parts["denoiser"].count(r"down_blocks\.(\d+)\.") if "denoiser" in found.parts else 0
     return 2 ** (levels - 1) if levels else detected.family.multiple
+
+
+def _low(checkpoint: Checkpoint, found: Contents, detected: Detected) -> LowNoise | None:
+    """The second network of a folder that has two. Raises ModelRefused where it does not say when to change."""
+    if "denoiser_2" not in found.parts:
+        return None
+    if (other := detect(second(found))) != detected:
+        raise ModelRefused(
+            f"{found.path} has two networks that do not belong together: {detected.title} in transformer and "
+            f"{other.title} in {SECOND}. Download the one that is wrong again"
+        )
+    boundary = _index(found.path).get("boundary_ratio")
+    if not isinstance(boundary, float) or not 0 < boundary < 1:
+        raise ModelRefused(
+            f"{found.path / INDEX} says no boundary_ratio between 0 and 1, and so not where the second of its "
+            "two networks takes over. Write it there: 0.875 for Wan 2.2 text to video, 0.9 for picture to video"
+        )
+    return LowNoise(replace(checkpoint, second=True), boundary)
+
+
+def _index(path: Path) -> dict[str, object]:
+    try:
+        index = json.loads((path / INDEX).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def opened(checkpoint: Checkpoint, path: Path | None) -> Contents:
+    """What a checkpoint means of its file or folder: of one with two networks the first, or the second alone."""
+    found = contents(there(path))
+    return second(found) if checkpoint.second else found
+
+
+def second(found: Contents) -> Contents:
+    """The second network of a folder, as if it were the only one."""
+    return replace(found, parts={"denoiser": found.parts["denoiser_2"]})
 
 
 def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:

@@ -22,8 +22,9 @@ from nodegraph.diffusion.checkpoints.names import (
 )
 
 # `text_encoder` and `text_encoder_2` are CLIP's, whatever folder they came from.
-PartName = Literal["denoiser", "vae", "text_encoder", "text_encoder_2", "t5", "llm", "controlnet"]
+PartName = Literal["denoiser", "denoiser_2", "vae", "text_encoder", "text_encoder_2", "t5", "llm", "controlnet"]
 
+SECOND = "transformer_2"  # the folder of a network for little noise
 # Prefixes of single files, longest first where one holds another, and the text encoders' naming.
 _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("model.diffusion_model.", "denoiser", ""),
@@ -46,6 +47,7 @@ _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
 _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("unet", "denoiser"),
     ("transformer", "denoiser"),
+    (SECOND, "denoiser_2"),
     ("vae", "vae"),
     ("text_encoder", "text_encoder"),
     ("text_encoder_2", "text_encoder_2"),
@@ -239,7 +241,13 @@ def _modern_vae(key: str) -> str:
     return re.sub(r"\.(query|key|value|proj_attn)\.(?=weight|bias)", lambda m: f".{_OLD_ATTENTION[m[1]]}.", key)
 
 
-_RENAMES: dict[PartName, Rename] = {"vae": _modern_vae, "denoiser": str, "t5": _t5_name, "llm": _llm_name}
+_RENAMES: dict[PartName, Rename] = {
+    "vae": _modern_vae,
+    "denoiser": str,
+    "denoiser_2": str,
+    "t5": _t5_name,
+    "llm": _llm_name,
+}
 
 
 def _of_folder(path: Path) -> Contents:

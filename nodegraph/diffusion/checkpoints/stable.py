@@ -13,6 +13,7 @@ from nodegraph.diffusion.checkpoints.assembly import (
     Missing,
     clip_network,
     describe,
+    opened,
     parametrization,
     there,
 )
@@ -42,7 +43,7 @@ def check_lora(lora: Path, path: Path | None, checkpoint: Checkpoint) -> list[st
         raise ValueError(f"{checkpoint.name} is of the family {checkpoint.family}, which takes no LoRA")
     family = FAMILIES[checkpoint.family]
     places: dict[Target, PartName] = {"denoiser": "denoiser", **family.lora_text_encoders}
-    parts, given = contents(there(path)).parts, targets(lora)
+    parts, given = opened(checkpoint, path).parts, targets(lora)
     for target, name in places.items():
         if (part := parts.get(name)) is not None:
             shapes = {weight: source.shape for weight, source in part.weights.items()}

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints import configs, whole
 from nodegraph.diffusion.checkpoints.assembly import describe
-from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.t5 import T5
@@ -47,11 +46,6 @@ def config(part: Part) -> dict[str, Any]:
 
 def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Parametrization) -> Transformer:
     """The live transformer of a file."""
-    if (path / "transformer_2").is_dir():
-        raise ModelRefused(
-            f"{path} has a network for much noise and one for little, as Wan 2.2 of 14 billion weights; models of "
-            "one network are supported. Use Wan 2.1"
-        )
     sizes = config(part)
     with IMPORTING:
         from diffusers.models.transformers.transformer_wan import WanTransformer3DModel

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from nodegraph.diffusion.checkpoints import texts
-from nodegraph.diffusion.checkpoints.assembly import Missing, parametrization, there
+from nodegraph.diffusion.checkpoints.assembly import Missing, opened, parametrization
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES
-from nodegraph.diffusion.checkpoints.parts import Part, contents
+from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.transformer import Transformer
 from nodegraph.diffusion.checkpoints.vaes import vae_of
 from nodegraph.diffusion.live import Loaded
@@ -41,7 +41,7 @@ def load(
     Raises:
         ModelRefused: a weight is missing, wrong or one too many.
     """
-    found = contents(there(path))
+    found = opened(checkpoint, path)
     kind = getattr(torch, dtype)
     networks: dict[str, nn.Module] = {}
     denoiser: Any = Missing(found, "denoising network")

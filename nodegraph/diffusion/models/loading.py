@@ -63,7 +63,9 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
 
 
 def identity(checkpoint: Checkpoint) -> str:
-    """What networks are the same by: the content of their file and, of a text encoder's, the part that is read."""
+    """What networks are the same by: the content of their file and, where just a part of it is read, which."""
+    if checkpoint.second:
+        return f"{checkpoint.digest} second"
     return f"{checkpoint.digest} {checkpoint.family}" if checkpoint.family in ROLES else checkpoint.digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nodegraph.diffusion.checkpoints.header import Entry, ModelRefused, read
-from nodegraph.diffusion.checkpoints.parts import weight_files
+from nodegraph.diffusion.checkpoints.parts import SECOND, weight_files
 from nodegraph.diffusion.checkpoints.weights import DTYPES
 
 HOST = "cpu"
@@ -58,16 +58,19 @@ def weight_bytes(path: Path | None, dtype: str) -> int:
 
     A file that cannot be read counts nothing: who loads it says what is wrong with it.
     """
-    size = getattr(torch, dtype).itemsize
-    return sum(math.prod(entry.shape) * size for file in _files(path) for entry in _entries(file))
+    return _held((entry for file in _files(path) for entry in _entries(file)), getattr(torch, dtype))
 
 
-def loading_bytes(path: Path | None, dtype: str) -> int:
-    """Bytes that loading takes at its peak: all weights, and the largest that is converted as the file has it."""
+def loading_bytes(path: Path | None, dtype: str, *, second: bool = False) -> int:
+    """Bytes that loading takes at its peak: all weights, and the largest that is converted as the file has it.
+
+    Of a folder with two denoising networks the second one is loaded by itself.
+    """
     kind = getattr(torch, dtype)
-    entries = (entry for file in _files(path) for entry in _entries(file))
+    files = [file for file in _files(path) if path == file or (file.parent.name == SECOND) == second]
+    entries = [entry for file in files for entry in _entries(file)]
     converted = (entry.bytes for entry in entries if DTYPES.get(entry.dtype) != kind)
-    return weight_bytes(path, dtype) + max(converted, default=0)
+    return _held(entries, kind) + max(converted, default=0)
 
 
 def gigabytes(size: int | None) -> str:
@@ -82,6 +85,10 @@ def _files(path: Path | None) -> list[Path]:
         return [path] if path is not None and path.suffix == ".safetensors" else []
     folders = sorted({file.parent for file in path.rglob("*.safetensors")})
     return [file for folder in folders for file in weight_files(folder) if file.suffix == ".safetensors"]
+
+
+def _held(entries: Iterable[Entry], kind: torch.dtype) -> int:
+    return sum(math.prod(entry.shape) * kind.itemsize for entry in entries)
 
 
 def _entries(file: Path) -> list[Entry]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nodegraph.diffusion.checkpoints.assembly import Missing
 from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded, Rescalable
 from nodegraph.diffusion.models.compiling import speed_up
 from nodegraph.diffusion.models.loading import identity, load
@@ -73,6 +74,11 @@ class Live:
     def text_encoder(self) -> LiveTextEncoder:
         """Its text encoder."""
         return self._part("text_encoder").text_encoder
+
+    @property
+    def has_vae(self) -> bool:
+        """Whether its file holds one: those with a transformer alone do not."""
+        return not isinstance(self._part("").vae, Missing)
 
     @property
     def vae(self) -> LiveVAE:
@@ -171,7 +177,7 @@ class ModelPool:
         key = (identity(checkpoint), device, dtype, compiled)
         entry = self._entries.get(key)
         if entry is None:
-            self._make_room(HOST, loading_bytes(path, dtype), checkpoint.name)
+            self._make_room(HOST, loading_bytes(path, dtype, second=checkpoint.second), checkpoint.name)
             loaded = load(checkpoint, path, device, dtype)
             if compiled and "denoiser" in loaded.networks:
                 speed_up(loaded.networks["denoiser"], checkpoint.name)

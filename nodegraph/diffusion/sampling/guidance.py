@@ -24,7 +24,7 @@ def guided(
     predict: Predict,
     positive: Conditioning,
     negative: Conditioning | None,
-    guidance_scale: float,
+    guidance_scale: float | Callable[[float], float],
     sigmas: Sequence[float],
     *,
     rescale: float = 0.0,
@@ -39,17 +39,18 @@ def guided(
         predict: the conditional denoiser.
         positive: what the picture should show.
         negative: what it should not; with a scale of 1 it is evaluated only where the positive does not act.
-        guidance_scale: 1 is off, 0 follows the negative alone.
+        guidance_scale: 1 is off, 0 follows the negative alone; of each sigma, where it is a function.
         sigmas: of the run; conditions that act for a share of it are switched by them.
         rescale: how far, in [0, 1], the guided estimate's spread is brought back to the positive's
             (Lin et al. 2023, section 3.4).
         window: shares of the run between which the scale holds; elsewhere it is 1 (Kynkaanniemi et al. 2024).
     """
     progress, weighing = progress_of(sigmas), Weighing()
+    scale_at = guidance_scale if callable(guidance_scale) else lambda _: guidance_scale
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         share = progress(sigma)
-        scale = guidance_scale if acts(*window, share) else 1.0
+        scale = scale_at(sigma) if acts(*window, share) else 1.0
         wanted, unwanted = _active(positive, share), _active(negative, share)
         if scale == 1 and weighing.fills(wanted):
             unwanted = []

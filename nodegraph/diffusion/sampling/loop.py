@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, TakesChannels
+from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, Rescales, TakesChannels
 from nodegraph.diffusion.sampling import inpainting
 from nodegraph.diffusion.sampling.conditioning import check_batch, on_device
 from nodegraph.diffusion.sampling.guidance import Predict, guided, progress_of
@@ -63,8 +63,13 @@ def sample(
             something that this model cannot do.
     """
     walk, options = sampler(name), _options(name, eta, churn)
-    _check(positive, negative, guidance_scale, len(latent.tensor))
     levels: list[float] = sigmas.tensor.tolist()
+
+    def scale(sigma: float) -> float:
+        return model.scaled(guidance_scale, sigma) if isinstance(model, Rescales) else guidance_scale
+
+    for level in levels[:-1]:
+        _check(positive, negative, scale(level), len(latent.tensor))
     clean = latent.tensor.to(device)
     place = on_device(device)
     positive, negative = place(positive), None if negative is None else place(negative)
@@ -87,7 +92,7 @@ def sample(
     terms = guidance or Guidance()
     if terms.terms:
         predict = Remembered(predict)
-    denoise = guided(predict, positive, negative, guidance_scale, levels, rescale=rescale, window=_window(terms))
+    denoise = guided(predict, positive, negative, scale, levels, rescale=rescale, window=_window(terms))
     denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
     if known is not None:
         denoise = Uncertain(denoise, known, positive, progress_of(levels))

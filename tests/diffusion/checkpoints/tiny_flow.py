@@ -155,15 +155,21 @@ def qwen_image() -> tiny.Tiny:
     return _finished(made)
 
 
-def wan() -> tiny.Tiny:
-    """Wan with two blocks of one head, and a multilingual T5."""
+def wan(two: bool = False, **config: Any) -> tiny.Tiny:
+    """Wan with two blocks of one head, and a multilingual T5; with a second transformer as Wan 2.2."""
     torch.manual_seed(0)
     made = tiny.Tiny("wan")
-    made.networks["transformer"] = WanTransformer3DModel(
-        num_attention_heads=1, attention_head_dim=128, text_dim=T5_WIDTH, freq_dim=64, ffn_dim=96, num_layers=2
-    )
-    for block in made.networks["transformer"].blocks:  # so that words count
-        block.attn2.to_out[0].weight.data.mul_(16)
+    sizes = {
+        "num_attention_heads": 1,
+        "attention_head_dim": 128,
+        "text_dim": T5_WIDTH,
+        "freq_dim": 64,
+        "ffn_dim": 96,
+    }
+    for name in ("transformer", "transformer_2")[: 1 + two]:
+        made.networks[name] = WanTransformer3DModel(num_layers=2, **{**sizes, **config})
+        for block in made.networks[name].blocks:  # so that words count
+            block.attn2.to_out[0].weight.data.mul_(16)
     made.networks["vae"] = frames_vae()
     made.networks["text_encoder"] = UMT5EncoderModel(
         UMT5Config(
@@ -215,13 +221,13 @@ def save_bytes_tokenizer(path: Path) -> Path:
     return path
 
 
-def save_folder(made: tiny.Tiny, path: Path, tokenizer: str) -> Path:
-    """A checkpoint as a diffusers folder, with its tokenizer in the folder of that name."""
+def save_folder(made: tiny.Tiny, path: Path, tokenizer: str, **index: object) -> Path:
+    """A checkpoint as a diffusers folder, with its tokenizer in the folder of that name; `index` is what else it says."""
     for name, network in made.networks.items():
         network.save_pretrained(path / name, safe_serialization=True)
     keep = save_bytes_tokenizer if tokenizer == "tokenizer" else save_tokenizer
     keep(path / tokenizer / "tokenizer.json")
-    (path / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline"}))
+    (path / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline", **index}))
     return path
 
 
