@@ -232,3 +232,34 @@ def test_settings_go_out_to_a_file_and_come_back(editor: EditorPage, tmp_path: P
     page.get_by_role("button", name="撤销").click()
     expect(root).to_have_attribute("lang", "en")
     expect(root).to_have_attribute("data-motion", "reduced")
+
+
+@pytest.mark.slow
+def test_whatever_keys_a_file_sets_there_is_a_way_back_by_keyboard(editor: EditorPage, tmp_path: Path) -> None:
+    page, keys = editor.page, editor.page.keyboard
+    file = tmp_path / "theirs.json"
+    taken = {"settings": "", "keys": "Shift+Tab", "palette": "Tab", "undo": "Enter", "redo": "Space"}
+    taken |= {"fit": "ArrowDown", "tidy": "ArrowRight", "note": "Escape", "gallery": "Home"}
+    file.write_text(json.dumps({"format": "nodegraph settings", "version": 1, "settings": {"keys": taken}}))
+    box = settings(editor)
+    box.locator("input[type=file]").set_input_files(file)
+    expect(box).to_have_count(0)
+    page.reload()
+    page.locator(".node").first.wait_for()
+    keys.press("Control+,")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    keys.press("Tab")
+    expect(page.get_by_role("button", name="File", exact=True)).to_be_focused()
+    for _ in range(3):
+        keys.press("ArrowRight")
+    keys.press("Enter")
+    item = page.get_by_role("menuitem", name="Settings")
+    for _ in range(20):
+        if item.evaluate("(one) => one === document.activeElement"):
+            break
+        keys.press("ArrowDown")
+    keys.press("Enter")
+    back = page.get_by_role("dialog", name="Settings").get_by_role("button", name="Everything as at first")
+    back.focus()
+    keys.press("Enter")
+    expect(settings(editor)).to_be_visible()  # Ctrl+, opens it again

@@ -6,6 +6,9 @@ import { dumpSettings, MOST, parseSettings, readSettings, SettingsRefused, USUAL
 const COMMANDS = new Set(["save", "run", "mute"]);
 const file = (settings: unknown, rest: object = {}) => JSON.stringify({ format: "nodegraph settings", version: 1, settings, ...rest });
 
+/** Lists in lists, too deep for whatever goes down into them. */
+const DEEP = "[".repeat(30_000) + "]".repeat(30_000);
+
 /** What is said of a file that is refused. */
 function refusal(text: string): string[] {
   try {
@@ -33,11 +36,19 @@ describe("a file of settings", () => {
     ['{"format": "nodegraph", "version": 1}', "another kind of file"],
     [file({}, { version: 2 }), "it is of version 2"],
     [file({}, { version: undefined }), "it is of version none"],
+    [`{"format": "nodegraph settings", "version": ${DEEP}, "settings": {}}`, "it is of version ?"],
+    [`{"format": "nodegraph settings", "version": 1e999, "settings": {}}`, "it is of version Infinity"],
     [file([]), '"settings" must be an object'],
     [file({ theme: "pink" }), '"theme" must be one of system, dark, light'],
     [file({ scale: 90 }), '"scale" must be one of 0.85, 1, 1.15, 1.3, 1.5'],
     [file({ scale: "1" }), '"scale" must be one of'],
     [file({ language: "xx" }), '"language" must be one of en, zh'],
+    [file({ language: ["en"] }), '"language" must be one of en, zh'],
+    [file({ language: { toString: 1 } }), '"language" must be one of en, zh'],
+    ...["language", "theme", "scale", "snap", "keys", "unknown"].map((name): [string, string] => [
+      `{"format": "nodegraph settings", "version": 1, "settings": {"${name}": ${DEEP}}}`, `"${name}"`]),
+    [`{"format": "nodegraph settings", "version": 1, "settings": ${DEEP}}`, '"settings" must be an object'],
+    [`{"format": "nodegraph settings", "version": 1, "settings": {"keys": {"save": ${DEEP}}}}`, 'the keys of "save"'],
     [file({ snap: "yes" }), '"snap" must be true or false'],
     [file({ recent: ["Sampler"] }), 'no setting "recent"'],
     [file({ colour: "red" }), 'no setting "colour"'],

@@ -98,13 +98,14 @@ export function parseSettings(text: string, commands: ReadonlySet<string>): { ch
     refuse("json", { message: short(error instanceof Error ? error.message : String(error)) });
   }
   if (!isObject(file) || file["format"] !== FORMAT) return refuse("format");
-  if (file["version"] !== VERSION) refuse("version", { version: short(JSON.stringify(file["version"]) ?? "none") });
-  const { settings } = file;
+  const { version, settings } = file;
+  // A list that is nested deep enough has no text.
+  if (version !== VERSION) refuse("version", { version: typeof version === "object" ? "?" : short(String(version ?? "none")) });
   if (!isObject(settings)) return refuse("object", { place: "settings" });
 
   for (const [name, value] of Object.entries(settings)) {
     if (name === "language") {
-      if (!Object.hasOwn(LOCALES, String(value))) wrong("choice", { name, choices: Object.keys(LOCALES).join(", ") });
+      if (typeof value !== "string" || !Object.hasOwn(LOCALES, value)) wrong("choice", { name, choices: Object.keys(LOCALES).join(", ") });
     } else if (name === "keys") {
       if (!isObject(value)) wrong("object", { place: "keys" });
       else for (const [command, keys] of Object.entries(value)) {

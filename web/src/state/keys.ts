@@ -6,10 +6,11 @@ type Press = Pick<KeyboardEvent, "key" | "code" | "ctrlKey" | "metaKey" | "altKe
 
 /**
  * The name of a pressed combination. Empty for a lone modifier, while text is being composed, for a sign that is typed
- * with AltGr, and for the key of the system.
+ * with AltGr, for the key of the system, and for Tab, which moves the focus: without it nobody gets far by keyboard.
  */
 export function pressed(event: Press, mac = isMac): string {
   if (event.isComposing || ["Control", "Shift", "Alt", "Meta", "AltGraph", "Process", "Dead", "Unidentified"].includes(event.key)) return "";
+  if (event.key === "Tab" && !event.ctrlKey && !event.metaKey && !event.altKey) return "";
   if (!mac && (event.metaKey || event.getModifierState?.("AltGraph"))) return "";
   const mod = mac ? event.metaKey : event.ctrlKey;
   const letter = /^Key[A-Z]$/.test(event.code) && !/^[a-z]$/i.test(event.key) ? event.code.slice(3) : event.key;
