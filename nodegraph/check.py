@@ -12,11 +12,11 @@ from pydantic import JsonValue
 
 from nodegraph.bypass import taking_part
 from nodegraph.catalog import Catalog
-from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
+from nodegraph.errors import HINTED, CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
 from nodegraph.node import Input, NodeType
 from nodegraph.schema import Validator, ValueRefused, validator
-from nodegraph.subgraphs import HINTED, PREFIX, expanded
+from nodegraph.subgraphs import PREFIX, expanded
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
 Wire = tuple[str, tuple[str, ...]]  # a type's name and the names of the types it also is

@@ -22,6 +22,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 MOST_COMPARED = 5000  # names; more take as long to compare as the rest of a check
 
 

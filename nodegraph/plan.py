@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nodegraph.check import Bound, Checked, Shape
-from nodegraph.errors import CheckError, FileRefused, Problem, did_you_mean
+from nodegraph.errors import HINTED, CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import DIGEST_SIZE, Files
 from nodegraph.workflow import Link, Workflow
 
@@ -101,26 +101,34 @@ def wanted_nodes(checked: Checked, targets: Sequence[str] | None) -> tuple[str, 
     """The ids of the wanted nodes. Raises CheckError where a target is no node, bypassed or muted."""
     nodes = checked.nodes
     if targets is not None:
-        asked = [one for name in targets for one in _asked(name, checked)]
-        if problems := [_no_target(name, checked) for name in asked if name not in nodes]:
+        asked = _asked(dict.fromkeys(targets), checked)
+        problems: list[Problem] = []
+        for name in asked:
+            if name not in nodes:
+                problems.append(_no_target(name, checked, hinted=len(problems) < HINTED))
+        if problems:
             raise CheckError(problems)
         return tuple(dict.fromkeys(asked))
     used = {link.node for bound in nodes.values() for links in bound.links.values() for link in links}
     return tuple(name for name, bound in nodes.items() if name not in used or bound.shape.type.effect != "none")
 
 
-def _asked(name: str, checked: Checked) -> list[str]:
-    """The node of this id; for a use of a subgraph every node in it."""
-    if name in checked.nodes or name not in checked.workflow.nodes:
-        return [name]
-    return [inner for inner in checked.nodes if inner.startswith(f"{name}/")] or [name]
+def _asked(targets: Iterable[str], checked: Checked) -> list[str]:
+    """The nodes of these ids; for a use of a subgraph every node in it."""
+    inside: dict[str, list[str]] = {}
+    for id in checked.nodes:
+        use, within, _ = id.partition("/")
+        if within:
+            inside.setdefault(use, []).append(id)
+    return [id for name in targets for id in ([name] if name in checked.nodes else inside.get(name) or [name])]
 
 
-def _no_target(name: str, checked: Checked) -> Problem:
+def _no_target(name: str, checked: Checked, *, hinted: bool) -> Problem:
     if name in checked.workflow.nodes:
         way = "bypassed" if checked.workflow.nodes[name].bypassed else "muted, or depends on a muted node"
         return Problem(f"is {way}; take it in again to run to it", node=name)
-    return Problem(f"there is no node {name!r} to run to.{did_you_mean(name, checked.nodes)}")
+    hint = did_you_mean(name, checked.nodes) if hinted else ""
+    return Problem(f"there is no node {name!r} to run to.{hint}")
 
 
 def _ancestors(nodes: dict[str, Bound], targets: Iterable[str]) -> set[str]:

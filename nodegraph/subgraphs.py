@@ -14,7 +14,7 @@ from itertools import islice
 
 from pydantic import JsonValue
 
-from nodegraph.errors import Problem, did_you_mean
+from nodegraph.errors import HINTED, Problem, did_you_mean
 from nodegraph.sizes import Sizes
 from nodegraph.within import MAX_DEPTH
 from nodegraph.within import PREFIX as PREFIX
@@ -23,7 +23,6 @@ from nodegraph.workflow import InnerInput, Link, NodeSpec, Subgraph, Workflow
 MAX_NODES = 100_000
 MAX_PARTS = 300_000  # nodes, values and links: a few nodes with long lists may come to as much as many nodes
 CHARACTERS = 100  # of a long value in a subgraph that count as one part
-HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 
 Links = dict[str, Link | list[Link]]
 

@@ -26,8 +26,8 @@ from nodegraph.carried import (
     texts_of,
 )
 from nodegraph.comfyui import is_from_comfyui, translated
-from nodegraph.errors import CheckError, DocumentError, Problem, did_you_mean
-from nodegraph.within import MAX_WITHIN, given, with_value_within
+from nodegraph.errors import HINTED, CheckError, DocumentError, Problem, did_you_mean
+from nodegraph.within import MAX_DEFINITIONS, MAX_WITHIN, given, with_values_within
 
 FORMAT = "nodegraph"
 VERSION = 1
@@ -149,7 +149,7 @@ class Workflow(_Document):
     layout: dict[NodeId, Position] = {}
     groups: list[Frame] = []
     notes: list[Frame] = []
-    subgraphs: Annotated[dict[NodeId, Subgraph], Field(max_length=1000)] = {}
+    subgraphs: Annotated[dict[NodeId, Subgraph], Field(max_length=MAX_DEFINITIONS)] = {}
 
     @model_validator(mode="after")
     def _layout_names_nodes(self) -> Self:
@@ -239,7 +239,7 @@ class Workflow(_Document):
             elif "/" in name:
                 inside.append((name, entry, value))
             elif name not in nodes:
-                hint = did_you_mean(name, nodes) or _some_of(nodes)
+                hint = (did_you_mean(name, nodes) or _some_of(nodes)) if len(problems) < HINTED else ""
                 problems.append(Problem(f"{address!r} names no node.{hint}"))
             else:
                 nodes[name] = given(nodes[name], entry, value)
@@ -249,9 +249,9 @@ class Workflow(_Document):
                 Problem(f"{len(inside):,} values inside subgraphs; at most {MAX_WITHIN} can be set at once")
             )
             inside = []
-        for name, entry, value in inside:
+        if inside:
             try:
-                changed = with_value_within(changed, name, entry, value)
+                changed = with_values_within(changed, inside)
             except CheckError as error:
                 problems += error.problems
         if problems:

@@ -47,7 +47,7 @@ async def submit_run(server: Server, body: SubmitRun) -> Run:
     """Queue a run; it is on disk when this is answered."""
     checked = await server.check(body.workflow, body.values)
     checked.raise_problems()
-    wanted_nodes(checked, body.targets)
+    await asyncio.to_thread(wanted_nodes, checked, body.targets)
     return await server.service.submit(checked.workflow, targets=body.targets, priority=body.priority)
 
 
