@@ -1,4 +1,5 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ plugins: [svelte()], test: { include: ["tests/**/*.test.ts"], environment: "node" } });
+// Long enough for a busy machine: a test that hangs ends all the same.
+export default defineConfig({ plugins: [svelte()], test: { include: ["tests/**/*.test.ts"], environment: "node", testTimeout: 60_000 } });
