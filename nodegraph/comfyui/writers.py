@@ -43,7 +43,7 @@ def denoise(steps: int, strength: float) -> tuple[int, float]:
     kept = kept_steps(steps, strength)
     if kept >= steps:
         return steps, 1.0
-    if int(kept / strength) == steps:
+    if steps <= kept / strength < steps + 1:
         return kept, strength
     share = kept / steps
     return kept, share if int(kept / share) == steps else math.nextafter(share, 0)
