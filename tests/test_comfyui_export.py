@@ -13,6 +13,7 @@ from conftest import ROOT, Shell
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nodegraph.check import check
 from nodegraph.comfyui import translated
 from nodegraph.comfyui.read_samplers import kept_steps, spacing
 from nodegraph.comfyui.table import NOISY, SAMPLERS_ALONE, SCHEDULES_ALONE, TEXT_FAMILIES
@@ -20,10 +21,11 @@ from nodegraph.comfyui.writers import denoise, written
 from nodegraph.diffusion.sampling.samplers import SAMPLERS
 from nodegraph.diffusion.sampling.schedules import SCHEDULES
 from nodegraph.engine import Engine
+from nodegraph.errors import DocumentError
 from nodegraph.export import for_comfyui
 from nodegraph.registry import Registry
 from nodegraph.subgraphs import expanded
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import NodeSpec, Workflow
 
 PATHS = sorted(path for path in (ROOT / "workflows").rglob("*.json"))
 # Those of which nothing is left without the nodes that ComfyUI has nothing like.
@@ -110,6 +112,34 @@ def test_a_node_without_counterpart_keeps_its_values_and_links_and_is_named(name
     assert words[style].endswith("set it back to ''")
     assert words["blank.width"].endswith("give it a value")
     assert "choose a file of your own" in words["model.checkpoint"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_what_is_written_of_a_part_can_be_read_again(path: Path, registry: Registry) -> None:
+    """With nodes that ComfyUI has none like: their types, outputs and lists of links come back."""
+    workflow = Workflow.load(path)
+    written = for_comfyui(workflow, registry.catalog)
+    again = Workflow.parse(json.dumps(written.prompt))
+    assert check(again, registry.catalog).problems == ()
+    whole, _ = expanded(workflow)
+    for type in {"GridImage", "ContactSheet", "StyleMix", "TrainDiffusion", "MaskFromShape"}:
+        before = [spec for spec in whole.nodes.values() if spec.type == type]
+        after = [spec for spec in again.nodes.values() if spec.type == type]
+        assert [one.values for one in after] == [one.values for one in before]
+        assert [_linked(one, again) for one in after] == [_linked(one, whole) for one in before]
+
+
+def _linked(spec: NodeSpec, workflow: Workflow) -> dict[str, list[tuple[str, str]]]:
+    """For each input the outputs behind it, told by their node's type."""
+    listed = {name: there if isinstance(there, list) else [there] for name, there in spec.links.items()}
+    return {name: [(workflow.nodes[one.node].type, one.output) for one in links] for name, links in listed.items()}
+
+
+@pytest.mark.parametrize("ours", ["x", [1], {"outputs": 3}, {"lists": [None]}, {"outputs": [["image"]]}])
+def test_what_a_node_says_of_itself_is_read_with_care(ours: Any) -> None:
+    node = {"class_type": "GridImage", "inputs": {}, "_meta": {"nodegraph": ours}}
+    with pytest.raises(DocumentError, match="cannot be read as one"):
+        Workflow.from_data({"1": node})
 
 
 def shape(prompt: dict[str, Any]) -> list[str]:

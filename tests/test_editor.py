@@ -307,8 +307,10 @@ def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Run
     expect(editor.node("alien").locator('[data-input="left"]')).to_be_visible()
     editor.node("alien").locator(".head").click()
     page.keyboard.press("Delete")
-    expect(editor.node("picture").locator(".missing-file")).to_contain_text("nowhere.png is not on this server")
-    expect(editor.node("picture").locator('[data-input="image"] .messages')).to_contain_text("nowhere.png")
+    # It is told once, in the editor's words, not in those of a command line.
+    told = editor.node("picture").locator('[data-input="image"] .messages')
+    expect(told).to_have_text(re.compile("^nowhere.png is not on this server. There is: "))
+    expect(editor.node("picture").get_by_text("nowhere.png is not")).to_have_count(1)
 
     # A node that fails while it runs.
     upload = server.ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,3 +174,66 @@ def test_a_node_is_found_by_what_comfyui_calls_it(editor: EditorPage) -> None:
     assert violations(page, ".picker") == []
     page.keyboard.press("Enter")
     expect(editor.node("sampler")).to_be_focused()
+
+
+def crowded() -> dict[str, Any]:
+    """A workflow as ComfyUI's editor saves it, laid out as closely as its smaller nodes allow."""
+    places = {
+        "4": ("CheckpointLoaderSimple", (26, 474), ["gone.safetensors"], []),
+        "6": ("CLIPTextEncode", (415, 186), ["a red heart"], [("clip", 1)]),
+        "7": ("CLIPTextEncode", (413, 389), ["text"], [("clip", 2)]),
+        "5": ("EmptyLatentImage", (473, 609), [64, 64, 1], []),
+        "3": (
+            "KSampler",
+            (863, 186),
+            [5, "randomize", 4, 4.0, "euler", "normal", 1.0],
+            [("model", 3), ("positive", 4), ("negative", 5), ("latent_image", 6)],
+        ),
+        "8": ("VAEDecode", (1209, 188), [], [("samples", 7), ("vae", 8)]),
+        "9": ("SaveImage", (1451, 189), ["fox"], [("images", 9)]),
+        "10": ("PreviewImage", (870, 480), [], [("images", 10)]),
+    }
+    nodes = [
+        {
+            "id": int(id), "type": type, "pos": list(place), "widgets_values": values,
+            "inputs": [{"name": name, "link": link} for name, link in links],
+        }
+        for id, (type, place, values, links) in places.items()
+    ]  # fmt: skip
+    lines = [(4, 1), (4, 1), (4, 0), (6, 0), (7, 0), (5, 0), (3, 0), (4, 2), (8, 0), (8, 0)]
+    links = [[number, node, slot, 0, 0, "*"] for number, (node, slot) in enumerate(lines, 1)]
+    return {"last_node_id": 10, "nodes": nodes, "links": links}
+
+
+def test_imported_nodes_lie_apart_in_a_tab_of_the_name_of_the_file(editor: EditorPage, tmp_path: Path) -> None:
+    page = editor.page
+    file = tmp_path / "Foxes at dawn.json"
+    file.write_text(json.dumps(crowded()))
+    editor.drop(file, "application/json")
+    expect(editor.node("save")).to_be_visible()
+    expect(page.locator(".tab.active .tab-name")).to_have_text("Foxes at dawn")
+    # A file that is not there is told once, in the editor's words, and the node that grew by it covers no other.
+    told = editor.node("model").locator('[data-input="checkpoint"] .messages')
+    expect(told).to_contain_text("gone.safetensors is not on this server")
+    expect(editor.node("model").get_by_text("gone.safetensors is not")).to_have_count(1)
+    expect(page.get_by_text("NODEGRAPH_MODELS")).to_have_count(0)
+    editor.still()
+    boxes = {name: editor.node(name).bounding_box() or {} for name in editor.nodes()}
+    assert len(boxes) == 9
+    for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
+        apart = (
+            a["x"] >= b["x"] + b["width"]
+            or b["x"] >= a["x"] + a["width"]
+            or a["y"] >= b["y"] + b["height"]
+            or b["y"] >= a["y"] + a["height"]
+        )
+        assert apart, f"{one} and {other} overlap"
+    # The arrangement is still theirs: columns from left to right, the prompts one above the other.
+    assert (
+        boxes["model"]["x"]
+        < boxes["prompt"]["x"]
+        < boxes["sampler"]["x"]
+        < boxes["decode"]["x"]
+        < boxes["save"]["x"]
+    )
+    assert boxes["prompt"]["y"] < boxes["negative"]["y"] < boxes["blank"]["y"]

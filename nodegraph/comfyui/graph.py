@@ -35,6 +35,7 @@ class Node:
     mode: int = 0
     outputs: tuple[str, ...] = ()
     under: dict[str, Any] = field(default_factory=dict)  # values that links stand in the place of
+    lists: tuple[str, ...] | None = None  # of a node of this engine the inputs that take many links; else None
     id: str = ""
 
 

@@ -16,6 +16,7 @@ NOTES = ("Note", "MarkdownNote")
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 ROOM = 440  # below a node, for the next that came of the same one; the Sampler is 422 high
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
+_NUMBERED = re.compile(r"(.+)_(\d{1,6})", re.ASCII)  # one of the links of a list
 _FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
 Became = Literal["translated", "adjusted", "kept"]
 
@@ -136,6 +137,8 @@ class Translation:
         return next((Source(id, slot) for id, node in self.graph.nodes.items() if node.type == type), None)
 
     def _read(self, node: Node) -> Reading:
+        if node.lists is not None:
+            return returned(node, node.lists)
         try:
             reader = self.readers.get(node.type)
             if reader is not None:
@@ -229,6 +232,23 @@ def kept(node: Node, why: str) -> Reading:
     values = {name: value for name, value in node.inputs.items() if name not in links}
     type = APART + node.type if node.type in NAMESAKES else node.type or "node"
     return Reading([Draft(type, node.type, values, dict(links))], {}, told=[why], is_kept=True)
+
+
+def returned(node: Node, lists: tuple[str, ...]) -> Reading:
+    """A node of this engine that was written as it is: the links of a list, numbered there, are one list again."""
+    draft = Draft(node.type or "node", node.type)
+    numbered: dict[str, list[tuple[int, Source]]] = {}
+    for name, value in node.inputs.items():
+        part = _NUMBERED.fullmatch(name)
+        if isinstance(value, Source) and name in lists:
+            draft.links[name] = [value]
+        elif isinstance(value, Source) and part and part[1] in lists:
+            numbered.setdefault(part[1], []).append((int(part[2]), value))
+        else:
+            draft.put(name, value)
+    for name, links in numbered.items():
+        draft.links[name] = [source for _, source in sorted(links)]
+    return Reading([draft], {slot: (draft, name) for slot, name in enumerate(node.outputs) if name})
 
 
 def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:

@@ -83,6 +83,7 @@ TEXT_FAMILIES = {
 # Node types there that have the name of another node here. Kept, they are told apart by what is put before them.
 NAMESAKES = ("AddNoise", "FeatherMask", "MaskComposite")
 APART = "ComfyUI "
+OURS = "nodegraph"  # in the `_meta` of a node here that is written as it is: what ComfyUI's format does not say
 SIZE = same("width", "height")
 OVERLAPS = {"overlap": 64, "temporal_size": 64, "temporal_overlap": 8}
 TILES = ("tile_size", *OVERLAPS)

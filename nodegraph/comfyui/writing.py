@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nodegraph.comfyui.graph import shown
-from nodegraph.comfyui.table import APART, WRITTEN, Rule
+from nodegraph.comfyui.table import APART, OURS, WRITTEN, Rule
 from nodegraph.errors import Problem
 
 if TYPE_CHECKING:
@@ -200,6 +200,9 @@ class Writing:
             return
         for slot, output in enumerate(node_type.outputs):
             self.outputs[name, output.name] = Slot(id, slot)
+        lists = [one.name for one in node_type.inputs if one.many]
+        outputs = [one.name for one in node_type.outputs]
+        self.prompt[id]["_meta"][OURS] = {"outputs": outputs, "lists": lists}
         message = f"ComfyUI has no node like {spec.type}; it keeps its type, which ComfyUI will call missing"
         self.problem(name, f"{message}. Leave it out, or replace it there")
 

@@ -47,6 +47,15 @@ export function widgetOf(input: Input): Widget | null {
   }
 }
 
+/** The kind of files that an input's value names; null where it names none. */
+export function fileKind(input: Input): string | null {
+  const widget = widgetOf(input);
+  return widget?.kind === "file" ? widget.files : null;
+}
+
+/** The first few of many names, for a message. */
+export const someOf = (names: readonly string[]): string => names.slice(0, 4).join(", ") || "–";
+
 const isLong = (schema: Schema): boolean =>
   schema["widget"] === "text" || (typeof schema["maxLength"] === "number" && schema["maxLength"] >= 5000);
 

@@ -1,11 +1,23 @@
 // Where things lie: groups and notes, automatic layout, lining up, moving by keys.
-import { arrange } from "../model/arrange";
+import { WIDTH } from "../canvas/flow";
+import { guess } from "../canvas/guess";
+import { arrange, type Size } from "../model/arrange";
 import { throughInput } from "../model/bypass";
-import { own } from "../model/document";
+import { own, type Workflow } from "../model/document";
 import { addFrame, dissolveNode, moveNodes, setBypassed, setMuted, setPlace, type FrameKind, type Point } from "../model/edit";
+import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
 
 const SIZE = { width: 232, height: 120 };
+
+/** How large the nodes of a workflow that was not drawn yet will be. */
+export function sizesOf(app: App, { nodes, layout }: Workflow): (id: string) => Size {
+  return (id) => {
+    const spec = nodes[id]!;
+    const { width, collapsed } = own(layout, id) ?? { width: null, collapsed: false };
+    return { width: width ?? WIDTH, height: guess(spec, own(app.types, spec.type) ?? placeholder(spec, []), collapsed).height };
+  };
+}
 
 function boxes(app: App): { id: string; x: number; y: number; width: number; height: number }[] {
   return [...app.tab.chosen.nodes].flatMap((id) => {

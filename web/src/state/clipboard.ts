@@ -1,12 +1,10 @@
 // Copy, cut and paste: what is copied is a workflow as JSON, so it goes between tabs, windows and chats.
 import { t } from "../i18n/index.svelte";
-import { WIDTH } from "../canvas/flow";
-import { guess } from "../canvas/guess";
 import { arrange, isUnplaced } from "../model/arrange";
-import { DocumentError, own, parseWorkflow, type Workflow } from "../model/document";
+import { DocumentError, parseWorkflow, type Workflow } from "../model/document";
 import { moveNodes } from "../model/edit";
-import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
+import { sizesOf } from "./arranging";
 import { importFiles, takePicture } from "./files";
 import { isTyping } from "./keys";
 
@@ -33,11 +31,7 @@ export async function pasteFromClipboard(app: App): Promise<void> {
 /** Places for what was written without any, by hand or by a program, so that no node lies on another. */
 function placed(app: App, part: Workflow): Workflow {
   if (!isUnplaced(part)) return part;
-  const sizeOf = (id: string) => {
-    const spec = part.nodes[id]!;
-    return { width: WIDTH, height: guess(spec, own(app.types, spec.type) ?? placeholder(spec, []), false).height };
-  };
-  return moveNodes(part, arrange(part, sizeOf));
+  return moveNodes(part, arrange(part, sizesOf(app, part)));
 }
 
 /** Paste a text in the middle of what is in view, each further time a little lower. */

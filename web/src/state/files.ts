@@ -4,12 +4,14 @@ import type { ImportedNode } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import { isUnplaced } from "../model/arrange";
 import { compact, DocumentError, dumpWorkflow, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
-import { addNode, setValue } from "../model/edit";
+import { addNode, describe, setValue } from "../model/edit";
 import { freshId } from "../model/names";
 import { isPng, pngText } from "../model/picture";
+import { spread } from "../model/spread";
 import type { App } from "./app.svelte";
-import { tidy } from "./arranging";
+import { sizesOf, tidy } from "./arranging";
 import { tellImported } from "./comfy";
+import { missingFiles } from "./missing";
 import { Tab } from "./tab.svelte";
 
 export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -23,6 +25,18 @@ export function openTab(app: App, workflow: Workflow): Tab {
   if (blank) app.remove(blank);
   if (isUnplaced(workflow)) setTimeout(() => app.tab === tab && tidy(app), 60);
   return tab;
+}
+
+const TOLD = 36; // pixels that a node grows by when it says of a file that it is not there
+
+/** The same arrangement with room for nodes that are larger here than where it was made. */
+function apart(app: App, workflow: Workflow): Workflow {
+  if (isUnplaced(workflow)) return workflow;
+  const sizeOf = sizesOf(app, workflow);
+  return spread(workflow, (id) => {
+    const { width, height } = sizeOf(id);
+    return { width, height: height + TOLD * missingFiles(app, workflow.nodes[id]!).length };
+  });
 }
 
 export function newTab(app: App): void {
@@ -124,9 +138,10 @@ export interface Carried {
   nodes: ImportedNode[];
 }
 
-/** Open what a file carries; what could not be translated is said. */
+/** Open what a file carries, under its name where it has no title; what could not be translated is said. */
 export function openCarried(app: App, { file, workflow, nodes }: Carried): void {
-  const tab = openTab(app, workflow);
+  const titled = workflow.title ? workflow : describe(workflow, { title: file.name.replace(/\.\w+$/, "") });
+  const tab = openTab(app, nodes.length ? apart(app, titled) : titled);
   if (nodes.length) tellImported(app, tab, file.name, nodes);
 }
 

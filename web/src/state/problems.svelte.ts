@@ -1,9 +1,11 @@
 // All problems of the workflow in view: what the editor finds itself, what the server said, and why the last run failed.
 import { groupBy } from "../lib/group";
-import { problemsOf, spoken, type Problem } from "../model/problems";
 import { own } from "../model/document";
+import { problemsOf, spoken, type Problem } from "../model/problems";
 import { definitionAt, promoted, specAt } from "../model/subgraph";
+import { someOf } from "../model/value";
 import type { App } from "./app.svelte";
+import { missingFiles } from "./missing";
 import { say } from "./say";
 
 const NONE: Problem[] = [];
@@ -32,12 +34,20 @@ export class Problems {
   });
   all = $derived.by(() => {
     const seen = new Set<string>();
-    return [...this.own, ...this.viewed, ...this.app.tab.told, ...this.failed].filter((one) => {
+    const told = [...this.app.tab.told, ...this.failed].map((one) => this.missing(one) ?? one);
+    return [...this.own, ...this.viewed, ...told].filter((one) => {
       const key = `${one.node} ${one.input} ${one.key || say(one)}`;
       return !seen.has(key) && seen.add(key);
     });
   });
   private byNode = $derived(groupBy(this.all.flatMap((one) => this.inView(one) ?? []), (one) => one.node ?? ""));
+
+  /** What the server says of an input whose file is not there, in words of the editor; null of any other. */
+  private missing({ node, input }: Problem): Problem | null {
+    const spec = node === null ? undefined : specAt(this.app.tab.root, node);
+    const found = spec && missingFiles(this.app, spec).find((one) => one.input === input);
+    return found ? { node, input, key: "file.missing", slots: { name: found.name, there: someOf(found.there) } } : null;
+  }
 
   /** A problem as the node in view shows it that has it, or in which it is; null where that is not in view. */
   private inView(problem: Problem): Problem | null {
