@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nodegraph.node import NodeType
 
 IMPORT_SECONDS = 120
+KEPT = 4  # catalogs: of the built-in nodes alone, and with one folder of plugins or another
 log = logging.getLogger("nodegraph.catalog")
 
 
@@ -76,16 +78,16 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
             content = made.read_bytes()
             _keep(path, content)
             return Catalog.model_validate_json(content)
-        # Some plugin takes the whole process down. The built-in nodes must be there all the same.
-        if not plugins or _import_in_child(made, []) is not None:
-            raise RuntimeError(f"the nodes cannot be imported: {error}")
-        catalog = Catalog.model_validate_json(made.read_bytes())
+    if not plugins:
+        raise RuntimeError(f"the nodes cannot be imported: {error}")
+    # Some plugin takes the whole process down. The built-in nodes must be there all the same.
+    catalog = load_catalog(path.parent)
     problems = tuple(ImportProblem(origin=str(plugin), message=error) for plugin in loose)
     return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """Write a catalog, whole or not at all, in place of older ones; where the folder refuses, say so and go on."""
+    """Write a catalog, whole or not at all, and drop the oldest; where the folder refuses, say so and go on."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
@@ -95,9 +97,9 @@ def _keep(path: Path, content: bytes) -> None:
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        for old in path.parent.glob("catalog-*.json"):
-            if old != path:
-                old.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process tidies up as well
+            for old in sorted(path.parent.glob("catalog-*.json"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+                old.unlink()
     except OSError as error:
         log.warning("cannot keep the catalog of nodes, so every command imports them again: %s", error)
 

@@ -10,10 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from catalogs import known_catalogs
 from hypothesis import HealthCheck, settings
 
 from nodegraph.cache import ResultCache
@@ -49,9 +50,10 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """A user's folders, empty."""
-    return Home(tmp_path / "home", tmp_path / "home" / "cache")
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A user's folders, empty but for the catalog of nodes."""
+    with known_catalogs(tmp_path / "home"):
+        yield Home(tmp_path / "home", tmp_path / "home" / "cache")
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def engine(home: Home, files: Files, registry: Registry) -> Engine:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(home: Home, tmp_path: Path) -> Shell:
     """Runs `nodegraph ...` as a process of its own, in the test's folder, with a home of its own."""
 
     def call(*arguments: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +79,7 @@ def shell(tmp_path: Path) -> Shell:
             text=True,
             timeout=timeout,
             cwd=tmp_path,
-            env={**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home"), **environment},
+            env={**os.environ, "NODEGRAPH_HOME": str(home.folder), **environment},
             check=False,
         )
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalogs import known_catalogs
 from conftest import ROOT
 
 PICTURE = (ROOT / "workflows" / "images" / "sketch.png").read_bytes()
-CATALOGS = Path(tempfile.mkdtemp(prefix="catalogs-"))
-atexit.register(shutil.rmtree, CATALOGS, ignore_errors=True)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -101,40 +97,31 @@ class Running:
         return self.process.wait(30)
 
 
-def hand_on_catalogs(home: Path) -> None:
-    """Give a new home the catalogs that earlier ones made; they are named by the digest of their sources."""
-    (home / "cache").mkdir(parents=True, exist_ok=True)
-    for known in CATALOGS.glob("catalog-*.json"):
-        shutil.copy(known, home / "cache")
-
-
 @contextmanager
 def running(home: Path, *arguments: str, **environment: str) -> Iterator[Running]:
     """`nodegraph serve` on a free port, with a home of its own, until the block ends."""
-    hand_on_catalogs(home)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nodegraph", "serve", "--port", "0", "--home", str(home), *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://"), f"the server printed {url!r}"
-        port = int(url.split("//", 1)[1].split("/")[0].rsplit(":", 1)[1])
-        yield Running(process, port, home, url)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+    with known_catalogs(home):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nodegraph", "serve", "--port", "0", "--home", str(home), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+        assert process.stdout is not None
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        for made in (home / "cache").glob("catalog-*.json"):
-            shutil.copy(made, CATALOGS)
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://"), f"the server printed {url!r}"
+            port = int(url.split("//", 1)[1].split("/")[0].rsplit(":", 1)[1])
+            yield Running(process, port, home, url)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
 
 
 def workflow(name: str = "text_to_image") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from nodegraph import catalog as module
 from nodegraph.catalog import load_catalog
+from nodegraph.home import Home
 from nodegraph.registry import Registry
 
 GOOD = '''
@@ -40,42 +42,54 @@ def test_where_the_catalog_cannot_be_kept_the_nodes_are_there_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file where the folder would be")
-    assert "Sampler" in load_catalog(tmp_path / "cache").nodes
     assert "Sampler" in load_catalog(tmp_path / "cache" / "below").nodes
-    assert [record.getMessage()[:35] for record in caplog.records] == ["cannot keep the catalog of nodes, s"] * 2
+    assert [record.getMessage()[:35] for record in caplog.records] == ["cannot keep the catalog of nodes, s"]
     assert (tmp_path / "cache").read_text() == "a file where the folder would be"
 
 
-def test_a_changed_plugin_makes_another_catalog(tmp_path: Path) -> None:
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    (plugins / "mine.py").write_text(GOOD)
-    assert "Answer" in load_catalog(tmp_path / "cache", [plugins]).nodes
-    (plugins / "mine.py").write_text(GOOD.replace("Answer", "Reply"))
-    assert "Reply" in load_catalog(tmp_path / "cache", [plugins]).nodes
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [("import os\nos._exit(7)", "exit status 7"), ("import time\ntime.sleep(60)", "did not end within")],
-)
-def test_a_plugin_that_takes_the_process_down_costs_a_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+def test_a_changed_plugin_makes_another_catalog_and_one_that_takes_the_process_down_costs_a_message(
+    home: Home,
 ) -> None:
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    (plugins / "deadly.py").write_text(source)
-    if "sleep" in source:
-        monkeypatch.setattr(module, "IMPORT_SECONDS", 12)
-    found = load_catalog(tmp_path / "cache", [plugins])
+    home.plugins.mkdir()
+    plugin = home.plugins / "mine.py"
+    plugin.write_text(GOOD)
+    assert "Answer" in load_catalog(home.cache, [home.plugins]).nodes
+    plugin.write_text(GOOD.replace("Answer", "Reply"))
+    changed = load_catalog(home.cache, [home.plugins])
+    assert "Reply" in changed.nodes
+    assert "Answer" not in changed.nodes
+    plugin.write_text("import os\nos._exit(7)")
+    left = load_catalog(home.cache, [home.plugins])
+    assert left.nodes == {name: kind for name, kind in changed.nodes.items() if name != "Reply"}
+    assert left.plugins_left_out
+    assert [problem.origin for problem in left.problems] == [str(plugin)]
+    assert "exit status 7" in left.problems[0].message
+
+
+def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_catalog(home.cache)  # so that no other import has to be as quick
+    home.plugins.mkdir()
+    (home.plugins / "endless.py").write_text("while True:\n    __import__('time').sleep(3600)")
+    monkeypatch.setattr(module, "IMPORT_SECONDS", 2)
+    found = load_catalog(home.cache, [home.plugins])
     assert "Sampler" in found.nodes
     (problem,) = found.problems
-    assert problem.origin.endswith("deadly.py")
-    assert words in problem.message
+    assert problem.origin.endswith("endless.py")
+    assert problem.message == "importing did not end within 2 s"
 
 
-def test_a_damaged_catalog_is_made_again(tmp_path: Path) -> None:
-    load_catalog(tmp_path)
-    (path,) = tmp_path.glob("catalog-*.json")
-    path.write_text("{")
-    assert "Sampler" in load_catalog(tmp_path).nodes
+def test_a_damaged_catalog_is_made_again_and_of_many_the_newest_are_kept(home: Home) -> None:
+    whole = load_catalog(home.cache)
+    for path in home.cache.glob("catalog-*.json"):
+        path.write_text("{")
+    older = [home.cache / f"catalog-{number}.json" for number in range(9)]
+    for age, path in enumerate(older, start=1):
+        path.write_text("{}")
+        os.utime(path, (path.stat().st_mtime - 1000 * age,) * 2)
+    assert load_catalog(home.cache) == whole
+    kept = set(home.cache.glob("catalog-*.json"))
+    assert len(kept) == module.KEPT
+    assert not kept & set(older[module.KEPT :])
+    assert load_catalog(home.cache) == whole

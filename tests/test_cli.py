@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from nodegraph.carried import WORKFLOW_TEXT
+from nodegraph.home import Home
 from nodegraph.pictures import decode, encode_png
 from nodegraph.workflow import Workflow
 
@@ -164,14 +165,14 @@ def test_a_failing_node_ends_with_status_1(shell: Shell, tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_cancels_cleanly(tmp_path: Path) -> None:
+def test_ctrl_c_cancels_cleanly(home: Home, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(PLUGIN)
     (tmp_path / "w.json").write_text(document(b={"type": "Nap"}))
     child = subprocess.Popen(
         [sys.executable, "-m", "nodegraph", "run", "w.json", "--plugins", "plugins", "--events"],
         cwd=tmp_path,
-        env={**os.environ, "NODEGRAPH_HOME": str(tmp_path / "home")},
+        env={**os.environ, "NODEGRAPH_HOME": str(home.folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

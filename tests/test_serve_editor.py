@@ -9,7 +9,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from real_server import hand_on_catalogs
 
 from nodegraph.home import Home
 from nodegraph.serve.app import make_app
@@ -23,8 +22,6 @@ Ask = Callable[[str], Awaitable[tuple[int, str, str]]]
 
 def ask(home: Home, editor: Editor, scenario: Callable[[Ask], Awaitable[None]]) -> None:
     """Serve an editor on a real port and ask for paths: status, content type and text."""
-
-    hand_on_catalogs(home.folder)
 
     async def serve() -> None:
         server = Server(home, Access(), Service(home, device="cpu"))

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from real_server import hand_on_catalogs, workflow
+from real_server import workflow
 
 from nodegraph.errors import CheckError, DocumentError, FileRefused, Problem
 from nodegraph.home import Home
@@ -22,8 +22,6 @@ from nodegraph.serve.service import Service
 
 def submit_thrice(home: Home, **options: Any) -> list[tuple[int, Any, str | None]]:
     """Status, answer and Retry-After of three submits to a paused server on a real port."""
-
-    hand_on_catalogs(home.folder)
 
     async def scenario() -> list[tuple[int, Any, str | None]]:
         runner = web.AppRunner(make_app(Server(home, Access(), Service(home, device="cpu", **options))))

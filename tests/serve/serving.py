@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from catalogs import known_catalogs
 
 from nodegraph.home import Home
 from nodegraph.serve import models
@@ -201,9 +202,10 @@ def run(scenario: Any) -> None:
 def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A service with one worker for all tests of a module; each leaves it idle and unpaused."""
     folder = tmp_path_factory.mktemp("home")
-    found = Live(Home(folder, folder / "cache"))
-    yield found
-    found.close()
+    with known_catalogs(folder):
+        found = Live(Home(folder, folder / "cache"))
+        yield found
+        found.close()
 
 
 class Live:

@@ -310,7 +310,6 @@ def test_closing_puts_the_running_back_and_numbers_never_go_back(home: Home, tmp
 
 
 def test_a_damaged_queue_is_refused_with_words_and_left_as_it_is(home: Home) -> None:
-    home.folder.mkdir()
     (home.folder / "queue.sqlite").write_bytes(b"not a database, but somebody's file " * 100)
 
     async def scenario() -> None:
