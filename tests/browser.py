@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT
+from real_server import Running, running
 
 from nodegraph import bundle
+
+if TYPE_CHECKING:
+    from editor_page import EditorPage  # wants Playwright, which a test may lack
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -32,6 +36,25 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server for all tests of the editor that bear what others have left in its gallery and its folders.
+
+    A module whose tests do not has a fixture of this name, which takes its place there.
+    """
+    with running(tmp_path_factory.mktemp("editor") / "home") as found:
+        yield found
+
+
+@pytest.fixture
+def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
+    """The editor in a dark window; afterwards its console may have reported no error."""
+    from editor_page import opened
+
+    with opened(chromium, server.url, color_scheme="dark") as page:
+        yield page
 
 
 def violations(page: Any, within: str = "body") -> list[str]:

@@ -30,12 +30,6 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield found
 
 
-@pytest.fixture
-def editor(server: Running, chromium: Any) -> Iterator[EditorPage]:
-    with opened(chromium, server.url, color_scheme="dark") as page:
-        yield page
-
-
 def shape(document: dict[str, Any]) -> dict[str, Any]:
     """What a workflow computes: for each node its type, and for each input the types and outputs linked to it."""
     nodes = document["nodes"]

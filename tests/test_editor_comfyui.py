@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import violations
 from PIL import Image, PngImagePlugin
-from real_server import Running, running
 from test_comfyui import API
 from test_comfyui_export import shape
 
 from nodegraph.workflow import Workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage, opened
+from editor_page import EditorPage
 from playwright.sync_api import expect
 
 FANCY = {"class_type": "FancyStyler", "inputs": {"power": 3, "image": ["8", 0]}}
-
-
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("editor") / "home") as found:
-        yield found
-
-
-@pytest.fixture
-def editor(server: Running, chromium: Any) -> Iterator[EditorPage]:
-    with opened(chromium, server.url, color_scheme="dark") as page:
-        yield page
 
 
 def picture(path: Path) -> Path:

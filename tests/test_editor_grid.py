@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from browser import violations
-from real_server import Running, running
+from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage, opened
+from editor_page import EditorPage
 from playwright.sync_api import expect
-
-
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("home")) as started:
-        yield started
-
-
-@pytest.fixture
-def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
-    with opened(chromium, server.url) as editor:
-        yield editor
 
 
 def test_a_grid_is_asked_for_refused_in_words_and_run(editor: EditorPage, server: Running) -> None:
     page = editor.page
+    before = len(server.get("/api/gallery").json["artifacts"])
     editor.set("schedule", "steps", "2")
     page.keyboard.press("Control+k")
     editor.pick("grid of values")
@@ -52,7 +39,7 @@ def test_a_grid_is_asked_for_refused_in_words_and_run(editor: EditorPage, server
     assert (kinds["LoadModel"], kinds["Schedule"], kinds["Sampler"], kinds["ContactSheet"]) == (1, 1, 4, 1)
     assert nodes["sheet"]["values"] == {"across": "guidance scale 1\nguidance scale 3", "down": "euler\nheun"}
     made = server.get("/api/gallery").json["artifacts"]
-    assert len(made) == 5
+    assert len(made) == before + 5
     # The workflow that it came from is as it was, in its own tab.
     page.locator(".tab-name").first.click()
     assert "sheet" not in editor.document()["nodes"]

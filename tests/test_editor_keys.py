@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import violations
-from real_server import Running, running
+from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage, opened
+from editor_page import EditorPage
 from playwright.sync_api import Locator, expect
-
-
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("keys") / "home") as found:
-        yield found
-
-
-@pytest.fixture
-def editor(server: Running, chromium: Any) -> Iterator[EditorPage]:
-    with opened(chromium, server.url) as page:
-        yield page
 
 
 def inside(editor: EditorPage, node: Locator) -> bool:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from real_server import Running, running, workflow
+from real_server import workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import PATIENCE, EditorPage, opened
+from editor_page import PATIENCE, EditorPage
 from playwright.sync_api import expect
 
 COPIES = 14
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("editor") / "home") as found:
-        yield found
-
-
-@pytest.fixture
-def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
-    with opened(chromium, server.url, color_scheme="dark") as page:
-        yield page
 
 
 def many() -> dict[str, Any]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from browser import violations
-from real_server import Running, running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage, opened
+from editor_page import EditorPage
 from playwright.sync_api import expect
 
 NOTE = """# Portraits
@@ -31,17 +27,11 @@ HOSTILE = """<script>window.hurt = 1</script> <img src=x onerror="window.hurt = 
 **<svg onload=window.hurt=8>** `<style>*{display:none}</style>` # <b onclick=window.hurt=9>x</b>"""
 
 
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("home")) as started:
-        yield started
-
-
 @pytest.fixture
-def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
-    with opened(chromium, server.url) as editor:
-        editor.new()
-        yield editor
+def editor(editor: EditorPage) -> EditorPage:
+    """An empty workflow, to write notes into."""
+    editor.new()
+    return editor
 
 
 def write(editor: EditorPage, text: str) -> None:

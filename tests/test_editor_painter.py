@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from browser import violations
 from PIL import Image
-from real_server import Running, running
+from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage, opened
+from editor_page import EditorPage
 from playwright.sync_api import Page, expect
 
 REPAINT = {
@@ -35,19 +35,13 @@ MASK = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("home")) as started:
-        assert started.ask("PUT", "/api/workflows/repaint", {"workflow": REPAINT}).status == 201
-        yield started
-
-
 @pytest.fixture
-def editor(chromium: Any, server: Running) -> Iterator[EditorPage]:
-    with opened(chromium, server.url) as editor:
-        yield editor
-        # Reading the mask from the screen is what a test does, not the editor.
-        editor.errors = [error for error in editor.errors if "willReadFrequently" not in error]
+def editor(editor: EditorPage, server: Running) -> Iterator[EditorPage]:
+    """The editor of a server that has a workflow to paint a mask in."""
+    server.ask("PUT", "/api/workflows/repaint", {"workflow": REPAINT})
+    yield editor
+    # Reading the mask from the screen is what a test does, not the editor.
+    editor.errors = [error for error in editor.errors if "willReadFrequently" not in error]
 
 
 def painted(page: Page) -> np.ndarray[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser import violations
-from real_server import Running, running
+from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from editor_page import PATIENCE, EditorPage, middle, opened
@@ -62,12 +62,6 @@ def view(editor: EditorPage) -> tuple[float, float, float]:
         "(one) => { const at = new DOMMatrix(getComputedStyle(one).transform); return [at.e, at.f, at.a]; }"
     )
     return x, y, zoom
-
-
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("home")) as started:
-        yield started
 
 
 @pytest.fixture
@@ -197,8 +191,9 @@ def test_all_that_is_pressed_is_as_large_as_a_finger(tablet: EditorPage) -> None
         expect(page.locator("dialog")).to_have_count(0)
 
 
-def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage) -> None:
+def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage, server: Running) -> None:
     page = phone.page
+    before = len(server.get("/api/gallery").json["artifacts"])
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate(SMALL) == []
     assert violations(page) == []
@@ -214,7 +209,7 @@ def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage) ->
     phone.saw('.phone [role="progressbar"]')
     expect(page.locator(".phone .told.succeeded")).to_be_visible(timeout=2 * PATIENCE)
     expect(page.locator(".phone .result button img")).to_be_visible()
-    expect(page.locator(".gallery .tile")).to_have_count(1)
+    expect(page.locator(".gallery .tile")).to_have_count(before + 1)
     page.locator(".phone .result button").tap()
     expect(page.locator("dialog img").first).to_be_visible()
     page.keyboard.press("Escape")
