@@ -12,6 +12,7 @@ import typer
 from nodegraph import events
 from nodegraph.catalog import Catalog
 from nodegraph.console import printable
+from nodegraph.errors import FileRefused
 from nodegraph.home import Home
 from nodegraph.options import CANCELLED, FAILED, Compile, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
@@ -142,7 +143,18 @@ def cancel(
     """Cancel runs on a server."""
     with _client(server, token) as client:
         for run in runs:
-            print(_line(client.cancel(run)))
+            print(_line(_cancelled(client, run)))
+
+
+def _cancelled(client: Client, run: str) -> Run:
+    from nodegraph.client import ApiRefused
+
+    try:
+        return client.cancel(run)
+    except ApiRefused as refused:
+        if refused.status not in (404, 422):
+            raise
+        raise FileRefused(f"there is no run {run!r}; nodegraph queue lists those that run and wait") from None
 
 
 @contextmanager

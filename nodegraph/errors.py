@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 MOST_COMPARED = 5000  # names; more take as long to compare as the rest of a check
+ALIKE = 0.65  # of difflib's ratio: `karas` is meant for `karras`, and `Int` for no `Not`
 
 
 class NodegraphError(Exception):
@@ -94,10 +95,21 @@ class Cancelled(BaseException):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest choice; nothing where none is near or many thousands are known."""
+    """` Did you mean 'x'?` for the nearest choice; nothing where none is near or many thousands are known.
+
+    A choice is near that begins or ends with the word, or the word with it: `Int` is meant for `Integer`. Where
+    there is none, one is near that shares most of its letters.
+    """
     known = list(choices)
     if len(known) > MOST_COMPARED:
         return ""
     folded = {choice.casefold(): choice for choice in known}
-    near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
+    sought = word.casefold()
+    longer = [choice for choice in folded if _is_end(sought, choice) or _is_end(choice, sought)]
+    near = difflib.get_close_matches(sought, longer or list(folded), n=1, cutoff=0.0 if longer else ALIKE)
     return f" Did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def _is_end(part: str, whole: str) -> bool:
+    """Whether a word begins or ends with a part that says enough: three letters, and a quarter of it."""
+    return 3 <= len(part) >= len(whole) / 4 and (whole.startswith(part) or whole.endswith(part))

@@ -75,16 +75,23 @@ def _explain(step: Step, output: Path, before: str | None) -> Explanation:
 def _changes(before: list[Any], now: list[Any], step: Step) -> list[str]:
     """The causes have the shape [schema, type, version, code, values, links] and maybe a device."""
     found = []
-    for place, what in ((0, "the format of keys"), (2, "the node's version"), (3, "the node's code")):
-        if before[place] != now[place]:
-            found.append(f"{what} changed")
+    if before[0] != now[0]:
+        found.append("this nodegraph names results otherwise than the one that ran it")
+    if before[2] != now[2]:
+        found.append(f"the declared version of the node was {before[2]}, is {now[2]}")
+    if before[3] != now[3]:
+        found.append(f"the code of {step.shape.type.module} changed, or that of nodegraph.diffusion below it")
     found += _values(before[4], now[4])
     for entry, links in now[5].items():
         if entry not in before[5]:
             found.append(f"{entry} is now linked to {_joined(step.links[entry])}")
         elif before[5][entry] != links:
             found.append(f"{entry} comes from {_joined(step.links[entry])}, which changed")
-    found += [f"{entry} was linked" for entry in before[5] if entry not in now[5]]
+    found += [
+        f"{entry} was linked, is {now[4][entry]!r}" if entry in now[4] else f"{entry} was linked"
+        for entry in before[5]
+        if entry not in now[5]
+    ]
     if before[6:] != now[6:]:
         found.append(f"the device was {_joined(before[6:])}, is {_joined(now[6:])}")
     return found

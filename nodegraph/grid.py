@@ -18,7 +18,7 @@ from itertools import product
 from pydantic import JsonValue
 
 from nodegraph import strict_json
-from nodegraph.errors import CheckError, Problem
+from nodegraph.errors import CheckError, Problem, did_you_mean
 from nodegraph.node import NodeType
 from nodegraph.subgraphs import expanded, input_within
 from nodegraph.workflow import MAX_BYTES, Link, NodeSpec, Position, Workflow
@@ -162,8 +162,9 @@ def _problems(workflow: Workflow, types: Mapping[str, NodeType], axes: Sequence[
         within = input_within(workflow, node, entry)
         type = types.get(within[0]) if within else None
         if within and type is not None and type.input(within[1]) is None:
-            known = ", ".join(one.name for one in type.inputs)
-            problems.append(Problem(f"{type.name} has no such input; it has {known}", node=node, input=entry))
+            names = [one.name for one in type.inputs]
+            message = f"{type.name} has no such input; it has {', '.join(map(repr, names)) or 'none'}."
+            problems.append(Problem(message + did_you_mean(within[1], names), node=node, input=entry))
     if len(axes) == 2 and axes[0].address == axes[1].address:
         problems.append(Problem("both axes name this input; give two inputs, or one axis", *_place(axes[0])))
     if math.prod(len(axis.values) for axis in axes) > MAX_CELLS:

@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict, JsonValue, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -99,14 +99,26 @@ class Declaration(NamedTuple):
     named_outputs: bool  # the function returns a NamedTuple whose fields are the ports
 
 
+@overload
+def node(function: Function, /) -> Function: ...
+
+
+@overload
 def node(
+    *, category: str = ..., effect: Effect = ..., on_device: bool = ..., version: int = ...
+) -> Callable[[Function], Function]: ...
+
+
+def node(
+    function: Function | None = None,
+    /,
     *,
-    category: str,
+    category: str = "other",
     effect: Effect = "none",
     on_device: bool = False,
     version: int = 1,
-) -> Callable[[Function], Function]:
-    """Declare a function to be a node. It registers nothing: a registry finds it in its module.
+) -> Function | Callable[[Function], Function]:
+    """Declare a function to be a node, as `@node` or `@node(...)`. A registry finds it in its module.
 
     Args:
         category: where menus show it, such as `image/mask`.
@@ -124,7 +136,7 @@ def node(
         setattr(function, _ATTRIBUTE, declaration)
         return function
 
-    return declare
+    return declare if function is None else declare(function)
 
 
 def declaration_of(value: object) -> Declaration | None:

@@ -19,6 +19,9 @@ description = "Nodes for nodegraph"
 requires-python = ">=3.11"
 dependencies = ["nodegraph"]
 
+[project.optional-dependencies]
+test = ["pytest"]
+
 [project.entry-points."nodegraph.nodes"]
 {name} = "{name}"
 
@@ -64,7 +67,9 @@ _README = """\
 # {name}
 
 A plugin of nodegraph. `pip install -e .` makes its nodes available everywhere; copying `{name}.py` into the
-plugin folder that `nodegraph nodes` names does, too. `pytest` runs its tests.
+plugin folder that `nodegraph nodes` names does, too.
+
+`pip install -e ".[test]"` brings pytest, which runs its tests: `pytest`.
 """
 
 

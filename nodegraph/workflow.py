@@ -27,6 +27,7 @@ from nodegraph.carried import (
 )
 from nodegraph.comfyui import is_from_comfyui, translated
 from nodegraph.errors import HINTED, CheckError, DocumentError, Problem, did_you_mean
+from nodegraph.plain import plain
 from nodegraph.within import MAX_DEFINITIONS, MAX_WITHIN, given, with_values_within
 
 FORMAT = "nodegraph"
@@ -320,12 +321,10 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for entry in error.errors(include_url=False):
         place = " > ".join(str(part) for part in entry["loc"] if not _is_union_arm(part)) or "document"
-        if entry["type"] == "extra_forbidden":
-            lines.append(f"{place}: this field does not exist; remove it or correct its name")
-        elif "links" in entry["loc"] and entry["type"] in ("model_type", "list_type"):
+        if "links" in entry["loc"] and entry["type"] in ("model_type", "list_type"):
             lines.append(f'{place}: a link is written {{"node": "...", "output": "..."}}, or a list of these')
         else:
-            lines.append(f"{place}: {entry['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{place}: {plain(entry)}")
     return "not a valid workflow:\n  " + "\n  ".join(dict.fromkeys(lines[:20]))
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,9 @@ def test_nodes_lists_types_and_broken_plugins(shell: Shell, tmp_path: Path) -> N
 def test_a_new_plugin_works_and_passes_its_own_test(shell: Shell, tmp_path: Path) -> None:
     assert shell("plugin", "new", "sunny_nodes").stdout == "sunny_nodes\n"
     folder = tmp_path / "sunny_nodes"
+    assert 'pip install -e ".[test]"' in (folder / "README.md").read_text()
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"] == {"test": ["pytest"]}
     own = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=folder,

@@ -129,7 +129,10 @@ def test_submit_queue_and_cancel_as_commands(server: Running, shell: Shell, tmp_
     assert other in cancelled.stdout
     _, err = follower.communicate(timeout=30)
     assert follower.returncode == 130, err
-    assert shell("cancel", "0123456789", "--server", url).returncode == 2
+    for unknown in ("0123456789", "zzz"):
+        refused = shell("cancel", unknown, "--server", url)
+        assert refused.returncode == 2
+        assert refused.stderr == f"there is no run {unknown!r}; nodegraph queue lists those that run and wait\n"
     assert "paused" in shell("queue", "--pause", "--server", url).stderr
     assert "paused" not in shell("queue", "--resume", "--server", url).stderr
 

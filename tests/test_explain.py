@@ -74,11 +74,14 @@ def test_each_kind_of_change_is_named(engine: Engine, tmp_path: Path) -> None:
     engine.device = "cuda:0"
     assert reasons(engine, graph())["w"] == "the device was cpu/float32, is cuda/float32"
     literal = reasons(engine, graph(p={"type": "Plus", "values": {"a": 1}}))["p"]
-    assert literal == "a was linked"
+    assert literal == "a was linked, is 1"
     entry = engine.registry.nodes["Number"]
     altered = entry.type.model_copy(update={"code": "other", "version": 2})
     engine.registry.nodes["Number"] = Registered(altered, entry.function, None, False)
-    assert reasons(engine, graph())["n"] == "the node's version changed; the node's code changed"
+    assert reasons(engine, graph())["n"] == (
+        "the declared version of the node was 1, is 2; "
+        "the code of simple_nodes changed, or that of nodegraph.diffusion below it"
+    )
 
 
 def test_what_was_too_quick_to_store_is_said(engine: Engine, tmp_path: Path) -> None:

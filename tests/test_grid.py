@@ -122,7 +122,9 @@ def test_an_axis_reaches_into_subgraphs(engine: Engine, registry: Registry) -> N
 
 def test_what_makes_no_grid_is_refused_in_words(registry: Registry) -> None:
     assert "'nobody.steps' names no node" in refused(registry, Axis("nobody.steps", (1,)))
-    assert "Schedule has no such input; it has" in refused(registry, Axis("schedule.stepps", (1,)))
+    unknown = refused(registry, Axis("schedule.stepps", (1,)))
+    assert "Schedule has no such input; it has 'model', 'kind', " in unknown
+    assert unknown.endswith(". Did you mean 'steps'?")
     assert "schedule.steps: give it at least one value" in refused(registry, Axis("schedule.steps", ()))
     assert "is there twice" in refused(registry, Axis("schedule.steps", (1, 2, 1)))
     assert "both axes name this input" in refused(registry, GUIDANCE, GUIDANCE)

@@ -113,6 +113,18 @@ def test_a_variable_ties_inputs_and_outputs_together() -> None:
     assert found.outputs[0].type == "~T"
 
 
+def test_without_parentheses_it_is_a_node_of_the_category_other() -> None:
+    @node
+    def Twice(a: int) -> int:
+        """Double."""
+        return 2 * a
+
+    assert (declared(Twice).name, declared(Twice).category, Twice(4)) == ("Twice", "other", 8)
+    assert declared(node(version=2)(Twice)).category == "other"
+    with pytest.raises(DeclarationError, match="docstring"):
+        node(no_doc)
+
+
 def no_doc(a: int) -> int:
     return a
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from real_server import workflow
 
 from nodegraph.errors import CheckError, DocumentError, FileRefused, Problem
 from nodegraph.home import Home
 from nodegraph.serve.app import make_app
-from nodegraph.serve.refuse import STATUS, of_exception
+from nodegraph.serve.refuse import STATUS, of_exception, of_validation
 from nodegraph.serve.security import Access
 from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
@@ -66,6 +67,33 @@ def test_a_full_disk_answers_507_and_says_so(home: Home) -> None:
 def test_what_an_exception_amounts_to(error: Exception, status: int | None) -> None:
     refused = of_exception(error)
     assert (None if refused is None else STATUS[refused.code]) == status
+
+
+class Asked(BaseModel):
+    """What a request may carry."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    workflow: dict[str, int]
+    priority: Annotated[int, Field(le=9)] = 0
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([], 'body: [] does not fit; give an object, {"name": ...}'),
+        ({}, "body.workflow: it is missing; give it a value"),
+        ({"workflow": "x"}, 'body.workflow: "x" does not fit; give an object, {"name": ...}'),
+        ({"workflow": {"a": "x" * 100}}, f'body.workflow.a: "{"x" * 58}… does not fit; give a whole number'),
+        ({"workflow": {}, "priority": 10}, "body.priority: 10 is too large; give at most 9"),
+        ({"workflow": {}, "names": {"a": 1}}, "body.names: an object does not fit; give a list, [...]"),
+        ({"workflow": {}, "colour": 1}, "body.colour: this field does not exist; remove it or correct its name"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words_of_json(body: object, words: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Asked.model_validate(body)
+    assert of_validation(error.value, "body").message == words
 
 
 def test_problems_keep_their_place() -> None:

@@ -276,7 +276,7 @@ def test_what_would_take_long_is_answered_soon(nodes: dict[str, Any], definition
 
 def test_a_subgraph_has_at_most_a_thousand_ports() -> None:
     inputs = {f"p{i}": [{"node": "n", "input": "x"}] for i in range(1001)}
-    with pytest.raises(DocumentError, match="at most 1000"):
+    with pytest.raises(DocumentError, match="give at most 1,000"):
         document({}, s={"nodes": {"n": {"type": "A"}}, "inputs": inputs})
 
 
@@ -289,7 +289,7 @@ def test_a_subgraph_has_at_most_a_thousand_ports() -> None:
         ),
         ({"outputs": {"a": link("x")}}, "output 'a' comes from 'x'"),
         ({"layout": {"x": {"x": 0, "y": 0}}}, "layout places 'x'"),
-        ({"inputs": {"a": []}}, "at least 1 item"),
+        ({"inputs": {"a": []}}, "too few entries; give at least 1"),
         ({"colour": "red"}, "this field does not exist"),
     ],
 )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from nodegraph import strict_json
 from nodegraph.errors import CheckError, FileRefused, NodegraphError, Problem, WorkflowError
+from nodegraph.plain import plain
 from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueFull
 from nodegraph.serve.models import ApiError, ApiProblem, ErrorCode
 
@@ -108,9 +109,9 @@ def of_exception(error: Exception) -> Refused | None:
 def of_validation(error: ValidationError, where: str) -> Refused:
     """The refusal of a body or a parameter that does not fit its model."""
     problems = []
-    for entry in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
+    for entry in error.errors(include_url=False)[:20]:
         place = ".".join(str(part) for part in (where, *entry["loc"]))
-        problems.append(ApiProblem(message=f"{place}: {entry['msg']}"))
+        problems.append(ApiProblem(message=f"{place}: {plain(entry)}"))
     return Refused("invalid", problems[0].message, problems=problems)
 
 
