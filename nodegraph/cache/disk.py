@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import time
 import zlib
@@ -31,6 +32,9 @@ READ_SECONDS, READ_SECONDS_PER_BYTE = 1e-3, 1e-9
 # A full cache is emptied a little further, so that not every write has to choose what goes.
 LOW_WATER = 0.95
 RUNS_REMEMBERED = 100
+# What is left free for those who have no other place, such as runs that wait: so many bytes, or on a small disk
+# this share of it.
+LEFT_FREE, LEFT_SHARE = 64 * 2**20, 0.1
 log = logging.getLogger("nodegraph.cache")
 
 
@@ -62,6 +66,7 @@ class DiskTier:
         self._index: Index | None = None
         self._keys: set[str] = set()
         self._readable = self._writable = True
+        self._told_full = False
         with self._guarded("open"):
             try:
                 self._index = Index(folder)
@@ -119,8 +124,9 @@ class DiskTier:
         if seconds < READ_SECONDS + len(content) * READ_SECONDS_PER_BYTE or len(content) > self.budget:
             return
         with self._guarded("write"):
-            self._store(key, content, seconds, digest)
-            self._evict(self.budget)
+            if self._has_room(len(content)):
+                self._store(key, content, seconds, digest)
+                self._evict(self.budget)
 
     def digest(self, key: str) -> str | None:
         """The digest that `put` was given for a key."""
@@ -248,6 +254,21 @@ class DiskTier:
         if before is not None and before[0] != blob:
             self._drop([before[0]], unless_named=True)
 
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes more leave the disk some room, once results that are kept have made way."""
+        disk = shutil.disk_usage(self.folder)
+        missing = size + min(LEFT_FREE, int(disk.total * LEFT_SHARE)) - disk.free
+        if missing > 0:
+            held = self._held()
+            if missing > held:
+                if not self._told_full:
+                    log.warning("the disk of the cache in %s is full; new results stay in memory", self.folder)
+                self._told_full = True
+                return False
+            self._evict(held - missing, low_water=1)
+        self._told_full = False
+        return True
+
     def _held(self) -> int:
         return sum(size for (size,) in self._query("SELECT bytes FROM held"))
 
@@ -260,7 +281,7 @@ class DiskTier:
         def worth(row: tuple[str, int, float, float]) -> float:
             """Seconds saved a byte, halved for each day that nobody asked."""
             _, size, seconds, used = row
-            return float(seconds / max(size, 1) * 0.5 ** ((now - used) / 86400))
+            return float(seconds / max(size, 1) * 0.5 ** (max(0.0, now - used) / 86400))  # clocks are set back
 
         going = []
         for blob, size, *_ in sorted(

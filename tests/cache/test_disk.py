@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -122,6 +124,17 @@ def test_what_is_cheap_for_its_size_goes_first(tmp_path: Path) -> None:
     assert "cheap" not in tier
 
 
+def test_a_clock_that_was_set_back_does_not_hinder_making_room(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 250_000)
+    tier.put("of tomorrow", result(1), 100.0)
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as index, index:
+        index.execute("UPDATE results SET used = ?", (time.time() + 5e8,))
+    for seed in range(2, 9):
+        tier.put(f"k{seed}", result(seed), 1.0)
+    assert "of tomorrow" in tier
+    assert tier.usage().bytes <= 250_000
+
+
 def test_of_equal_cost_the_larger_goes_first(tmp_path: Path) -> None:
     tier = DiskTier(tmp_path, 700_000)
     for number in range(4):
@@ -186,21 +199,36 @@ def test_a_full_disk_degrades_to_memory(tmp_path: Path, caplog: pytest.LogCaptur
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", small], check=False, capture_output=True
     )
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
     try:
         with caplog.at_level(logging.WARNING):
             cache = ResultCache(MemoryTier(), DiskTier(small))
-            for seed in range(12):
-                cache.put(f"k{seed}", result(seed), 1.0)
-            assert all(cache.get(f"k{seed}") is not None for seed in range(12))
             stored = cache.disk
             assert stored is not None
-            assert 1 <= sum(stored.get(f"k{seed}") is not None for seed in range(12)) < 12
+
+            def kept(seeds: range) -> int:
+                for seed in seeds:
+                    cache.put(f"k{seed}", result(seed, size=200), 1.0)
+                assert all(cache.get(f"k{seed}") is not None for seed in seeds)
+                return sum(f"k{seed}" in stored for seed in seeds)
+
+            assert 10 <= kept(range(50)) < 50  # half a megabyte each
+            assert shutil.disk_usage(small).free >= 1_000_000, "others have room, too"
+            assert caplog.records == []
+            stored.clear()
+            filler = small / "of another program"
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(2**16))
+            assert kept(range(50, 60)) == 0
+            assert len(caplog.records) == 1
+            assert "is full; new results stay in memory" in caplog.text
+            filler.unlink()
+            assert kept(range(60, 64)) > 0, "there is room again"
         assert len(caplog.records) == 1
-        assert "cannot write to the cache" in caplog.text
         assert not list(small.glob("blobs/*/.tmp-*"))
     finally:
         subprocess.run(["umount", "-l", small], check=True)
