@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TextIO
 
 from nodegraph import events
 
@@ -14,7 +17,8 @@ from nodegraph import events
 def listener(as_json: bool) -> Iterator[events.Listener]:
     """A listener that prints: JSON lines on stdout, or words and bars on stderr."""
     if as_json:
-        yield _json_line
+        with _stdout_alone() as stream:
+            yield partial(_json_line, stream)
     elif sys.stderr.isatty():
         with _bars() as listen:
             yield listen
@@ -29,8 +33,23 @@ def printable(text: str) -> str:
     )
 
 
-def _json_line(event: events.Event) -> None:
-    print(json.dumps(events.to_json(event), ensure_ascii=False), flush=True)
+@contextmanager
+def _stdout_alone() -> Iterator[TextIO]:
+    """Standard output for one's own lines; what nodes print, by Python, by C or by a child, goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _json_line(stream: TextIO, event: events.Event) -> None:
+    print(json.dumps(events.to_json(event), ensure_ascii=False), file=stream, flush=True)
 
 
 def _plain_line(event: events.Event) -> None:

@@ -84,6 +84,40 @@ def test_events_are_json_lines(shell: Shell, tmp_path: Path) -> None:
     assert [Path(path).name for path in told[-1]["files"]] == ["shape-0001.png"]
 
 
+NOISY = """
+import os
+from nodegraph import node
+
+def noise(where):
+    print("python", where)
+    os.write(1, f"descriptor {where}\\n".encode())
+    os.system(f"echo child {where}")
+
+noise("imported")
+
+@node(category="test", effect="always")
+def Chatter() -> None:
+    'Print.'
+    noise("run")
+"""
+
+
+def test_what_plugins_print_is_no_event(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "noisy.py").write_text(NOISY)
+    (tmp_path / "w.json").write_text(document(n={"type": "Chatter"}))
+    done = shell("run", "w.json", "--plugins", "plugins", "--events")
+    told = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert told == ["started", "started", "finished", "finished"]
+    for who in ("python", "descriptor", "child"):
+        assert f"{who} imported\n" in done.stderr
+        assert f"{who} run\n" in done.stderr
+    plain = shell("run", "w.json", "--plugins", "plugins")
+    assert "python run\n" in plain.stdout
+    listed = shell("nodes", "--json", "--plugins", "plugins")
+    assert "Chatter" in json.loads(listed.stdout)["nodes"]
+
+
 CYCLE = document(
     a={"type": "Not", "links": {"value": {"node": "b", "output": "value"}}},
     b={"type": "Not", "links": {"value": {"node": "a", "output": "value"}}},
