@@ -66,7 +66,14 @@ def write_catalog(path: Path, plugins: Sequence[Path]) -> None:
     """Import every node in this process and write the catalog."""
     from nodegraph.registry import Registry
 
-    path.write_text(Registry.load(plugins).catalog.model_dump_json(), "utf-8")
+    began = _began(path)
+    registry = Registry.load(plugins, begins=lambda origin: began.write_text(origin, "utf-8"))
+    path.write_text(registry.catalog.model_dump_json(), "utf-8")
+
+
+def _began(path: Path) -> Path:
+    """Where it stands what is being imported, for the one who looks when the process is gone."""
+    return path.with_suffix(".importing")
 
 
 def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
@@ -78,11 +85,16 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
             content = made.read_bytes()
             _keep(path, content)
             return Catalog.model_validate_json(content)
+        began = _began(made)
+        guilty = began.read_text("utf-8") if began.is_file() else ""
     if not plugins:
         raise RuntimeError(f"the nodes cannot be imported: {error}")
     # Some plugin takes the whole process down. The built-in nodes must be there all the same.
     catalog = load_catalog(path.parent)
-    problems = tuple(ImportProblem(origin=str(plugin), message=error) for plugin in loose)
+    problems = tuple(
+        ImportProblem(origin=str(one), message=error if str(one) == guilty else f"left out for {guilty}: {error}")
+        for one in loose
+    )
     return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
 
 
@@ -142,3 +154,4 @@ def _sources(plugins: Sequence[Path]) -> str:
 
 if __name__ == "__main__":
     write_catalog(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+    os._exit(0)  # whatever threads a plugin has begun at import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -21,7 +22,10 @@ from nodegraph.home import Home
 from nodegraph.plan import Plan, default_dtype, placement, plan
 from nodegraph.receipt import metadata as receipt_metadata
 from nodegraph.registry import Registry
+from nodegraph.undisturbed import undisturbed
 from nodegraph.workflow import Workflow
+
+log = logging.getLogger("nodegraph.engine")
 
 
 class Engine:
@@ -147,23 +151,28 @@ class Engine:
         previews: bool | threading.Event = False,
     ) -> Result:
         """Run what `prepare` gave; `previews` may be an event, set while somebody looks. Raises as `run` does."""
-        return execute(
-            planned,
-            lambda: self.registry,
-            self.cache,
-            files=self.files,
-            device=self.device,
-            dtype=self.dtype,
-            compiled=self.compiled,
-            models=default_models,
-            listen=listen,
-            stop=stop,
-            metadata=self._metadata,
-            previews=previews,
-        )
+        with undisturbed(_changed):
+            return execute(
+                planned,
+                lambda: self.registry,
+                self.cache,
+                files=self.files,
+                device=self.device,
+                dtype=self.dtype,
+                compiled=self.compiled,
+                models=default_models,
+                listen=listen,
+                stop=stop,
+                metadata=self._metadata,
+                previews=previews,
+            )
 
     def _metadata(self, planned: Plan, node: str, results: Mapping[str, str]) -> dict[str, str]:
         return receipt_metadata(planned, node, self.device, self.dtype, results, compiled=self.compiled)
+
+
+def _changed(names: str) -> None:
+    log.warning("nodes of this run changed %s; that was put back", names)
 
 
 def run(

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -23,10 +24,12 @@ from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.errors import NodegraphError
 from nodegraph.files import DIGEST_SIZE
 from nodegraph.node import NodeType, declaration_of
+from nodegraph.undisturbed import undisturbed
 from nodegraph.wire import Codec, WireTypes, wire_types_of
 
 ENTRY_POINTS = "nodegraph.nodes"
 PACKAGE = Path(__file__).parent
+log = logging.getLogger("nodegraph.registry")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,26 @@ class Registry:
     def __init__(self) -> None:
         self.nodes: dict[str, Registered] = {}
         self._problems: dict[str, list[ImportProblem]] = {}
+        self._begins: Callable[[str], object] = lambda _: None
         self._plugins: dict[Path, str] = {}
         self._folders: tuple[Path, ...] = ()
         self._codecs: dict[type[Any], tuple[str, Codec]] = {}
         self._wire_types: WireTypes | None = None
 
     @classmethod
-    def load(cls, plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
-        """Every node there is: built-in ones, installed plugins, and plugin folders."""
+    def load(
+        cls,
+        plugins: Sequence[Path] = (),
+        *,
+        entry_points: bool = True,
+        begins: Callable[[str], object] = lambda _: None,
+    ) -> Registry:
+        """Every node there is: built-in ones, installed plugins, and plugin folders.
+
+        `begins` is told of each before it is imported.
+        """
         registry = cls()
+        registry._begins = begins
         package = importlib.import_module("nodegraph.nodes")
         for info in pkgutil.walk_packages(package.__path__, "nodegraph.nodes."):
             registry._import(info.name, partial(importlib.import_module, info.name))
@@ -122,8 +136,10 @@ class Registry:
             )
 
     def _import(self, origin: str, load: Callable[[], Any]) -> None:
+        self._begins(origin)
         try:
-            loaded = load()
+            with undisturbed(partial(_changed, origin), signals=True):
+                loaded = load()
             if not isinstance(loaded, ModuleType):
                 raise NodegraphError(f"{origin} names {loaded!r}, which is no module")
             self.add(loaded, origin)
@@ -143,6 +159,10 @@ class Registry:
         self._wire_types = None
         for name in [name for name in sys.modules if _inside(name, module)]:
             del sys.modules[name]
+
+
+def _changed(origin: str, names: str) -> None:
+    log.warning("importing %s changed %s; that was put back", origin, names)
 
 
 def plugin_paths(folders: Sequence[Path]) -> list[Path]:

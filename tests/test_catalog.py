@@ -59,11 +59,15 @@ def test_a_changed_plugin_makes_another_catalog_and_one_that_takes_the_process_d
     assert "Reply" in changed.nodes
     assert "Answer" not in changed.nodes
     plugin.write_text("import os\nos._exit(7)")
+    innocent = home.plugins / "innocent.py"
+    innocent.write_text(GOOD)
     left = load_catalog(home.cache, [home.plugins])
     assert left.nodes == {name: kind for name, kind in changed.nodes.items() if name != "Reply"}
     assert left.plugins_left_out
-    assert [problem.origin for problem in left.problems] == [str(plugin)]
-    assert "exit status 7" in left.problems[0].message
+    assert [problem.origin for problem in left.problems] == [str(innocent), str(plugin)]
+    other, guilty = (problem.message for problem in left.problems)
+    assert guilty.startswith("importing ended with exit status 7")
+    assert other == f"left out for {plugin}: {guilty}"
 
 
 def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
@@ -77,7 +81,16 @@ def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
     assert "Sampler" in found.nodes
     (problem,) = found.problems
     assert problem.origin.endswith("endless.py")
-    assert problem.message == "importing did not end within 2 s"
+    assert problem.message.endswith("importing did not end within 2 s")
+
+
+def test_a_plugin_that_leaves_a_thread_behind_keeps_nobody_waiting(home: Home) -> None:
+    home.plugins.mkdir()
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
+    (home.plugins / "mine.py").write_text(thread + GOOD)
+    found = load_catalog(home.cache, [home.plugins])
+    assert found.problems == ()
+    assert "Answer" in found.nodes
 
 
 def test_a_damaged_catalog_is_made_again_and_of_many_the_newest_are_kept(home: Home) -> None:

@@ -13,7 +13,7 @@ import nodegraph
 
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
-    {"errors", "bundle", "digests", "sizes", "heap", "plain"},
+    {"errors", "bundle", "digests", "sizes", "heap", "plain", "undisturbed"},
     {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire", "comfyui", "within"},
     {"context", "pictures"},
     {"node", "workflow"},
