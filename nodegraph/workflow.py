@@ -98,6 +98,25 @@ class Frame(_Document):
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
 
 
+class Point(_Document):
+    """A place on the editor's canvas."""
+
+    x: Coordinate
+    y: Coordinate
+
+
+class Bend(_Document):
+    """Points that the editor leads a link through, on its way to an input of this node. Never part of a key.
+
+    Where there is no such link, nothing is drawn.
+    """
+
+    node: NodeId
+    input: Name
+    link: Link
+    points: Annotated[list[Point], Field(min_length=1, max_length=100)]
+
+
 class InnerInput(_Document):
     """An input inside a subgraph. `at` is a place among its links where it takes many; null replaces them."""
 
@@ -125,6 +144,7 @@ class Subgraph(_Document):
     layout: dict[NodeId, Position] = {}
     groups: list[Frame] = []
     notes: list[Frame] = []
+    bends: list[Bend] = []
 
     @model_validator(mode="after")
     def _names_its_nodes(self) -> Self:
@@ -150,6 +170,7 @@ class Workflow(_Document):
     layout: dict[NodeId, Position] = {}
     groups: list[Frame] = []
     notes: list[Frame] = []
+    bends: list[Bend] = []
     subgraphs: Annotated[dict[NodeId, Subgraph], Field(max_length=MAX_DEFINITIONS)] = {}
 
     @model_validator(mode="after")

@@ -629,3 +629,65 @@ def test_other_names_are_those_of_nodes_that_there_are(registry: Registry, langu
     found = set(re.findall(r'^  "also\.(\w+)":', words, re.MULTILINE))
     assert len(found) > 40
     assert found <= set(registry.catalog.nodes)
+
+
+def rerouted() -> dict[str, Any]:
+    """Two links that come through reroutes that are nodes, one through reroutes that are none."""
+    data: dict[str, Any] = json.loads(json.dumps(SAVED))
+    data["nodes"] += [
+        {"id": 20, "type": "Reroute", "pos": [100, 40], "inputs": [{"name": "", "link": 20}]},
+        {"id": 21, "type": "Reroute", "pos": [200, 60], "inputs": [{"name": "", "link": 21}]},
+    ]
+    decode = next(node for node in data["nodes"] if node["type"] == "VAEDecode")
+    decode["inputs"].append({"name": "vae", "link": 22})
+    data["links"] += [[20, 4, 2, 20, 0, "VAE"], [21, 20, 0, 21, 0, "VAE"], [22, 21, 0, 12, 1, "VAE"]]
+    data["extra"] = {
+        "reroutes": [{"id": 1, "pos": [300, 10]}, {"id": 2, "parentId": 1, "pos": [400, 20]}],
+        "linkExtensions": [{"id": 3, "parentId": 2}],
+    }
+    return data
+
+
+def test_reroutes_become_points_of_their_links() -> None:
+    document = Workflow.from_data(rerouted())
+    bends = {f"{one.node}.{one.input}": one for one in document.bends}
+    vae = bends["decode.vae"]
+    assert str(vae.link) == "model.vae"
+    assert [(one.x, one.y) for one in vae.points] == [(137.5, 53), (237.5, 73)]
+    model = bends["sampler.model"]
+    assert str(model.link) == "model.model"
+    assert [(one.x, one.y) for one in model.points] == [(300, 10), (400, 20)]
+    for bend in document.bends:  # none is of a link that is not there
+        assert bend.link == document.nodes[bend.node].links[bend.input]
+    assert Workflow.parse(document.dump()) == document
+
+
+def test_a_negative_that_is_the_positive_by_another_way_is_still_it() -> None:
+    data = rerouted()
+    sampler = next(node for node in data["nodes"] if node["type"] == "KSampler")
+    sampler["inputs"].append({"name": "negative", "link": 30})
+    sampler["widgets_values"][3] = 1.0
+    data["nodes"].append({"id": 25, "type": "Reroute", "pos": [0, 0], "inputs": [{"name": "", "link": 31}]})
+    data["links"] += [[30, 25, 0, 3, 2, "CONDITIONING"], [31, 6, 0, 25, 0, "CONDITIONING"]]
+    assert "negative" not in Workflow.from_data(data).nodes["sampler"].links
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"reroutes": 3}, {"reroutes": [{"id": 1, "pos": "here"}]}, {"reroutes": [{"pos": [1, 2]}]},
+        {"linkExtensions": [{"id": 3, "parentId": [1]}]}, [1],
+    ],
+)  # fmt: skip
+def test_reroutes_that_are_none_are_refused(extra: Any) -> None:
+    with pytest.raises(DocumentError, match="cannot be read as one"):
+        Workflow.from_data({**rerouted(), "extra": extra})
+
+
+def test_reroutes_in_a_circle_end() -> None:
+    data = rerouted()
+    data["extra"]["reroutes"][0]["parentId"] = 2
+    bends = {f"{one.node}.{one.input}": one for one in Workflow.from_data(data).bends}
+    assert len(bends["sampler.model"].points) == 100
+    data["links"] = [[*link[:1], 21, *link[2:]] if link[0] == 20 else link for link in data["links"]]
+    assert "decode.vae" not in {f"{one.node}.{one.input}" for one in Workflow.from_data(data).bends}

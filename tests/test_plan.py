@@ -61,8 +61,9 @@ def test_an_int_given_for_a_float_is_that_float() -> None:
 
 def test_names_titles_and_layout_do_not_count() -> None:
     nodes = {"n": {"type": "Number", "title": "Bob"}}
+    bend = {"node": "n", "input": "value", "link": {"node": "n", "output": "value"}, "points": [{"x": 1, "y": 2}]}
     document = Workflow.from_data({"format": "nodegraph", "version": 1, "title": "T", "nodes": nodes,
-                                   "layout": {"n": {"x": 1, "y": 2}}})  # fmt: skip
+                                   "layout": {"n": {"x": 1, "y": 2}}, "bends": [bend]})  # fmt: skip
     files = Files()
     found = plan(check(document, REGISTRY.catalog), files).steps["n"].key
     assert found == key({"other": {"type": "Number"}}, "other")

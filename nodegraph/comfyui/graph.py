@@ -14,14 +14,25 @@ REROUTE = "Reroute"
 PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the inputs linked to it
 MUTED, BYPASSED = 2, 4
 SHOWN = 80  # characters of a name or a value in a message
+MAX_VIA = 100  # points of a link
+REROUTE_SIZE = (75.0, 26.0)  # pixels, as their editor draws one
 MAX_COPIED = 16 * 2**20  # characters of what is said once and comes to stand in many nodes
 
 
+Place = tuple[float, float]
+
+
 class Source(NamedTuple):
-    """An output of a node: its id, and which of its outputs."""
+    """An output of a node: its id, which of its outputs, and the points that a link from it is led through."""
 
     node: str
     slot: int
+    via: tuple[Place, ...] = ()
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two inputs come from the same output, whichever way, or have the same value."""
+    return one[:2] == other[:2] if isinstance(one, Source) and isinstance(other, Source) else one == other
 
 
 @dataclass
@@ -31,7 +42,7 @@ class Node:
     type: str
     inputs: dict[str, Any]
     title: str = ""
-    place: tuple[float, float] | None = None
+    place: Place | None = None
     mode: int = 0
     outputs: tuple[str, ...] = ()
     under: dict[str, Any] = field(default_factory=dict)  # values that links stand in the place of
@@ -107,8 +118,8 @@ def straightened(graph: Graph) -> Graph:
         for name, source in [(name, one) for name, one in node.inputs.items() if isinstance(one, Source)]:
             origin = _origin(source, graph.nodes, begins)
             feeding = None if origin is None else graph.nodes[origin.node]
-            if feeding is not None and feeding.type != PRIMITIVE:
-                node.inputs[name] = origin
+            if origin is not None and feeding is not None and feeding.type != PRIMITIVE:
+                node.inputs[name] = origin._replace(via=_via(source, graph.nodes))
                 continue
             del node.inputs[name]
             values = () if feeding is None else feeding.inputs.values()
@@ -118,6 +129,23 @@ def straightened(graph: Graph) -> Graph:
                 node.inputs[name] = value
     kept = {id: node for id, node in graph.nodes.items() if node.type not in (REROUTE, PRIMITIVE)}
     return Graph(kept, graph.frames, graph.copies)
+
+
+def _via(source: Source, nodes: Mapping[str, Node]) -> tuple[Place, ...]:
+    """The middles of the reroutes that a link comes through, and its own points, from its beginning on."""
+    points = list(source.via[::-1])
+    for _ in range(MAX_VIA):
+        node = nodes.get(source.node)
+        if node is None or node.type != REROUTE:
+            break
+        if node.place:
+            points.append((node.place[0] + REROUTE_SIZE[0] / 2, node.place[1] + REROUTE_SIZE[1] / 2))
+        before = next((one for one in node.inputs.values() if isinstance(one, Source)), None)
+        if before is None:
+            break
+        points += before.via[::-1]
+        source = before
+    return tuple(points[:MAX_VIA][::-1])
 
 
 def _origin(source: Source, nodes: Mapping[str, Node], begins: dict[Source, Source | None]) -> Source | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nodegraph.comfyui.graph import Node, Source, shown
+from nodegraph.comfyui.graph import Node, Source, same, shown
 from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
 from nodegraph.comfyui.table import TEXT_FAMILIES
 
@@ -83,7 +83,7 @@ def control_advanced(_: Translation, node: Node) -> Reading:
         raise Untold("its ControlNet works on latents (a VAE is linked); those here work on pictures")
     positive, negative = node.inputs.get("positive"), node.inputs.get("negative")
     drafts = [_controlled(node, positive, "control")]
-    if isinstance(negative, Source) and negative != positive:
+    if isinstance(negative, Source) and not same(negative, positive):
         drafts.append(_controlled(node, negative, "control_negative"))
     for draft in drafts:
         for entry, name in (("start", "start_percent"), ("end", "end_percent")):

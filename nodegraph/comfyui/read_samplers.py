@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodegraph.comfyui.graph import Node, Source, shown
+from nodegraph.comfyui.graph import Node, Source, same, shown
 from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
 from nodegraph.comfyui.table import NOISY
 
@@ -51,7 +51,7 @@ def _sampler(
     for entry, value in (("model", model), ("positive", positive), ("negative", negative), ("latent", latent)):
         if isinstance(value, Source):
             draft.links[entry] = value
-    if scale == 1 and negative == positive:
+    if scale == 1 and same(negative, positive):
         draft.links.pop("negative", None)  # it was never evaluated
     draft.links["sigmas"] = (sigmas, "sigmas") if isinstance(sigmas, Draft) else sigmas
     draft.put("sampler", cleaned("sampler_name", name, told))

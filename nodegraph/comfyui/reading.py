@@ -76,6 +76,7 @@ class Translation:
         self.taken: Counter[str] = Counter()
         self.nodes: dict[str, dict[str, Any]] = {}
         self.layout: dict[str, dict[str, float]] = {}
+        self.bends: list[dict[str, Any]] = []
 
     def document(self) -> dict[str, Any]:
         """The document as JSON data."""
@@ -96,6 +97,7 @@ class Translation:
             "description": self._told(),
             "groups": [_group(one) for one in self.graph.frames if one.get("bounding")],
             "notes": [_note(node) for node in beside.values() if node.place],
+            "bends": self.bends,
         }
 
     def value(self, node: Node, name: str, default: Any) -> Any:
@@ -118,7 +120,7 @@ class Translation:
         decoders = (
             node.inputs.get("vae") for node in self.graph.nodes.values() if node.type.startswith("VAEDecode")
         )
-        first = next((one for one in decoders if isinstance(one, Source)), None)
+        first = next((Source(one.node, one.slot) for one in decoders if isinstance(one, Source)), None)
         return first or self._first("VAELoader", 0) or self._first("CheckpointLoaderSimple", 2)
 
     @cached_property
@@ -130,7 +132,7 @@ class Translation:
     def text_encoder(self) -> Source | None:
         """What the workflow reads its prompts with, else what its checkpoint brings."""
         encoders = (node.inputs.get("clip") for node in self.graph.nodes.values() if node.type == "CLIPTextEncode")
-        first = next((one for one in encoders if isinstance(one, Source)), None)
+        first = next((Source(one.node, one.slot) for one in encoders if isinstance(one, Source)), None)
         return first or self._first("CheckpointLoaderSimple", 1)
 
     def _first(self, type: str, slot: int) -> Source | None:
@@ -175,6 +177,8 @@ class Translation:
         for number, draft in enumerate(reading.drafts):
             name = self.names[id(draft)]
             self.nodes[name].update(self._spec(draft, node if number == 0 else None, node.mode))
+            if number == 0:
+                self._bend(name, draft)
             if node.place:
                 self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
         first = self.names[id(reading.drafts[0])]
@@ -184,6 +188,14 @@ class Translation:
             types = " and ".join(dict.fromkeys(draft.type for draft in reading.drafts))
             became: Became = "adjusted" if reading.told else "translated"
             self.notes.append(Note(first, node.type[:200], became, "; ".join([f"as {types}", *reading.told])))
+
+    def _bend(self, name: str, draft: Draft) -> None:
+        """Keep the points of the links of a node."""
+        for entry, given in draft.links.items():
+            for one in given if isinstance(given, list) else [given]:
+                if isinstance(one, Source) and one.via and (link := self._links(one)):
+                    points = [{"x": x, "y": y} for x, y in one.via]
+                    self.bends.append({"node": name, "input": entry[:200], "link": link, "points": points})
 
     def _spec(self, draft: Draft, titled: Node | None, mode: int) -> dict[str, Any]:
         spec: dict[str, Any] = {"type": draft.type[:200]}
@@ -247,7 +259,7 @@ def returned(node: Node, lists: tuple[str, ...]) -> Reading:
         else:
             draft.put(name, value)
     for name, links in numbered.items():
-        draft.links[name] = [source for _, source in sorted(links)]
+        draft.links[name] = [source for _, source in sorted(links, key=lambda one: one[0])]
     return Reading([draft], {slot: (draft, name) for slot, name in enumerate(node.outputs) if name})
 
 

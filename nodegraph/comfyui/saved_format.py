@@ -17,6 +17,7 @@ from nodegraph.comfyui.graph import (
     Copies,
     Graph,
     Node,
+    Place,
     Source,
     numbers,
     record,
@@ -26,6 +27,7 @@ from nodegraph.comfyui.graph import (
     text,
     whole,
 )
+from nodegraph.comfyui.reroutes import Reroutes
 from nodegraph.comfyui.table import WIDGETS
 
 OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
@@ -33,7 +35,6 @@ MAX_PARTS, MAX_DEPTH = 300_000, 16  # nodes and links in all, and uses within us
 LONGEST_USE = 64  # characters of the id of a use, which begins those of all nodes within
 AFTER_SEED = ("fixed", "increment", "decrement", "randomize")  # what the editor does with a seed after a run
 SEEDS = ("seed", "noise_seed")
-Place = tuple[float, float]
 
 
 def is_saved(data: Mapping[str, Any]) -> bool:
@@ -82,9 +83,10 @@ class _Reading:
         if len(types) < len(given):
             raise refuse("two nodes have the same id")
         uses = {id for id, type in types.items() if type in self.definitions}
-        lines = self._lines(data, scope, uses)
         places = [place for one in given if (place := _place(one.get("pos")))]
         corner = (min(x for x, _ in places), min(y for _, y in places)) if places and scope.origin else None
+        reroutes = Reroutes(data, lambda place: _moved(place, corner, scope.origin) or place)
+        lines = self._lines(data, scope, uses, reroutes)
         for one, (id, type) in zip(given, types.items(), strict=True):
             entries = [record(entry, f"an input of node {id}") for entry in rows(one.get("inputs"), "`inputs`")]
             node = Node(
@@ -110,23 +112,28 @@ class _Reading:
             else:
                 self.nodes[scope.prefix + id] = node
 
-    def _lines(self, data: Mapping[str, Any], scope: _Scope, uses: set[str]) -> dict[str, Source]:
+    def _lines(
+        self, data: Mapping[str, Any], scope: _Scope, uses: set[str], reroutes: Reroutes
+    ) -> dict[str, Source]:
         """Where each link of a list comes from, by its number."""
         lines: dict[str, Source] = {}
         for one in rows(data.get("links"), "`links`"):
+            last = None
             if isinstance(one, dict):
+                last = one.get("parentId")
                 one = [one.get(name) for name in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
             parts = rows(one, "a link")
             if len(parts) < 3:
                 raise refuse(f"a link is {shown(parts)}; it should say its number, a node and an output")
             number, node, slot = text(parts[0], "a link's number"), text(parts[1], "a link's node"), parts[2]
             slot = whole(slot, "a link's output")
+            via = reroutes.via(number, last)
             if scope.prefix and node == OUTSIDE_IN:
-                source = Source(f"{scope.prefix}in:{slot}", 0)
+                source = Source(f"{scope.prefix}in:{slot}", 0, via)
             elif node in uses:
-                source = Source(f"{scope.prefix}{node}:out:{slot}", 0)
+                source = Source(f"{scope.prefix}{node}:out:{slot}", 0, via)
             else:
-                source = Source(scope.prefix + node, slot)
+                source = Source(scope.prefix + node, slot, via)
             lines[number] = source
             if scope.prefix and len(parts) > 4 and str(parts[3]) == OUTSIDE_OUT:
                 end = f"{scope.prefix}out:{whole(parts[4], 'an output of a subgraph')}"

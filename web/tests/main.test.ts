@@ -43,7 +43,7 @@ describe("the values that a person changes", () => {
 
 describe("the values that a grid can change", () => {
   test("are those at any depth that nothing else gives", () => {
-    const inner = { description: "", nodes: { prompt: spec("Encode", { text: "a" }) }, inputs: { text: [{ node: "prompt", input: "text", at: null }] }, outputs: {}, layout: {}, groups: [], notes: [] };
+    const inner = { description: "", nodes: { prompt: spec("Encode", { text: "a" }) }, inputs: { text: [{ node: "prompt", input: "text", at: null }] }, outputs: {}, layout: {}, groups: [], notes: [], bends: [] };
     const given = {
       ...workflow({
         own: spec("subgraph:Part"), told: spec("subgraph:Part", { text: "b" }),

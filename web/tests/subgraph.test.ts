@@ -133,7 +133,7 @@ test("subgraphs in subgraphs are types; one that contains itself is none", () =>
 test("what would come to too many nodes is counted to the limit and no further", () => {
   const number = sample().nodes["n1"]!;
   const level = (next: string) => ({ a: { ...number, type: PREFIX + next }, b: { ...number, type: PREFIX + next } });
-  const empty = { description: "", inputs: {}, outputs: {}, layout: {}, groups: [], notes: [] };
+  const empty = { description: "", inputs: {}, outputs: {}, layout: {}, groups: [], notes: [], bends: [] };
   const itself = { ...emptyWorkflow(), nodes: level("Twice"), subgraphs: { Twice: { ...empty, nodes: level("Twice") } } };
   expect(allIds(itself)).toHaveLength(100_000);
 });

@@ -6,6 +6,7 @@ export interface Wire {
   ApiError?: ApiError;
   ApiProblem?: ApiProblem;
   Artifact?: Artifact;
+  Bend?: Bend;
   CacheState?: CacheState;
   ChangeRun?: ChangeRun;
   CheckWorkflow?: CheckWorkflow;
@@ -39,6 +40,7 @@ export interface Wire {
   PlannedNode?: PlannedNode;
   PlannedWorkflow?: PlannedWorkflow;
   PluginProblem?: PluginProblem;
+  Point?: Point;
   Position?: Position;
   Problems?: Problems;
   QueueState?: QueueState;
@@ -115,6 +117,31 @@ export interface Artifact {
   run: string | null;
   thumbnail: string | null;
   width: number | null;
+}
+/**
+ * Points that the editor leads a link through, on its way to an input of this node. Never part of a key.
+ *
+ * Where there is no such link, nothing is drawn.
+ */
+export interface Bend {
+  input: string;
+  link: Link;
+  node: string;
+  points: Point[];
+}
+/**
+ * A reference to an output of another node.
+ */
+export interface Link {
+  node: string;
+  output: string;
+}
+/**
+ * A place on the editor's canvas.
+ */
+export interface Point {
+  x: number;
+  y: number;
 }
 /**
  * The results that are kept on disk.
@@ -305,13 +332,6 @@ export interface Input {
   value_schema: {
     [k: string]: JsonValue;
   } | null;
-}
-/**
- * A reference to an output of another node.
- */
-export interface Link {
-  node: string;
-  output: string;
 }
 /**
  * The workflow that makes the picture of every pair of values, and a sheet of them; or why there is none.
@@ -692,6 +712,7 @@ export interface StoredWorkflows {
  * the targets keep their own values and links.
  */
 export interface Subgraph {
+  bends: Bend[];
   description: string;
   groups: Frame[];
   inputs: {
@@ -811,6 +832,7 @@ export interface Upload {
  * A graph of nodes, as it is saved and shared.
  */
 export interface Workflow {
+  bends: Bend[];
   description: string;
   format: "nodegraph";
   groups: Frame[];

@@ -1,7 +1,7 @@
 // The document as Svelte Flow has it. Objects that did not change stay the same, so that only what did is drawn again.
 import { Position as Side, type Edge, type Node } from "@xyflow/svelte";
 import type { NodeType } from "../api/generated";
-import { asList, own, type Frame, type NodeSpec, type Position, type Workflow } from "../model/document";
+import { asList, own, type Frame, type NodeSpec, type Point, type Position, type Workflow } from "../model/document";
 import type { FrameKind } from "../model/edit";
 import type { Wires } from "../model/fit";
 import { edgeId, portId } from "../state/edges";
@@ -12,9 +12,10 @@ import { lookOf } from "./ports";
 export type NodeData = { spec: NodeSpec; collapsed: boolean };
 export type FrameData = { kind: FrameKind; index: number; frame: Frame };
 export type FlowNode = Node<NodeData, "node"> | Node<FrameData, "groups"> | Node<FrameData, "notes">;
-export type FlowEdge = Edge<{ type: string; near: boolean }>;
+export type FlowEdge = Edge<{ type: string; near: boolean; points: readonly Point[] }>;
 
 export const WIDTH = 232;
+const DIRECT: readonly Point[] = [];
 const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
 export const frameId = (kind: FrameKind, index: number): string => `${kind}:${index}`;
 
@@ -101,6 +102,7 @@ function frameNode(
 export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, style: string, before: readonly FlowEdge[], near: string | null = null): FlowEdge[] {
   const old = new Map(before.map((edge) => [edge.id, edge]));
   const edges: FlowEdge[] = [];
+  const bends = new Map(workflow.bends.map((bend) => [edgeId(bend.link, bend), bend.points]));
   for (const [id, spec] of Object.entries(workflow.nodes)) {
     for (const [input, there] of Object.entries(spec.links)) {
       for (const link of asList(there)) {
@@ -113,7 +115,8 @@ export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, styl
         const zIndex = isNear || selected || chosen.nodes.has(id) || chosen.nodes.has(link.node) ? 1 : 0;
         if (style === "hidden" && !zIndex) continue;
         const same = old.get(key);
-        if (same && same.data!.type === type && same.data!.near === isNear && same.zIndex === zIndex
+        const points = bends.get(key) ?? DIRECT;
+        if (same && same.data!.type === type && same.data!.near === isNear && same.data!.points === points && same.zIndex === zIndex
           && Boolean(same.selected) === selected && same.type === style) {
           edges.push(same);
           continue;
@@ -121,7 +124,7 @@ export function flowEdges(wires: Wires, workflow: Workflow, chosen: Chosen, styl
         const { hue, chroma } = lookOf(type);
         edges.push({
           id: key, source: link.node, sourceHandle: portId(link.output), target: id, targetHandle: portId(input),
-          type: style, selected, zIndex, data: { type, near: isNear }, interactionWidth: zIndex && !isNear ? 8 : 20, style: `--hue:${hue};--chroma:${chroma}`,
+          type: style, selected, zIndex, data: { type, near: isNear, points }, interactionWidth: zIndex && !isNear ? 8 : 20, style: `--hue:${hue};--chroma:${chroma}`,
           ariaLabel: `${link.node} ${link.output} → ${id} ${input}`,
         });
       }

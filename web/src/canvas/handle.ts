@@ -1,8 +1,11 @@
 // What the rest of the editor asks of the canvas that is in view.
 import type { useSvelteFlow } from "@xyflow/svelte";
 import { focusSoon } from "../lib/focus";
+import { addPoint, pointsOf } from "../model/bends";
 import type { App, Canvas } from "../state/app.svelte";
+import { passed } from "./bent";
 import type { FlowEdge, FlowNode } from "./flow";
+import { linkOfEdge } from "../state/edges";
 import { shiftInto } from "./reveal";
 
 type Flow = ReturnType<typeof useSvelteFlow<FlowNode, FlowEdge>>;
@@ -46,6 +49,14 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
       return { width: measured?.width ?? 232, height: measured?.height ?? 160 };
     },
     focus: (id) => focusSoon(() => pane.querySelector<HTMLElement>(`.svelte-flow__node[data-id="${CSS.escape(id)}"]`)),
+    bend: (edge, at) => {
+      const path = pane.querySelector<SVGPathElement>(`.svelte-flow__edge[data-id="${CSS.escape(edge)}"] .svelte-flow__edge-path`);
+      if (!path) return;
+      const { workflow } = app.tab;
+      const ends = linkOfEdge(edge);
+      const point = at ? flow.screenToFlowPosition(at) : path.getPointAtLength(path.getTotalLength() / 2);
+      app.tab.edit(addPoint(workflow, ends, passed(path, pointsOf(workflow, ends), point), point), "edit.bend");
+    },
     reveal: (ids) => reveal([...ids], FRAMES),
   };
 }

@@ -1,4 +1,5 @@
 // Copy, paste and duplicate. What is copied is itself a workflow, so it can be pasted anywhere that takes one.
+import { movedBends } from "./bends";
 import { asList, dumpWorkflow, emptyWorkflow, own, parseWorkflow, type Workflow } from "./document";
 import { keepLinks, type FrameKind, type Point } from "./edit";
 import { freshId } from "./names";
@@ -18,6 +19,7 @@ export function extract(workflow: Workflow, selection: Selection): Workflow {
   const nodes = pick(workflow.nodes);
   return {
     ...emptyWorkflow(), nodes, layout: pick(workflow.layout), groups: frames("groups"), notes: frames("notes"),
+    bends: workflow.bends.filter((one) => selection.nodes.has(one.node) && selection.nodes.has(one.link.node)),
     subgraphs: usedBy(nodes, workflow.subgraphs),
   };
 }
@@ -62,7 +64,10 @@ export function insert(workflow: Workflow, given: Workflow, offset: Point): Past
   ];
   const added = (kind: FrameKind) => part[kind].map((_, index) => workflow[kind].length + index);
   return {
-    workflow: { ...workflow, nodes, layout, groups: frames("groups"), notes: frames("notes"), subgraphs: part.subgraphs },
+    workflow: {
+      ...workflow, nodes, layout, groups: frames("groups"), notes: frames("notes"), subgraphs: part.subgraphs,
+      bends: [...workflow.bends, ...movedBends(part.bends, offset, (id) => names.get(id) ?? id)],
+    },
     nodes: [...names.values()], groups: added("groups"), notes: added("notes"),
   };
 }

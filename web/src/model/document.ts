@@ -1,7 +1,7 @@
 // The document: read strictly, as the server reads it, and written in the same fixed form.
-import type { Frame, InnerInput, JsonValue, Link, NodeSpec, Position, Subgraph, Workflow } from "../api/generated";
+import type { Bend, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow } from "../api/generated";
 
-export type { Frame, InnerInput, JsonValue, Link, NodeSpec, Position, Subgraph, Workflow };
+export type { Bend, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow };
 export type Links = NodeSpec["links"];
 export type Values = NodeSpec["values"];
 
@@ -27,7 +27,7 @@ export const asList = (links: Link | Link[] | undefined): Link[] =>
 
 export const emptyWorkflow = (title = ""): Workflow => ({
   format: "nodegraph", version: 1, title, description: "", nodes: {}, layout: {}, groups: [], notes: [],
-  subgraphs: {},
+  bends: [], subgraphs: {},
 });
 
 /** The workflow in a JSON text. Throws DocumentError. */
@@ -62,7 +62,7 @@ export function readWorkflow(data: unknown): Workflow {
   if (root["version"] !== 1) {
     throw new DocumentError(`the document has version ${JSON.stringify(root["version"])}; this editor reads version 1`);
   }
-  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes", "subgraphs"]);
+  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes", "bends", "subgraphs"]);
   const subgraphs = mapOf(root["subgraphs"], "subgraphs", readSubgraph);
   for (const name of Object.keys(subgraphs)) {
     if (!isNodeId(name)) throw new DocumentError(`subgraphs > ${name}: not a name for a subgraph`);
@@ -83,12 +83,15 @@ function readGraph(root: { [key: string]: unknown }, whole: string) {
   for (const id of Object.keys(layout)) {
     if (!Object.hasOwn(nodes, id)) throw new DocumentError(`layout places '${id}', which is no node of ${whole}`);
   }
-  return { nodes, layout, groups: list(root["groups"], "groups", readFrame), notes: list(root["notes"], "notes", readFrame) };
+  return {
+    nodes, layout, groups: list(root["groups"], "groups", readFrame), notes: list(root["notes"], "notes", readFrame),
+    bends: list(root["bends"], "bends", readBend),
+  };
 }
 
 function readSubgraph(data: unknown, place: string): Subgraph {
   const root = object(data, place);
-  only(root, place, ["description", "nodes", "inputs", "outputs", "layout", "groups", "notes"]);
+  only(root, place, ["description", "nodes", "inputs", "outputs", "layout", "groups", "notes", "bends"]);
   const graph = readGraph(root, "this subgraph");
   const inputs = mapOf(root["inputs"], `${place} > inputs`, (all, at) => list(all, at, readInnerInput));
   const outputs = mapOf(root["outputs"], `${place} > outputs`, readLink);
@@ -133,7 +136,7 @@ export function compact(workflow: Workflow): { [key: string]: JsonValue } {
   return data as object as { [key: string]: JsonValue };
 }
 
-type Graph = Pick<Workflow, "nodes" | "layout" | "groups" | "notes">;
+export type Graph = Pick<Workflow, "nodes" | "layout" | "groups" | "notes" | "bends">;
 
 function plainNodes(graph: Graph) {
   const nodes = mapEntries(graph.nodes, ({ type, values, links, title, bypassed, muted }) => ({
@@ -155,6 +158,7 @@ function plainPlaces(graph: Graph) {
     ...(isEmpty(layout) ? {} : { layout }),
     ...(graph.groups.length ? { groups: graph.groups.map(plainFrame) } : {}),
     ...(graph.notes.length ? { notes: graph.notes.map(plainFrame) } : {}),
+    ...(graph.bends.length ? { bends: graph.bends.map(plainBend) } : {}),
   };
 }
 
@@ -182,6 +186,10 @@ const plainLinks = (links: Link | Link[]): Link | Link[] =>
   Array.isArray(links) ? links.map(plainLink) : plainLink(links);
 const plainFrame = ({ x, y, width, height, text: words, color }: Frame) => ({
   x, y, width, height, ...(words ? { text: words } : {}), ...(color === null ? {} : { color }),
+});
+
+const plainBend = ({ node, input, link, points }: Bend) => ({
+  node, input, link: plainLink(link), points: points.map(({ x, y }) => ({ x, y })),
 });
 
 function readNode(data: unknown, place: string): NodeSpec {
@@ -230,6 +238,18 @@ function readFrame(data: unknown, place: string): Frame {
   }
   const [x, y, width, height] = ["x", "y", "width", "height"].map((key) => number(frame[key], `${place} > ${key}`));
   return { x: x!, y: y!, width: width!, height: height!, text: text(frame["text"], `${place} > text`), color };
+}
+
+function readBend(data: unknown, place: string): Bend {
+  const bend = object(data, place);
+  only(bend, place, ["node", "input", "link", "points"]);
+  const points = list(bend["points"], `${place} > points`, (one, at) => {
+    const point = object(one, at);
+    only(point, at, ["x", "y"]);
+    return { x: number(point["x"], `${at} > x`), y: number(point["y"], `${at} > y`) };
+  });
+  if (!points.length || points.length > 100) throw new DocumentError(`${place} > points: from 1 to 100 points are expected`);
+  return { node: text(bend["node"], `${place} > node`), input: text(bend["input"], `${place} > input`), link: readLink(bend["link"], `${place} > link`), points };
 }
 
 function object(data: unknown, place: string): Record<string, unknown> {

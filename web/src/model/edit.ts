@@ -1,14 +1,11 @@
 // Edits of a document: pure functions from one workflow to the next. An edit that changes nothing returns its input.
 import {
-  asList, isNodeId, mapEntries, own, type Frame, type JsonValue, type Link, type Links, type NodeSpec, type Position,
+  asList, isNodeId, mapEntries, own, type Bend, type Frame, type JsonValue, type Link, type Links, type NodeSpec, type Point, type Position,
   type Workflow,
 } from "./document";
 
 export type FrameKind = "groups" | "notes";
-export interface Point {
-  x: number;
-  y: number;
-}
+export type { Point };
 export type Target = { node: string; input: string };
 export type Ends = { from: Link; to: Target };
 
@@ -47,7 +44,20 @@ export function moveNodes(workflow: Workflow, places: ReadonlyMap<string, Point>
     layout[id] = { ...old, x, y };
     changed = true;
   }
-  return changed ? { ...workflow, layout } : workflow;
+  return changed ? { ...workflow, layout, bends: bendsAlong(workflow, layout) } : workflow;
+}
+
+/** The points of links whose both ends went the same way go with them. */
+function bendsAlong(workflow: Workflow, layout: Workflow["layout"]): Workflow["bends"] {
+  const way = (id: string): Point => {
+    const [from, to] = [own(workflow.layout, id) ?? PLACE, own(layout, id) ?? PLACE];
+    return { x: to.x - from.x, y: to.y - from.y };
+  };
+  return workflow.bends.map((bend) => {
+    const [by, other] = [way(bend.node), way(bend.link.node)];
+    if ((!by.x && !by.y) || by.x !== other.x || by.y !== other.y) return bend;
+    return { ...bend, points: bend.points.map((point) => ({ x: point.x + by.x, y: point.y + by.y })) };
+  });
 }
 
 export function setPlace(workflow: Workflow, id: string, change: Partial<Position>): Workflow {
@@ -76,8 +86,19 @@ export function unlink(workflow: Workflow, from: Link, to: Target): Workflow {
   );
 }
 
-/** Move an end of a link: what led from `old.from` to `old.to` leads from `next.from` to `next.to`. */
+/** Move an end of a link: what led from `old.from` to `old.to` leads from `next.from` to `next.to`, by the same points. */
 export function relink(workflow: Workflow, old: Ends, next: Ends, many: boolean): Workflow {
+  const linked = relinked(workflow, old, next, many);
+  const bend = linked === workflow ? undefined : workflow.bends.find((one) => isBendOf(one, old));
+  if (!bend) return linked;
+  const rest = workflow.bends.filter((one) => one !== bend && !isBendOf(one, next));
+  return { ...linked, bends: [...rest, { ...bend, ...next.to, link: next.from }] };
+}
+
+export const isBendOf = (bend: Bend, { from, to }: Ends): boolean =>
+  bend.node === to.node && bend.input === to.input && bend.link.node === from.node && bend.link.output === from.output;
+
+function relinked(workflow: Workflow, old: Ends, next: Ends, many: boolean): Workflow {
   const isOld = (one: Link) => one.node === old.from.node && one.output === old.from.output;
   const isNext = (one: Link) => one.node === next.from.node && one.output === next.from.output;
   const stays = old.to.node === next.to.node && old.to.input === next.to.input;
@@ -146,7 +167,8 @@ export function renameNode(workflow: Workflow, id: string, name: string): Workfl
     { ...spec, links: mapEntries(spec.links, (links) => (Array.isArray(links) ? links.map(follow) : follow(links))) },
   ]);
   const layout = Object.entries(workflow.layout).map(([key, place]) => [rename(key), place]);
-  return { ...workflow, nodes: Object.fromEntries(nodes), layout: Object.fromEntries(layout) };
+  const bends = workflow.bends.map((bend) => ({ ...bend, node: rename(bend.node), link: follow(bend.link) }));
+  return { ...workflow, nodes: Object.fromEntries(nodes), layout: Object.fromEntries(layout), bends };
 }
 
 /** Remove a node and join what it passed on: its readers get its first input that carries the same type. */

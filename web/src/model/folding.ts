@@ -1,5 +1,6 @@
 // Nodes put into a subgraph, and the nodes of a subgraph put back in the place of a use of it.
 import { asList, own, type InnerInput, type Link, type Links, type NodeSpec, type Subgraph, type Workflow } from "./document";
+import { movedBends } from "./bends";
 import { keepLinks, removeNodes, type Point } from "./edit";
 import { freshId, snakeCase } from "./names";
 import { free, PREFIX, subgraphOf, type Nodes } from "./subgraph";
@@ -50,7 +51,7 @@ export function foldNodes(workflow: Workflow, ids: ReadonlySet<string>, wish: st
   const placed = (isInside: boolean) => Object.fromEntries(Object.entries(workflow.layout).filter(([id]) => ids.has(id) === isInside));
   const [inside, outside] = [placed(true), placed(false)];
   const { x, y } = corner(inside);
-  const definition = { description: "", nodes, inputs, outputs, layout: inside, groups: [], notes: [] };
+  const definition = { description: "", nodes, inputs, outputs, layout: inside, groups: [], notes: [], bends: workflow.bends.filter((one) => ids.has(one.node) && ids.has(one.link.node)) };
   return {
     workflow: {
       ...workflow, nodes: rest, subgraphs: { ...workflow.subgraphs, [name]: definition },
@@ -105,7 +106,9 @@ export function unfoldNode(workflow: Workflow, use: string): { workflow: Workflo
   for (const [id, one] of Object.entries(definition.layout)) {
     layout[names.get(id)!] = { ...one, x: one.x - from.x + (place?.x ?? 0), y: one.y - from.y + (place?.y ?? 0) };
   }
-  return { workflow: withoutUnused({ ...workflow, nodes, layout }, name), ids: [...names.values()] };
+  const shift = { x: (place?.x ?? 0) - from.x, y: (place?.y ?? 0) - from.y };
+  const bends = [...workflow.bends, ...movedBends(definition.bends, shift, (id) => names.get(id) ?? id)];
+  return { workflow: withoutUnused({ ...workflow, nodes, layout, bends }, name), ids: [...names.values()] };
 }
 
 /** What a use gives to its inputs, in place of what the inner nodes have. Links with a place go among theirs. */

@@ -19,10 +19,16 @@ export function spread(workflow: Workflow, sizeOf: (id: string) => Size): Workfl
     ...ids.map((id) => ({ id, ...pick(workflow.layout[id]!), ...sizeOf(id) })),
     ...workflow.notes.map((note, index) => ({ id: noteId(index), ...pick(note), width: note.width, height: note.height })),
   ];
-  const after = new Map(downwards(rightwards(before)).map((box) => [box.id, box]));
+  const beside = rightwards(before);
+  const after = new Map(downwards(beside).map((box) => [box.id, box]));
   const notes = workflow.notes.map((note, index) => ({ ...note, ...whole(after.get(noteId(index))!) }));
   const groups = workflow.groups.map((group) => around(group, before, after));
-  return moveNodes({ ...workflow, groups, notes }, new Map(ids.map((id) => [id, after.get(id)!])));
+  const old = new Map(before.map((box) => [box.id, box.x]));
+  const shifts = beside.map(({ id, x }) => ({ from: old.get(id)!, by: x - old.get(id)! })).reverse();
+  const bends = workflow.bends.map((bend) => ({
+    ...bend, points: bend.points.map(({ x, y }) => whole({ x: x + (shifts.find((one) => one.from <= x)?.by ?? 0), y })),
+  }));
+  return { ...moveNodes({ ...workflow, groups, notes }, new Map(ids.map((id) => [id, after.get(id)!]))), bends };
 }
 
 const noteId = (index: number): string => `:${index}`; // no node can be called that

@@ -41,15 +41,15 @@ export function validPath(root: Workflow, path: readonly string[]): readonly str
 export function viewOf(root: Workflow, path: readonly string[]): Workflow {
   const name = definitionAt(root, path);
   if (name === null) return root;
-  const { nodes, layout, groups, notes } = root.subgraphs[name]!;
-  return { ...root, nodes, layout, groups, notes };
+  const { nodes, layout, groups, notes, bends } = root.subgraphs[name]!;
+  return { ...root, nodes, layout, groups, notes, bends };
 }
 
 /** The document with an edited view put back. Ports whose node is gone go with it, and so does what uses gave to them. */
 export function withView(root: Workflow, path: readonly string[], view: Workflow): Workflow {
   const name = definitionAt(root, path);
   if (name === null) return view;
-  const { nodes, layout, groups, notes } = view;
+  const { nodes, layout, groups, notes, bends } = view;
   const before = own(view.subgraphs, name) ?? root.subgraphs[name]!;
   const inputs: Subgraph["inputs"] = {};
   for (const [port, all] of Object.entries(before.inputs)) {
@@ -57,9 +57,9 @@ export function withView(root: Workflow, path: readonly string[], view: Workflow
     if (kept.length) inputs[port] = kept.length === all.length ? all : kept;
   }
   const outputs = Object.fromEntries(Object.entries(before.outputs).filter(([, one]) => Object.hasOwn(nodes, one.node)));
-  const definition = { ...before, nodes, layout, groups, notes, inputs, outputs };
+  const definition = { ...before, nodes, layout, groups, notes, bends, inputs, outputs };
   const next = {
-    ...view, nodes: root.nodes, layout: root.layout, groups: root.groups, notes: root.notes,
+    ...view, nodes: root.nodes, layout: root.layout, groups: root.groups, notes: root.notes, bends: root.bends,
     subgraphs: { ...view.subgraphs, [name]: definition },
   };
   return withoutLostPorts(next, name, before, definition);

@@ -31,6 +31,8 @@ export interface Canvas {
   sizeOf(id: string): Size;
   /** Bring the focus to a node that may be drawn only in one of the next frames. */
   focus(id: string): void;
+  /** Lead a link through a point: the one of its path that is nearest to a place on the screen, or its middle. */
+  bend(edge: string, at: Point | null): void;
   /** Move the view by as little as brings these nodes wholly into it, as soon as they are measured. */
   reveal(ids: Iterable<string>): void;
 }

@@ -2,11 +2,13 @@
 import { WIDTH } from "../canvas/flow";
 import { guess } from "../canvas/guess";
 import { arrange, type Size } from "../model/arrange";
+import { lead, pointsOf } from "../model/bends";
 import { throughInput } from "../model/bypass";
 import { own, type Workflow } from "../model/document";
-import { addFrame, dissolveNode, moveNodes, setBypassed, setMuted, setPlace, type FrameKind, type Point } from "../model/edit";
+import { addFrame, dissolveNode, moveNodes, setBypassed, setMuted, setPlace, type Ends, type FrameKind, type Point } from "../model/edit";
 import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
+import { linkOfEdge } from "./edges";
 
 const SIZE = { width: 232, height: 120 };
 
@@ -67,7 +69,10 @@ export function note(app: App, at: Point | null = null): void {
 export function tidy(app: App): void {
   const { tab, canvas } = app;
   const ids = tab.chosen.nodes.size > 1 ? tab.chosen.nodes : new Set<string>();
-  tab.edit(moveNodes(tab.workflow, arrange(tab.workflow, canvas?.sizeOf ?? (() => SIZE), ids)), "edit.tidy");
+  const laid = moveNodes(tab.workflow, arrange(tab.workflow, canvas?.sizeOf ?? (() => SIZE), ids));
+  // Points were where the nodes had been.
+  const bends = laid.bends.filter((one) => ids.size > 0 && !ids.has(one.node) && !ids.has(one.link.node));
+  tab.edit(bends.length === laid.bends.length ? laid : { ...laid, bends }, "edit.tidy");
   if (!ids.size) requestAnimationFrame(() => canvas?.fit());
 }
 
@@ -122,4 +127,12 @@ export function align(app: App, axis: "x" | "y", how: "start" | "even"): void {
     at += box[size] + gap;
   }
   app.tab.edit(moveNodes(app.tab.workflow, places), "edit.align");
+}
+
+/** The chosen links that are led through points. */
+export const bent = ({ tab }: App): Ends[] => [...tab.chosen.edges].map(linkOfEdge).filter((ends) => pointsOf(tab.workflow, ends).length);
+
+/** Take the points of the chosen links away. */
+export function straighten(app: App): void {
+  app.tab.edit(bent(app).reduce((next, ends) => lead(next, ends, []), app.tab.workflow), "edit.unbend");
 }

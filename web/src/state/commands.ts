@@ -1,7 +1,8 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
+import type { Point } from "../model/document";
 import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
-import { align, bypass, dissolve, fold, group, mute, note, nudge, tidy } from "./arranging";
+import { align, bent, bypass, dissolve, fold, group, mute, note, nudge, straighten, tidy } from "./arranging";
 import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, duplicate, pasteFromClipboard } from "./clipboard";
 import { exportForComfyui } from "./comfy";
@@ -19,7 +20,8 @@ export interface Command extends Keyed {
   /** Works while text is being typed, where its keys type nothing. */
   always?: boolean;
   can?: (app: App) => boolean;
-  run: (app: App) => unknown;
+  /** `at` is the place of the menu that it was chosen in. */
+  run: (app: App, at?: Point) => unknown;
 }
 
 const some = (app: App) => app.tab.chosen.nodes.size > 0;
@@ -48,6 +50,9 @@ const chosenFrame = ({ tab: { chosen } }: App): string | null => {
   return frame === undefined || others.length || chosen.nodes.size ? null : frame;
 };
 
+/** The link that is chosen alone. */
+const chosenLink = ({ tab: { chosen } }: App): string | null => (chosen.edges.size === 1 ? [...chosen.edges][0]! : null);
+
 /** Let go of a link that was begun by a tap, else of what is chosen. */
 const escape = (app: App) => (app.linking.tapped ? app.linking.end() : app.tab.choose({}));
 
@@ -73,6 +78,8 @@ export const COMMANDS: Command[] = [
   { id: "select_none", group: "edit", keys: ["Escape"], can: (app) => anything(app) || app.linking.tapped, run: escape },
   { id: "add", group: "node", keys: ["Space", "Shift+A"], run: (app) => openSearch(app, null, null) },
   { id: "connect", group: "node", keys: ["C"], can: some, run: (app) => openConnect(app) },
+  { id: "bend", group: "node", keys: ["B"], can: (app) => chosenLink(app) !== null, run: (app, at) => app.canvas?.bend(chosenLink(app)!, at ?? null) },
+  { id: "straighten", group: "node", can: (app) => bent(app).length > 0, run: straighten },
   { id: "bypass", group: "node", keys: ["Mod+B"], can: some, run: (app) => bypass(app) },
   { id: "mute", group: "node", keys: isMac ? ["Alt+M", "Ctrl+M"] : ["Mod+M", "Alt+M"], can: some, run: (app) => mute(app) },
   { id: "dissolve", group: "node", keys: ["Shift+Delete"], can: some, run: (app) => dissolve(app) },

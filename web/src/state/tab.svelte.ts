@@ -1,7 +1,8 @@
 // One open workflow: its history, what is selected, and what is known of its last run.
 import type { Viewport } from "@xyflow/svelte";
+import { withoutLost } from "../model/bends";
 import { copy, duplicate, insert, type Pasted, type Selection } from "../model/clip";
-import { emptyWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
+import { emptyWorkflow, mapEntries, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
 import {
   removeFrames, removeNodes, setValue, unlink, type FrameKind, type Point, type Target,
 } from "../model/edit";
@@ -78,7 +79,9 @@ export class Tab {
 
   static restore(draft: Draft): Tab {
     // A draft may be of an earlier editor, whose documents had fewer fields.
-    const whole = (workflow: Workflow): Workflow => ({ ...emptyWorkflow(), ...workflow });
+    const whole = (workflow: Workflow): Workflow => ({
+      ...emptyWorkflow(), ...workflow, subgraphs: mapEntries(workflow.subgraphs ?? {}, (one) => ({ ...one, bends: one.bends ?? [] })),
+    });
     const tab = new Tab(whole(draft.workflow), draft.id);
     tab.name = draft.name;
     tab.revision = draft.revision;
@@ -109,7 +112,7 @@ export class Tab {
 
   /** Take an edit of what is in view. `label` is a message key; edits with one `key` in a row are one step. */
   edit(workflow: Workflow, label: string, key?: string): void {
-    if (workflow !== this.workflow) this.editRoot(withView(this.root, this.path, workflow), label, key);
+    if (workflow !== this.workflow) this.editRoot(withView(this.root, this.path, withoutLost(workflow)), label, key);
   }
 
   /** Take an edit of the whole document into the history. */
