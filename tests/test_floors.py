@@ -23,7 +23,7 @@ FLOORS = [
     {"execute", "receipt", "explain"},
     {"engine"},
     {"verify", "options"},
-    {"serve", "client"},
+    {"serve", "connection", "client"},
     {"cli_run"},
     {"cli_export", "cli_grid", "cli_models", "cli_results", "cli_serve"},
     {"cli"},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from nodegraph.client import SERVER_FILE
+from nodegraph.connection import SERVER_FILE
 from nodegraph.errors import NodegraphError
 from nodegraph.home import Home
 from nodegraph.serve.app import make_app
