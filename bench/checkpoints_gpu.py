@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,16 +22,21 @@ ROUNDS = 3
 GUIDANCE = 5.0
 
 
-def ours(
-    folder: Path,
-    compiled: bool,
-    text: Tensor,
-    pooled: Tensor | None,
-    pixels: int,
-    steps: int,
-    batch: int,
-    device: str,
-) -> Callable[[], Tensor]:
+@dataclass(frozen=True)
+class Work:
+    """A batch to paint: the checkpoint's folder, the embeddings (1, 77, D) and (1, P), and the pictures' side."""
+
+    folder: Path
+    compiled: bool
+    text: Tensor
+    pooled: Tensor | None
+    pixels: int
+    steps: int
+    batch: int
+    device: str
+
+
+def ours(work: Work) -> Callable[[], Tensor]:
     """What paints a batch here."""
     from nodegraph.diffusion.models.loading import describe
     from nodegraph.diffusion.models.pool import ModelPool
@@ -38,14 +44,14 @@ def ours(
     from nodegraph.diffusion.sampling.schedules import schedule
     from nodegraph.diffusion.values import Condition, Conditioning, Latent, Sigmas
 
-    handles = describe("bench", folder, "digest")
-    live = ModelPool().open(handles.model.checkpoint, folder, device, "bfloat16", compiled=compiled)
-    sigmas = Sigmas(schedule("normal", handles.model.parametrization, steps))
-    blank = Latent(torch.zeros(batch, 4, pixels // 8, pixels // 8))
-    words, none = (Conditioning((Condition(text * sign, pooled=pooled),)) for sign in (1, -1))
+    handles = describe("bench", work.folder, "digest")
+    live = ModelPool().open(handles.model.checkpoint, work.folder, work.device, "bfloat16", compiled=work.compiled)
+    sigmas = Sigmas(schedule("normal", handles.model.parametrization, work.steps))
+    blank = Latent(torch.zeros(work.batch, 4, work.pixels // 8, work.pixels // 8))
+    words, none = (Conditioning((Condition(work.text * sign, pooled=work.pooled),)) for sign in (1, -1))
 
     def paint() -> Tensor:
-        for step in sample(live.denoiser, blank, sigmas, words, none, guidance_scale=GUIDANCE, device=device):
+        for step in sample(live.denoiser, blank, sigmas, words, none, guidance_scale=GUIDANCE, device=work.device):
             last = step.x
         with torch.inference_mode():
             return live.vae.decode(last).cpu()
@@ -53,16 +59,7 @@ def ours(
     return paint
 
 
-def theirs(
-    folder: Path,
-    compiled: bool,
-    text: Tensor,
-    pooled: Tensor | None,
-    pixels: int,
-    steps: int,
-    batch: int,
-    device: str,
-) -> Callable[[], Tensor]:
+def theirs(work: Work) -> Callable[[], Tensor]:
     """What paints a batch in diffusers."""
     from diffusers import (
         AutoencoderKL,
@@ -74,15 +71,15 @@ def theirs(
 
     local = {"local_files_only": True, "torch_dtype": torch.bfloat16}
     parts = {
-        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **local),
-        "vae": AutoencoderKL.from_pretrained(folder / "vae", **local),
+        "unet": UNet2DConditionModel.from_pretrained(work.folder / "unet", **local),
+        "vae": AutoencoderKL.from_pretrained(work.folder / "vae", **local),
         "scheduler": EulerDiscreteScheduler(timestep_spacing="trailing", steps_offset=1),
         "text_encoder": None,
         "tokenizer": None,
         "feature_extractor": None,
     }
-    told = {"prompt_embeds": text, "negative_prompt_embeds": -text}
-    if pooled is None:
+    told = {"prompt_embeds": work.text, "negative_prompt_embeds": -work.text}
+    if work.pooled is None:
         pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
     else:
         pipeline = StableDiffusionXLPipeline(
@@ -92,14 +89,22 @@ def theirs(
             add_watermarker=False,
             force_zeros_for_empty_prompt=False,
         )
-        told |= {"pooled_prompt_embeds": pooled, "negative_pooled_prompt_embeds": pooled}
-    pipeline = pipeline.to(device)
+        told |= {"pooled_prompt_embeds": work.pooled, "negative_pooled_prompt_embeds": work.pooled}
+    pipeline = pipeline.to(work.device)
     pipeline.set_progress_bar_config(disable=True)
-    if compiled:
+    if work.compiled:
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.unet.compile()
-    options = {"num_inference_steps": steps, "guidance_scale": GUIDANCE, "height": pixels, "width": pixels}
-    told = {name: value.to(device, torch.bfloat16).repeat_interleave(batch, 0) for name, value in told.items()}
+    options = {
+        "num_inference_steps": work.steps,
+        "guidance_scale": GUIDANCE,
+        "height": work.pixels,
+        "width": work.pixels,
+    }
+    told = {
+        name: value.to(work.device, torch.bfloat16).repeat_interleave(work.batch, 0)
+        for name, value in told.items()
+    }
 
     def paint() -> Tensor:
         pictures: Tensor = pipeline(**told, **options, output_type="pt").images
@@ -116,7 +121,8 @@ def main() -> None:
     pooled = torch.randn(1, 1280, generator=generator) if family == "sdxl" else None
     name, _, compiled = side.partition("+")
     make = ours if name == "nodegraph" else theirs
-    paint = make(Path(folder), bool(compiled), text, pooled, int(pixels), int(steps), int(batch), device)
+    work = Work(Path(folder), bool(compiled), text, pooled, int(pixels), int(steps), int(batch), device)
+    paint = make(work)
     seconds = []
     for _ in range(ROUNDS + 1):
         started = time.perf_counter()
