@@ -65,7 +65,7 @@ def Schedule(
         ),
     ] = None,
 ) -> Sigmas:
-    """Space the sigmas, the noise levels that a sampler walks down."""
+    """Space the sigmas that a sampler walks down."""
     p = model.parametrization
     if latent is not None:
         p = for_tokens(p, latent.tensor.shape[-1] * latent.tensor.shape[-2] / 4)

@@ -108,7 +108,7 @@ def DiffusionLoss(
     times: Annotated[
         Times,
         Field(
-            description="How noise levels are drawn: alike, or those in the middle more often (`logit_normal`, "
+            description="How sigmas are drawn: alike, or those in the middle more often (`logit_normal`, "
             "which is usual for `flow`)."
         ),
     ] = "usual",

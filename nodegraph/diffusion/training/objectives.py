@@ -1,4 +1,4 @@
-"""What a diffusion network is trained for: noise levels, targets, weights, and a loss of weighted parts.
+"""What a diffusion network is trained for: sigmas, targets, weights, and a loss of weighted parts.
 
 A clean sample x0 becomes alpha x0 + sigma n, with alpha^2 + sigma^2 = 1 for the predictions `eps` and `v` and
 alpha + sigma = 1 for `flow`. The signal-to-noise ratio is (alpha / sigma)^2.
@@ -50,7 +50,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a training minimises: what is predicted, how noise levels weigh, and weighted parts.
+    """What a training minimises: what is predicted, how sigmas weigh, and weighted parts.
 
     Args:
         prediction: noise, velocity (Salimans and Ho 2022) or flow (Lipman et al. 2022).
@@ -61,7 +61,7 @@ class Objective:
             learns none. The network then has twice the channels. Their bound is taken over steps of 1 to 100
             timesteps, as samplers make them: over a single one the variance hardly matters, and so is not learned.
             Not for `flow`, which has no steps of DDPM.
-        times: how noise levels are drawn: `uniform` in time, or `logit_normal`, which draws those in the middle
+        times: how sigmas are drawn: `uniform` in time, or `logit_normal`, which draws those in the middle
             more often, where most is left to learn (Esser et al. 2024, section 3.1). `usual` is logit-normal for
             `flow` and uniform for the others.
     """
@@ -90,7 +90,7 @@ class Objective:
         return Parametrization(self.prediction, "cosine", 0.01, NOISIEST)
 
     def draw(self, count: int, generator: torch.Generator) -> Levels:
-        """Noise levels to train on: times of the flow, or timesteps of the cosine law."""
+        """What stands for the sigmas to train on: times of the flow, or timesteps of the cosine law."""
         if self.prediction == "flow":
             time = _middle(count, generator) if self.times != "uniform" else torch.rand(count, generator=generator)
             time = time.clamp(1e-6, 1 - 1e-6)

@@ -95,7 +95,7 @@ class Scalar(nn.Module):
 
 
 def test_training_approaches_the_floor_and_never_goes_below() -> None:
-    """The oracle of a training: the loss of what it learnt, at three noise levels, on samples it never saw."""
+    """The oracle of a training: the loss of what it learnt, at three sigmas, on samples it never saw."""
     generator = torch.Generator().manual_seed(0)
     clean = 0.3 + math.sqrt(VARIANCE) * torch.randn(20_000, 1, generator=generator)
     objective = Objective("eps")
