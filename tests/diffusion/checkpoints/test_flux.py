@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ STEPS, WIDTH, HEIGHT = 4, 64, 96
 PROMPT = "a photo of a cat, 8k"
 
 
-@dataclass
+@dataclass(eq=False)  # so that what a pipeline painted can be kept by it
 class Made:
     """A tiny Flux in every form, in a folder of models; and its networks."""
 
@@ -131,6 +132,7 @@ def painted(made: Made, form: str) -> tuple[Tensor, TextEncoder]:
     return VAEDecode(context, vae, painting).tensor, text_encoder
 
 
+@cache
 def theirs(made: Made, prompt: str = PROMPT, guidance: float = 2.0) -> Tensor:
     """diffusers' own pipeline with its own tokens of T5, schedule and sampler, from the same noise."""
     networks = made.tiny.networks
