@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from catalogs import known_catalogs
 from nodegraph.nodes import datasets as d
 from nodegraph.nodes import guidance as g
 from nodegraph.nodes import models as m
@@ -179,19 +180,24 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path: Path) -> None
     def environment(home: str) -> dict[str, str]:
         return {**os.environ, "NODEGRAPH_HOME": str(tmp_path / home), "OMP_NUM_THREADS": "1"}
 
-    whole = subprocess.run(command("whole"), env=environment("whole"), capture_output=True, check=True, text=True)
-    assert "goes on" not in whole.stdout
-    for last in (10, 40):
-        with subprocess.Popen(command("cut"), env=environment("cut"), stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                step = re.search(r'"progress".*"step": ?(\d+)', line)
-                if step and int(step[1]) >= last:
-                    child.send_signal(signal.SIGKILL)
-                    break
-            child.stdout.read()
-        assert child.returncode == -signal.SIGKILL
-    rest = subprocess.run(command("cut"), env=environment("cut"), capture_output=True, check=True, text=True)
+    with known_catalogs(tmp_path / "whole"), known_catalogs(tmp_path / "cut"):
+        whole = subprocess.run(
+            command("whole"), env=environment("whole"), capture_output=True, check=True, text=True
+        )
+        assert "goes on" not in whole.stdout
+        for last in (10, 40):
+            with subprocess.Popen(
+                command("cut"), env=environment("cut"), stdout=subprocess.PIPE, text=True
+            ) as child:
+                assert child.stdout is not None
+                for line in child.stdout:
+                    step = re.search(r'"progress".*"step": ?(\d+)', line)
+                    if step and int(step[1]) >= last:
+                        child.send_signal(signal.SIGKILL)
+                        break
+                child.stdout.read()
+            assert child.returncode == -signal.SIGKILL
+        rest = subprocess.run(command("cut"), env=environment("cut"), capture_output=True, check=True, text=True)
     resumed = re.search(r"goes on after step (\d+)", rest.stdout)
     assert resumed
     assert 35 <= int(resumed[1]) < 60
