@@ -6,7 +6,6 @@ crashes or imports the world at import costs a message and that child's time, no
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import subprocess
@@ -14,12 +13,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nodegraph.node import NodeType
+from nodegraph.sources import all_sources, plugin_paths
 
 IMPORT_SECONDS = 120
 KEPT = 4  # catalogs: of the built-in nodes alone, and with one folder of plugins or another
@@ -55,29 +54,19 @@ def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
         folder: where catalogs are kept between processes.
         plugins: plugin folders.
     """
-    path = folder / f"catalog-{_sources(plugins)}.json"
+    path = folder / f"catalog-{all_sources(plugins)}.json"
     try:
         return Catalog.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return _build(path, plugins)
 
 
-def write_catalog(path: Path, plugins: Sequence[Path]) -> None:
-    """Import every node in this process and write the catalog."""
-    from nodegraph.registry import Registry
-
-    began = _began(path)
-    registry = Registry.load(plugins, begins=lambda origin: began.write_text(origin, "utf-8"))
-    path.write_text(registry.catalog.model_dump_json(), "utf-8")
-
-
-def _began(path: Path) -> Path:
-    """Where it stands what is being imported, for the one who looks when the process is gone."""
+def begun_at(path: Path) -> Path:
+    """Where the child that writes a catalog says what it imports, for the one who looks when it is gone."""
     return path.with_suffix(".importing")
 
 
 def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
-    loose = [plugin for folder in plugins for plugin in _plugins_in(folder)]
     with tempfile.TemporaryDirectory(prefix="nodegraph-") as folder:
         made = Path(folder) / "catalog.json"
         error = _import_in_child(made, [str(folder) for folder in plugins])
@@ -85,15 +74,15 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
             content = made.read_bytes()
             _keep(path, content)
             return Catalog.model_validate_json(content)
-        began = _began(made)
-        guilty = began.read_text("utf-8") if began.is_file() else ""
+        begun = begun_at(made)
+        guilty = begun.read_text("utf-8") if begun.is_file() else ""
     if not plugins:
         raise RuntimeError(f"the nodes cannot be imported: {error}")
     # Some plugin takes the whole process down. The built-in nodes must be there all the same.
     catalog = load_catalog(path.parent)
     problems = tuple(
         ImportProblem(origin=str(one), message=error if str(one) == guilty else f"left out for {guilty}: {error}")
-        for one in loose
+        for one in plugin_paths(plugins)
     )
     return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
 
@@ -118,7 +107,7 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:
     """Have a child write the catalog. Returns None, or why it could not."""
-    command = [sys.executable, "-m", "nodegraph.catalog", str(path), *plugins]
+    command = [sys.executable, "-m", "nodegraph.cataloguer", str(path), *plugins]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -128,30 +117,3 @@ def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:
     last = child.stderr.strip().splitlines()[-1:] or ["no message"]
     how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
     return f"importing ended with {how}: {last[0]}"
-
-
-def _plugins_in(folder: Path) -> list[Path]:
-    from nodegraph.registry import plugin_paths
-
-    return plugin_paths([folder])
-
-
-def _sources(plugins: Sequence[Path]) -> str:
-    """A digest of everything that the catalog is made from."""
-    import hashlib
-
-    from nodegraph.registry import ENTRY_POINTS, PACKAGE, plugin_paths, source_digest
-
-    whole = hashlib.blake2b(digest_size=20)
-    whole.update(
-        source_digest(PACKAGE, Path(str(resources.files("nodegraph.nodes"))), *plugin_paths(plugins)).encode()
-    )
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
-        version = point.dist.version if point.dist else ""
-        whole.update(f"{point.name}={point.value}=={version}\n".encode())
-    return whole.hexdigest()
-
-
-if __name__ == "__main__":
-    write_catalog(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
-    os._exit(0)  # whatever threads a plugin has begun at import

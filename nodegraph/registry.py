@@ -22,13 +22,11 @@ from typing import Any
 
 from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.errors import NodegraphError
-from nodegraph.files import DIGEST_SIZE
 from nodegraph.node import NodeType, declaration_of
+from nodegraph.sources import ENTRY_POINTS, PACKAGE, plugin_paths, source_digest
 from nodegraph.undisturbed import undisturbed
 from nodegraph.wire import Codec, WireTypes, wire_types_of
 
-ENTRY_POINTS = "nodegraph.nodes"
-PACKAGE = Path(__file__).parent
 log = logging.getLogger("nodegraph.registry")
 
 
@@ -163,30 +161,6 @@ class Registry:
 
 def _changed(origin: str, names: str) -> None:
     log.warning("importing %s changed %s; that was put back", origin, names)
-
-
-def plugin_paths(folders: Sequence[Path]) -> list[Path]:
-    """The plugins in plugin folders: every `name.py`, and every folder with an `__init__.py`."""
-    found = []
-    for folder in folders:
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        for path in entries:
-            if path.name.startswith((".", "_")):
-                continue
-            if path.suffix == ".py" or (path / "__init__.py").is_file():
-                found.append(path.resolve())
-    return found
-
-
-def source_digest(*paths: Path) -> str:
-    """blake2b-160 over the Python sources of files and folders, by relative name and content."""
-    whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
-    for root in paths:
-        files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
-        for path in files:
-            whole.update(f"{path.relative_to(root.parent).as_posix()}\0".encode())
-            whole.update(path.read_bytes())
-    return whole.hexdigest()
 
 
 def _module_code(name: str) -> str:

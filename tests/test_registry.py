@@ -13,7 +13,8 @@ from nodegraph import node
 from nodegraph.engine import Engine
 from nodegraph.files import Files
 from nodegraph.home import Home
-from nodegraph.registry import Registry, source_digest
+from nodegraph.registry import Registry
+from nodegraph.sources import source_digest
 from nodegraph.workflow import NodeSpec, Workflow
 
 PLUGIN = '''

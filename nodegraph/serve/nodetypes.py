@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nodegraph.catalog import Catalog, load_catalog
-from nodegraph.registry import plugin_paths
+from nodegraph.sources import plugin_paths
 
 LOOK_SECONDS = 2.0
 log = logging.getLogger("nodegraph.serve")
