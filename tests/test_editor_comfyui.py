@@ -115,7 +115,7 @@ def test_a_workflow_is_exported_for_comfyui(editor: EditorPage, tmp_path: Path) 
     with page.expect_download() as download:
         page.get_by_role("button", name="File").click()
         page.get_by_role("menuitem", name="Export for ComfyUI").click()
-    assert download.value.suggested_filename == "workflow-comfyui.json"
+    assert download.value.suggested_filename == "mine-comfyui.json"
     written = json.loads(Path(download.value.path()).read_text("utf-8"))
     assert shape(written) == shape(changed)
     expect(page.locator(".toast")).to_contain_text("every node has a counterpart there")
