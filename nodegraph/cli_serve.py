@@ -53,6 +53,10 @@ def serve(
     models: Models = None,
     compiled: Compile = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the editor in a browser.")] = False,
+    trash_size: Annotated[
+        float,
+        typer.Option(min=0, help="GB of deleted pictures that are kept; those deleted longest ago go first."),
+    ] = 4.0,
 ) -> None:
     """Serve the editor and the API until Ctrl-C, and print the one URL to open."""
     from nodegraph.serve.launch import Options
@@ -69,6 +73,7 @@ def serve(
             plugins=tuple(plugins or ()),
             compiled=compiled,
             open_browser=open_browser,
+            trash_bytes=int(trash_size * 1e9),
         )
     )
 

@@ -7,16 +7,19 @@ the file by an id. No path ever comes from a client.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nodegraph.serve.models import Artifact
-from nodegraph.serve.storefile import StoreFile
+from nodegraph.serve.storefile import StoreFile, StoreFull
+from nodegraph.serve.trash import LONGEST, TRASH_BYTES, bounded, linked
 
 OTHER = "application/octet-stream"
 _PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -60,12 +63,15 @@ class Artifacts:
         file: holds the rows.
         outputs: the folder that runs write to.
         trash: where the files of deleted artifacts go.
+        trash_budget: how many bytes of them are kept.
     """
 
-    def __init__(self, file: StoreFile, outputs: Path, trash: Path) -> None:
+    def __init__(self, file: StoreFile, outputs: Path, trash: Path, trash_budget: int = TRASH_BYTES) -> None:
         self._file = file
         self._outputs = outputs
         self._trash = trash
+        self._trash_budget = trash_budget
+        self._trash_bytes = 0
 
     def add(self, run: str, node: str | None, files: list[dict[str, Any]]) -> list[Artifact]:
         """Remember files that a run wrote, or found written by an earlier one, as described by a worker.
@@ -121,19 +127,38 @@ class Artifacts:
         return StoredArtifact(path, _artifact(row), row["receipt"])
 
     def delete(self, name: str) -> Artifact:
-        """Take an artifact out of the gallery and put its file into the trash. Raises KeyError."""
+        """Take an artifact out of the gallery and put its file into the trash. Raises KeyError.
+
+        What was deleted longest ago leaves the trash for good where that has grown too large.
+        """
         row = self._row(name)
-        with self._file.transaction() as database:
+        path, trashed = self._outputs / row["path"], self._trashed(row)
+        keeps = path.is_file() and not path.is_symlink()
+        if keeps:
+            self._trash.mkdir(parents=True, exist_ok=True)
+            trashed.unlink(missing_ok=True)
+            os.link(path, trashed)
+        with _gone_again(trashed), self._file.transaction() as database:
             runs = [run for (run,) in database.execute("SELECT run FROM shown WHERE artifact = ?", (name,))]
             database.execute("DELETE FROM artifacts WHERE id = ?", (name,))
             database.execute("DELETE FROM shown WHERE artifact = ?", (name,))
-            path = self._outputs / row["path"]
-            if path.is_file():
+            if keeps:
                 kept = (name, json.dumps(dict(row)), json.dumps(runs))
                 database.execute("INSERT OR REPLACE INTO trashed VALUES (?, ?, ?)", kept)
-                self._trash.mkdir(parents=True, exist_ok=True)
-                path.rename(self._trashed(row))
+        if keeps:
+            path.unlink()
+            self._trash_bytes += int(row["bytes"])
+        if self._trash_bytes > self._trash_budget:
+            self.bound_trash()
         return _artifact(row)
+
+    def bound_trash(self) -> None:
+        """Remove for good what was deleted longest ago, until what is in the trash fits its budget."""
+        gone, self._trash_bytes = bounded(self._trash, self._trash_budget)
+        if gone:
+            with suppress(StoreFull), self._file.transaction() as database:
+                ids = [(path.name.partition("-")[0],) for path in gone]
+                database.executemany("DELETE FROM trashed WHERE artifact = ?", ids)
 
     def restore(self, name: str) -> Artifact:
         """Take an artifact out of the trash, back to its place. Raises KeyError where it is not in it.
@@ -144,11 +169,14 @@ class Artifacts:
         if found is None:
             raise KeyError(name)
         row = json.loads(found["row"])
-        if not self._trashed(row).is_file():
+        trashed = self._trashed(row)
+        if not trashed.is_file():
             raise KeyError(name)
-        path = free(self._outputs / row["path"])
+        path = self._outputs / row["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path = linked(trashed, path)
         row |= {"path": path.relative_to(self._outputs).as_posix(), "name": path.name}
-        with self._file.transaction() as database:
+        with _gone_again(path), self._file.transaction() as database:
             marks = ", ".join(f":{column}" for column in row)
             database.execute(f"INSERT INTO artifacts ({', '.join(row)}) VALUES ({marks})", row)
             database.executemany(
@@ -156,12 +184,15 @@ class Artifacts:
                 [(name, run) for run in json.loads(found["runs"])],
             )
             database.execute("DELETE FROM trashed WHERE artifact = ?", (name,))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._trashed(json.loads(found["row"])).rename(path)
+        trashed.unlink()
+        self._trash_bytes -= int(row["bytes"])
         return _artifact(self._row(name))
 
     def _trashed(self, row: Mapping[str, Any] | sqlite3.Row) -> Path:
-        return self._trash / f"{row['id']}-{row['name']}"
+        name = f"{row['id']}-{row['name']}"
+        if len(os.fsencode(name)) > LONGEST:
+            name = str(row["id"])
+        return self._trash / name
 
     def _row(self, name: str) -> sqlite3.Row:
         row = self._file.read("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
@@ -171,13 +202,17 @@ class Artifacts:
         return found
 
 
-def free(path: Path) -> Path:
-    """The path itself where nothing is there, else the nearest with a number that is free."""
-    found, number = path, 2
-    while found.exists() or found.is_symlink():
-        found = path.with_stem(f"{path.stem}-{number}")
-        number += 1
-    return found
+@contextmanager
+def _gone_again(path: Path) -> Iterator[None]:
+    """Where what is done fails, such as on a full disk, the name that a file was given for it goes.
+
+    A file has both its names while the rows change: whatever dies in between, it is never without one.
+    """
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _artifact(row: sqlite3.Row) -> Artifact:

@@ -22,6 +22,7 @@ from nodegraph.serve.models import (
 )
 from nodegraph.serve.names import inside, new_id, safe_name, write_whole
 from nodegraph.serve.refuse import Refused
+from nodegraph.serve.trash import WORKFLOWS_BYTES, bounded
 from nodegraph.workflow import MAX_BYTES, Workflow
 
 _TRASHED = re.compile(r"([0-9a-f]{24})-(\d+)-(.+)\.json", re.DOTALL)
@@ -109,6 +110,7 @@ class WorkflowStore:
             trashed = TrashedWorkflow(id=new_id(), name=path.stem, deleted=float(int(time.time())))
             self.trash_folder.mkdir(parents=True, exist_ok=True)
             path.replace(self.trash_folder / f"{trashed.id}-{int(trashed.deleted)}-{path.stem}.json")
+            bounded(self.trash_folder, WORKFLOWS_BYTES)
             return trashed
 
     def trash(self) -> Trash:

@@ -23,6 +23,7 @@ from nodegraph.serve.refuse import Refused
 from nodegraph.serve.security import Access, own_names, refuse_open_door
 from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
+from nodegraph.serve.trash import TRASH_BYTES
 
 SHUTDOWN_SECONDS = 5.0
 HEAD_SECONDS = 30.0
@@ -42,6 +43,7 @@ class Options:
     plugins: tuple[Path, ...] = ()
     compiled: bool = False
     open_browser: bool = False
+    trash_bytes: int = TRASH_BYTES
 
 
 class CannotServe(NodegraphError):
@@ -67,7 +69,13 @@ async def _serve(options: Options) -> None:
         access = Access(token, own_names(options.host, options.allow_hosts))
     except (Refused, ValueError) as error:
         raise CannotServe(str(error)) from None
-    service = Service(options.home, workers=options.workers, plugins=options.plugins, compiled=options.compiled)
+    service = Service(
+        options.home,
+        workers=options.workers,
+        plugins=options.plugins,
+        compiled=options.compiled,
+        trash_bytes=options.trash_bytes,
+    )
     server = Server(options.home, access, service)
     runner = make_runner(server)
     try:

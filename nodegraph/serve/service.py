@@ -36,6 +36,7 @@ from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Store
 from nodegraph.serve.storefile import StoreFile, StoreFull
 from nodegraph.serve.supervisor import Supervisor
+from nodegraph.serve.trash import TRASH_BYTES
 from nodegraph.workflow import Workflow
 
 log = logging.getLogger("nodegraph.serve")
@@ -58,6 +59,7 @@ class Service:
         compiled: whether workers compile networks, see `Engine`.
         max_queued: how many runs may wait.
         reserve: bytes of the disk that are kept free for finishing what was accepted.
+        trash_bytes: how many bytes of deleted artifacts are kept.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class Service:
         compiled: bool = False,
         max_queued: int = MAX_QUEUED,
         reserve: int = RESERVE_BYTES,
+        trash_bytes: int = TRASH_BYTES,
     ) -> None:
         self.home = home
         self.events: Events
         self._types = NodeTypes(home.cache, (home.plugins, *plugins), self._types_changed)
         self._max_queued = max_queued
         self._reserve_bytes = reserve
+        self._trash_bytes = trash_bytes
         accelerators = [] if device == "cpu" else _accelerators()
         self._count = workers or max(1, len(accelerators))
         self._settings = WorkerSettings(
@@ -130,7 +134,9 @@ class Service:
             self._database.close()
             self._lock.release()
             raise
-        self._artifacts = Artifacts(self._file, self.outputs, self.home.folder / "trash" / "artifacts")
+        trash = self.home.folder / "trash" / "artifacts"
+        self._artifacts = Artifacts(self._file, self.outputs, trash, self._trash_bytes)
+        await self._database(self._artifacts.bound_trash)
         self._listing = Listing(self._store, self._artifacts)
         self._acceptor = Acceptor(
             self._database,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from serving import ended, give_plugin, run, serving, workflow
 
 from nodegraph.home import Home
+from nodegraph.serve.artifacts import Artifacts, describe
 from nodegraph.serve.errors import DiskFull
 from nodegraph.serve.service import Service
+from nodegraph.serve.store import Store, Submission
+from nodegraph.serve.storefile import StoreFile, StoreFull
 from nodegraph.workflow import Frame, Workflow
 
 BYTES = 24 * 2**20
@@ -123,3 +126,41 @@ def test_runs_that_end_on_a_full_disk_end_for_good_once_there_is_room(small_disk
             assert service.problems == []
 
     run(scenario())
+
+
+def refused(change: Callable[[str], object], names: list[str]) -> str:
+    """The first of the names at which a full disk refuses: changes fit the log of the database for a while."""
+    for name in names:
+        try:
+            change(name)
+        except StoreFull:
+            return name
+    raise AssertionError("the disk is not full")
+
+
+def test_what_cannot_be_deleted_or_restored_stays_where_it_is(small_disk: Path) -> None:
+    store = Store(StoreFile(small_disk / "queue.sqlite"))
+    outputs = small_disk / "outputs"
+    outputs.mkdir()
+    artifacts = Artifacts(store.file, outputs, small_disk / "trash" / "artifacts")
+    run = store.submit([Submission("{}", "", None, 0)], 10)[0]
+    assert run is not None
+    for number in range(400):
+        (outputs / f"{number}.txt").write_text(str(number))
+    there = [{"path": str(path), **describe(path)} for path in outputs.iterdir()]
+    known = {one.id: one.name for one in artifacts.add(run, None, there)}
+    deleted = list(known)[:200]
+    for one in deleted:
+        artifacts.delete(one)
+    fill(small_disk)
+    one = refused(artifacts.restore, deleted)
+    two = refused(artifacts.delete, [one.id for one in artifacts.page(1000, None)])
+    assert (outputs / known[two]).read_text() == Path(known[two]).stem
+    assert artifacts.get(two).path == outputs / known[two], "it is in the gallery as before"
+    assert not (outputs / known[one]).exists()
+    (small_disk / "filler").unlink()
+    assert artifacts.restore(one).name == known[one]
+    assert artifacts.get(one).path.read_text() == Path(known[one]).stem
+    artifacts.delete(two)
+    assert artifacts.restore(two).name == known[two]
+    store.file.close()

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from nodegraph.serve import documents
 from nodegraph.serve.artifacts import Artifacts, describe
+from nodegraph.serve.documents import WorkflowStore
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store, Submission
 from nodegraph.serve.storefile import StoreFile
+from nodegraph.workflow import Workflow
 
 
 @pytest.fixture
@@ -258,3 +261,77 @@ def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_
     (outputs / "evil.png").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(KeyError):
         artifacts.get(evil.id)
+
+
+def written(artifacts: Artifacts, run: str, path: Path, size: int = 100) -> str:
+    """The id of an artifact of so many bytes."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(size))
+    (found,) = artifacts.add(run, "save", [{"path": str(path), **describe(path)}])
+    return found.id
+
+
+def test_the_trash_keeps_what_was_deleted_last(store: Store, tmp_path: Path) -> None:
+    outputs, trash = tmp_path / "outputs", tmp_path / "trash"
+    artifacts = Artifacts(store.file, outputs, trash, 350)
+    run = submit(store)
+    ids = [written(artifacts, run, outputs / f"{number}.bin") for number in range(6)]
+    for one in ids[1:]:
+        artifacts.delete(one)
+    assert {path.name for path in trash.iterdir()} == {f"{ids[n]}-{n}.bin" for n in (3, 4, 5)}
+    assert [row["artifact"] for row in store.file.read("SELECT artifact FROM trashed")] == sorted(ids[3:])
+    for gone in ids[1:3]:
+        with pytest.raises(KeyError):
+            artifacts.restore(gone)
+    assert artifacts.restore(ids[3]).name == "3.bin"
+    artifacts.delete(ids[0])
+    assert {path.name for path in trash.iterdir()} == {f"{ids[n]}-{n}.bin" for n in (0, 4, 5)}
+    large = written(artifacts, run, outputs / "large.bin", 9000)
+    artifacts.delete(large)
+    assert [path.name for path in trash.iterdir()] == [f"{large}-large.bin"], "the last can always come back"
+    assert artifacts.restore(large).bytes == 9000
+    # A later server, with another bound, and with none.
+    artifacts.delete(ids[3])
+    artifacts.delete(large)
+    Artifacts(store.file, outputs, trash, 350).bound_trash()
+    assert len(list(trash.iterdir())) == 1
+    none = Artifacts(store.file, outputs, trash, 0)
+    none.bound_trash()
+    assert list(trash.iterdir()) == []
+    none.delete(written(none, run, outputs / "again.bin"))
+    assert list(trash.iterdir()) == []
+    assert list(store.file.read("SELECT * FROM trashed")) == []
+
+
+def test_what_is_deleted_under_the_longest_name_comes_back(store: Store, tmp_path: Path) -> None:
+    artifacts = Artifacts(store.file, tmp_path / "outputs", tmp_path / "trash")
+    name = "画" * 82 + "-0001.png"  # 255 bytes
+    one = written(artifacts, submit(store), tmp_path / "outputs" / name)
+    artifacts.delete(one)
+    assert not (tmp_path / "outputs" / name).exists()
+    assert artifacts.restore(one).name == name
+    assert artifacts.get(one).path.read_bytes() == bytes(100)
+
+
+def test_a_link_in_the_place_of_an_artifact_is_not_put_into_the_trash(store: Store, tmp_path: Path) -> None:
+    artifacts = Artifacts(store.file, tmp_path / "outputs", tmp_path / "trash")
+    one = written(artifacts, submit(store), tmp_path / "outputs" / "a.bin")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "outputs" / "a.bin").unlink()
+    (tmp_path / "outputs" / "a.bin").symlink_to(tmp_path / "secret")
+    artifacts.delete(one)
+    assert (tmp_path / "secret").read_text() == "secret"
+    assert not (tmp_path / "trash").exists()
+    with pytest.raises(KeyError):
+        artifacts.restore(one)
+
+
+def test_the_trash_of_workflows_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "WORKFLOWS_BYTES", 250)
+    workflows = WorkflowStore(tmp_path / "workflows", tmp_path / "trash")
+    (tmp_path / "trash" / "artifacts").mkdir(parents=True)
+    for number in range(4):
+        workflows.save(f"w{number}", Workflow(title="x" * 50), None)
+        workflows.delete(f"w{number}")
+    assert {entry.name for entry in workflows.trash().workflows} == {"w2", "w3"}
+    assert (tmp_path / "trash" / "artifacts").is_dir()

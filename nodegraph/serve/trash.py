@@ -1,0 +1,57 @@
+"""The trash: files that were deleted and may come back, until newer ones need the room.
+
+Its bound is one of bytes and none of age: a clock that jumps ahead must not empty it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+TRASH_BYTES = 4 * 10**9
+WORKFLOWS_BYTES = 256 * 2**20
+LONGEST = 255  # bytes of a file name
+log = logging.getLogger("nodegraph.serve")
+
+
+def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
+    """Remove for good the files of a folder that were put there first, until the others come to at most `budget`.
+
+    What was put there last stays, however large it is, but where nothing is to be kept.
+
+    Returns what went, and the bytes that stay.
+    """
+    found = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                stat = path.lstat()
+                if not path.is_dir():
+                    found.append((stat.st_ctime_ns, path, stat.st_size))  # renaming a file changes its ctime
+    gone, kept = [], 0
+    for newer, (_, path, size) in enumerate(sorted(found, reverse=True)):
+        if budget > 0 and (newer == 0 or kept + size <= budget):
+            kept += size
+            continue
+        budget = min(budget, kept)  # those that were deleted before it go as well
+        with suppress(OSError):
+            path.unlink()
+            gone.append(path)
+    if gone:
+        log.info("%d files left the trash in %s for good, which keeps %d bytes", len(gone), folder, kept)
+    return gone, kept
+
+
+def linked(source: Path, wish: Path) -> Path:
+    """Give a file another name: the wished one, or where that is taken the nearest with a number. Returns it."""
+    path, number = wish, 2
+    while True:
+        try:
+            os.link(source, path)
+        except FileExistsError:
+            path = wish.with_stem(f"{wish.stem}-{number}")
+            number += 1
+        else:
+            return path
