@@ -87,6 +87,7 @@ CheckpointFile = Annotated[
 LoraFile = Annotated[str, file_field("loras", "A LoRA, as .safetensors.")]
 VAEFile = Annotated[str, file_field("vae", "A VAE, as .safetensors.")]
 TextEncoderFile = Annotated[str, file_field("text_encoders", "A text encoder, as .safetensors.")]
+ImageEncoderFile = Annotated[str, file_field("image_encoders", "An image encoder, as .safetensors.")]
 ControlNetFile = Annotated[str, file_field("controlnet", "A ControlNet, as .safetensors.")]
 EmbeddingFile = Annotated[str, file_field("embeddings", "A learned word (textual inversion), as .safetensors.")]
 UpscalerFile = Annotated[str, file_field("upscalers", "An upscaler's network, as .safetensors.")]

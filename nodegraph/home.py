@@ -19,6 +19,7 @@ MODEL_FOLDERS: dict[str, tuple[str, ...]] = {
     "loras": ("loras",),
     "controlnet": ("controlnet",),
     "text_encoders": ("text_encoders", "clip"),
+    "image_encoders": ("image_encoders", "clip_vision"),
     "tokenizers": ("tokenizers",),
     "embeddings": ("embeddings",),
     "upscalers": ("upscalers", "upscale_models"),

@@ -34,6 +34,9 @@ from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Stre
 
 from .models import VAEEncode, denoiser_of
 
+Frames = Annotated[
+    int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
+]
 Aspect = Literal[
     "1:1 square",
     "2:3 portrait",
@@ -196,9 +199,7 @@ def EmptyVideo(
     vae: VAE,
     width: Width = 832,
     height: Height = 480,
-    frames: Annotated[
-        int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
-    ] = 81,
+    frames: Frames = 81,
 ) -> Latent:
     """A blank latent of frames to paint a video on, for Wan; VAEDecode gives its frames as pictures, in order."""
     if frames % 4 != 1:

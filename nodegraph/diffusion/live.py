@@ -148,6 +148,15 @@ class Rescalable(Protocol):
 
 
 @runtime_checkable
+class EncodesFrames(Protocol):
+    """A VAE that makes one latent of a video's frames."""
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """A latent (1, C, f, h, w) of the frames of a video (F, 3, H, W) in [0, 1]."""
+        ...
+
+
+@runtime_checkable
 class TakesTokenizer(Protocol):
     """A text encoder whose tokenizer is a file of the user's."""
 
@@ -234,6 +243,14 @@ class LiveTextEncoder(Protocol):
         ...
 
 
+class LiveImageEncoder(Protocol):
+    """Pictures to what is in them."""
+
+    def read(self, image: Tensor) -> Tensor:
+        """States (N, T, D) of pictures (N, 3, H, W) in [0, 1]."""
+        ...
+
+
 class LiveVAE(Protocol):
     """Images to latents and back."""
 
@@ -258,3 +275,4 @@ class Loaded:
     text_encoder: LiveTextEncoder
     vae: LiveVAE
     networks: Mapping[str, nn.Module] = field(default_factory=dict)
+    eyes: LiveImageEncoder | None = None

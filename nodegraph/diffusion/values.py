@@ -71,16 +71,30 @@ class Inpainting:
 
 
 @dataclass(frozen=True, eq=False)
+class Shown:
+    """What a network is shown of pictures, to start from or to follow, while it paints a latent.
+
+    Args:
+        channels: (N or 1, K, ...) of the latent's size, which it takes beside the noisy latent.
+        states: (N or 1, T, D), what an image encoder says of the pictures, for networks that read it.
+    """
+
+    channels: Tensor
+    states: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Latent:
     """A sample in the space where diffusion happens: (N, C, ...), with an optional mask (N or 1, 1, ...).
 
     Only where the mask is 1 is the latent repainted, as `inpainting` says; without a mask it is repainted
-    everywhere.
+    everywhere. `shown` is what the network sees beside it.
     """
 
     tensor: Tensor
     mask: Tensor | None = None
     inpainting: Inpainting = Inpainting()
+    shown: Shown | None = None
 
     def __post_init__(self) -> None:
         _need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
@@ -88,6 +102,11 @@ class Latent:
         if self.mask is not None:
             fits = self.mask.shape[1:2] == (1,) and self.mask.shape[2:] == self.tensor.shape[2:]
             _need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
+        if self.shown is not None and self.shown.channels.shape[2:] != self.tensor.shape[2:]:
+            raise ValueError(
+                f"the latent is {tuple(self.tensor.shape)} and what the network is shown beside it "
+                f"{tuple(self.shown.channels.shape)}; change its size before the picture is put beside it"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +137,8 @@ class Condition:
         strength: weight; what the weights of a conditioning leave below 1 is left to the opposite one.
         region: (1, 1, h, w) weights in latent space; None acts everywhere.
         start, end: shares of the schedule between which it acts.
-        concat: (N or 1, K, h, w), channels that a network takes beside the noisy latent, such as a mask.
+        concat: (N or 1, K, ...), channels that a network takes beside the noisy latent, such as a mask.
+        states: (N or 1, T, D), what an image encoder says of a picture.
         controls: pictures that the prediction follows, each through a ControlNet.
         numbers: sizes that a network is told beside the text; None leaves them to it.
     """
@@ -132,6 +152,7 @@ class Condition:
     start: float = 0.0
     end: float = 1.0
     concat: Tensor | None = None
+    states: Tensor | None = None
     controls: tuple[Control, ...] = ()
     numbers: tuple[float, ...] | None = None
 
@@ -326,15 +347,15 @@ class TrainingLog:
 class Checkpoint:
     """Which weights: the name they were asked for by, the digest of their content, and their family.
 
-    `weights` carries those that were trained in a graph and are in no file. `second` means the other denoising
-    network of a folder that has two, and nothing else of it.
+    `weights` carries those that were trained in a graph and are in no file. `part` is the one
+    network of a diffusers folder that is meant, where it is not the whole: `transformer_2`, `image_encoder`.
     """
 
     name: str
     digest: str
     family: str
     weights: Weights | None = field(default=None, compare=False, repr=False)
-    second: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -408,6 +429,13 @@ class TextEncoder:
 @dataclass(frozen=True)
 class ControlNet:
     """A network that makes a denoiser follow a picture, by its checkpoint."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A network that says what is in a picture, by its checkpoint."""
 
     checkpoint: Checkpoint
 

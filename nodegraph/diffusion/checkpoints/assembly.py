@@ -57,7 +57,7 @@ def _low(checkpoint: Checkpoint, found: Contents, detected: Detected) -> LowNois
             f"{found.path / INDEX} says no boundary_ratio between 0 and 1, and so not where the second of its "
             "two networks takes over. Write it there: 0.875 for Wan 2.2 text to video, 0.9 for picture to video"
         )
-    return LowNoise(replace(checkpoint, second=True), boundary)
+    return LowNoise(replace(checkpoint, part=SECOND), boundary)
 
 
 def _index(path: Path) -> dict[str, object]:
@@ -71,7 +71,7 @@ def _index(path: Path) -> dict[str, object]:
 def opened(checkpoint: Checkpoint, path: Path | None) -> Contents:
     """What a checkpoint means of its file or folder: of one with two networks the first, or the second alone."""
     found = contents(there(path))
-    return second(found) if checkpoint.second else found
+    return second(found) if checkpoint.part == SECOND else found
 
 
 def second(found: Contents) -> Contents:

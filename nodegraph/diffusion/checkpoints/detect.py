@@ -20,11 +20,11 @@ _EPS_WORDS = {"eps", "epsilon", "false"}
 
 @dataclass(frozen=True)
 class Detected:
-    """A checkpoint's family by name, what its network predicts, and whether it sees a mask."""
+    """A checkpoint's family by name, what its network predicts, and in words what it is shown beside the noise."""
 
     name: str
     prediction: Prediction
-    inpaints: bool = False
+    shown: str = ""
 
     @property
     def title(self) -> str:
@@ -32,7 +32,7 @@ class Detected:
         words = self.family.title
         if self.prediction == "v":
             words += ", v prediction"
-        return f"{words}, inpainting" if self.inpaints else words
+        return f"{words}, {self.shown}" if self.shown else words
 
     @property
     def family(self) -> Family:
@@ -53,9 +53,10 @@ def detect(found: Contents) -> Detected:
     differences = {name: _differences(part, family.signs) for name, family in FAMILIES.items()}
     for name, missing in differences.items():
         if not missing:
-            first = part.shape("conv_in.weight") or part.shape("x_embedder.weight")
-            inpaints = first is not None and first[1] in (9, 384)
-            return Detected(name, _predicts(found, FAMILIES[name].prediction), inpaints)
+            family = FAMILIES[name]
+            first = part.shape(family.signs[0].name)
+            shown = "" if first is None else family.shown.get(first[1], "")
+            return Detected(name, _predicts(found, family.prediction), shown)
     nearest = min(differences, key=lambda name: len(differences[name]) / len(FAMILIES[name].signs))
     raise ModelRefused(
         f"{found.path} is of no family that is known. The nearest is {FAMILIES[nearest].title}, but "
@@ -71,6 +72,7 @@ def what_else(found: Contents) -> str:
         "ControlNet": "`controlnet` and choose it in LoadControlNet",
         "VAE": "`vae` and choose it in LoadVAE",
         "embedding": "`embeddings` and choose it in LoadEmbedding",
+        "image encoder": "`image_encoders` and choose it in LoadImageEncoder",
         "text encoder": "`text_encoders` and choose it in LoadTextEncoder",
     }.get(what)
     if where is not None:
@@ -80,7 +82,7 @@ def what_else(found: Contents) -> str:
 
 
 def what_it_holds(found: Contents) -> str:
-    """The kind of model in a file: LoRA, ControlNet, VAE, text encoder, embedding, checkpoint or unknown."""
+    """The kind of model in a file: LoRA, ControlNet, VAE, an encoder, embedding, checkpoint or unknown."""
     if any("lora" in key or ".hada_" in key or ".lokr_" in key for key in found.keys):
         return "LoRA"
     if "denoiser" in found.parts:
@@ -89,6 +91,8 @@ def what_it_holds(found: Contents) -> str:
         return "ControlNet"
     if "vae" in found.parts:
         return "VAE"
+    if "image_encoder" in found.parts:
+        return "image encoder"
     if found.parts:
         return "text encoder"
     if found.keys & {"emb_params", "clip_l", "clip_g", "string_to_param"}:

@@ -49,6 +49,7 @@ class Family:
         latent_channels: of its VAE.
         multiple: what the sides of a latent are multiples of, where the network's own shapes do not say.
         lora_text_encoders: those that LoRAs change, by their number, with the part of a checkpoint that each is.
+        shown: by the channels that the weight of the first sign takes, what is seen beside the noise.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Family:
     latent_channels: int = 4
     multiple: int = 2
     lora_text_encoders: Mapping[Target, PartName] = field(default_factory=dict)
+    shown: Mapping[int, str] = field(default_factory=dict)
 
 
 def _matrix(shape: Shape) -> bool:
@@ -85,7 +87,8 @@ def _sixteen(shape: Shape) -> bool:
 
 
 def _frames(shape: Shape) -> bool:
-    return len(shape) == 5 and shape[1] == 16
+    """Latents of frames; with those of the pictures that they start from and a mask for each of four frames."""
+    return len(shape) == 5 and shape[1] in (16, 36)
 
 
 def _flow_sigma(time: float, shift: float) -> float:
@@ -130,6 +133,8 @@ _TWO_CLIPS: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "text_en
 _CLIP_AND_T5: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "t5"}
 _CLIPS_AND_T5: Mapping[Target, PartName] = {**_TWO_CLIPS, "text_encoder_3": "t5"}
 
+_INPAINTING = {9: "inpainting", 384: "inpainting"}
+
 FAMILIES: dict[str, Family] = {
     "sd1": Family(
         "Stable Diffusion 1",
@@ -144,6 +149,7 @@ FAMILIES: dict[str, Family] = {
         scale=0.18215,
         multiple=8,
         lora_text_encoders=_ONE_CLIP,
+        shown=_INPAINTING,
     ),
     "sd2": Family(
         "Stable Diffusion 2",
@@ -158,6 +164,7 @@ FAMILIES: dict[str, Family] = {
         scale=0.18215,
         multiple=8,
         lora_text_encoders=_ONE_CLIP,
+        shown=_INPAINTING,
     ),
     "sdxl": Family(
         "Stable Diffusion XL",
@@ -173,6 +180,7 @@ FAMILIES: dict[str, Family] = {
         scale=0.13025,
         multiple=4,
         lora_text_encoders=_TWO_CLIPS,
+        shown=_INPAINTING,
     ),
     "sdxl-refiner": Family(
         "Stable Diffusion XL refiner",
@@ -188,6 +196,7 @@ FAMILIES: dict[str, Family] = {
         scale=0.13025,
         multiple=8,
         lora_text_encoders=_TWO_CLIPS,
+        shown=_INPAINTING,
     ),
     "flux": Family(
         "Flux.1 dev",
@@ -203,6 +212,7 @@ FAMILIES: dict[str, Family] = {
         token_shift=(0.5, 1.15),
         latent_channels=16,
         lora_text_encoders=_CLIP_AND_T5,
+        shown=_INPAINTING,
     ),
     "flux-schnell": Family(
         "Flux.1 schnell",
@@ -216,6 +226,7 @@ FAMILIES: dict[str, Family] = {
         sigma_max=_FLOW_MAX,
         latent_channels=16,
         lora_text_encoders=_CLIP_AND_T5,
+        shown=_INPAINTING,
     ),
     "sd3": Family(
         "Stable Diffusion 3",
@@ -285,12 +296,11 @@ FAMILIES: dict[str, Family] = {
         latent_channels=16,
     ),
     "wan": Family(
-        "Wan 2 text to video",
+        "Wan 2",
         signs=(
-            Sign("patch_embedding.weight", _frames, "a convolution of 16 channels over frames"),
+            Sign("patch_embedding.weight", _frames, "a convolution of 16 or 36 channels over frames"),
             Sign("condition_embedder.time_proj.weight", _matrix, "a matrix"),
             Sign("blocks.0.attn1.to_q.weight", _matrix, "a matrix"),
-            Sign("condition_embedder.image_embedder.norm1.weight", absent=True),
             Sign("vace_blocks.0.attn1.to_q.weight", absent=True),
         ),
         prediction="flow",
@@ -302,5 +312,6 @@ FAMILIES: dict[str, Family] = {
         sigma_max=_FLOW_MAX,
         time_shift=5.0,
         latent_channels=16,
+        shown={16: "text to video", 36: "picture to video"},
     ),
 }

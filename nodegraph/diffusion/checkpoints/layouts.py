@@ -186,6 +186,7 @@ Z_IMAGE = Layout(
     ),
 )
 _WAN, _SAME = r"blocks\.(\d+)\.", r"blocks.\1."
+_EYES = "condition_embedder.image_embedder."
 WAN = Layout(
     "blocks.0.self_attn.",
     "patch_embedding.weight",
@@ -195,8 +196,15 @@ WAN = Layout(
         Rule(r"text_embedding\.0", ("condition_embedder.text_embedder.linear_1",)),
         Rule(r"text_embedding\.2", ("condition_embedder.text_embedder.linear_2",)),
         Rule(r"time_projection\.1", ("condition_embedder.time_proj",)),
+        Rule(r"img_emb\.proj\.0", (_EYES + "norm1",)),
+        Rule(r"img_emb\.proj\.1", (_EYES + "ff.net.0.proj",)),
+        Rule(r"img_emb\.proj\.3", (_EYES + "ff.net.2",)),
+        Rule(r"img_emb\.proj\.4", (_EYES + "norm2",)),
+        Rule(r"img_emb\.emb_pos", (_EYES + "pos_embed",)),
         Rule(_WAN + r"self_attn\.([qkv])", (_SAME + r"attn1.to_\2",)),
         Rule(_WAN + r"cross_attn\.([qkv])", (_SAME + r"attn2.to_\2",)),
+        Rule(_WAN + r"cross_attn\.([kv])_img", (_SAME + r"attn2.add_\2_proj",)),
+        Rule(_WAN + r"cross_attn\.norm_k_img", (_SAME + "attn2.norm_added_k",)),
         Rule(_WAN + r"self_attn\.o", (_SAME + "attn1.to_out.0",)),
         Rule(_WAN + r"cross_attn\.o", (_SAME + "attn2.to_out.0",)),
         Rule(_WAN + r"self_attn\.norm_([qk])", (_SAME + r"attn1.norm_\2",)),

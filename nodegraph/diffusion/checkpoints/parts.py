@@ -22,9 +22,12 @@ from nodegraph.diffusion.checkpoints.names import (
 )
 
 # `text_encoder` and `text_encoder_2` are CLIP's, whatever folder they came from.
-PartName = Literal["denoiser", "denoiser_2", "vae", "text_encoder", "text_encoder_2", "t5", "llm", "controlnet"]
+PartName = Literal[
+    "denoiser", "denoiser_2", "vae", "text_encoder", "text_encoder_2", "t5", "llm", "controlnet", "image_encoder"
+]
 
-SECOND = "transformer_2"  # the folder of a network for little noise
+# The folders of a network for little noise and of one that reads pictures, which are loaded by themselves.
+SECOND, EYES = APART = "transformer_2", "image_encoder"
 # Prefixes of single files, longest first where one holds another, and the text encoders' naming.
 _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("model.diffusion_model.", "denoiser", ""),
@@ -44,6 +47,7 @@ _PREFIXES: tuple[tuple[str, PartName, str], ...] = (
     ("text_encoders.qwen3_4b.transformer.", "llm", "lets go"),
     ("text_encoders.qwen25_7b.transformer.", "llm", "lets go"),
 )
+_BARE_STYLES = {"text_encoder": "clip", "t5": "lets go", "llm": "lets go", "image_encoder": "lets go"}
 _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("unet", "denoiser"),
     ("transformer", "denoiser"),
@@ -52,6 +56,7 @@ _FOLDERS: tuple[tuple[str, PartName], ...] = (
     ("text_encoder", "text_encoder"),
     ("text_encoder_2", "text_encoder_2"),
     ("text_encoder_3", "t5"),
+    (EYES, "image_encoder"),
 )
 _LLM = "layers.0.self_attn.o_proj.weight"  # CLIP calls it out_proj
 # What only T5's encoder has: its own embedding, or the first of its projections.
@@ -136,7 +141,7 @@ def _of_file(path: Path) -> Contents:
                 break
     if "denoiser" not in parts and "controlnet" not in parts and (bare := _bare(header)) is not None:
         parts = {bare: tensors}
-        naming = {bare: "|" + {"text_encoder": "clip", "t5": "lets go", "llm": "lets go"}.get(bare, "")}
+        naming = {bare: "|" + _BARE_STYLES.get(bare, "")}
     found = {part: _renamed(header, part, entries, *naming[part].split("|")) for part, entries in parts.items()}
     for one in found.values() if scales else ():
         one.weights = {name: replace(source, scale=scales.get(source.key)) for name, source in one.weights.items()}
@@ -152,6 +157,8 @@ def _bare(header: Header) -> PartName | None:
         return "vae"
     if keys & {"text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight"}:
         return "text_encoder"
+    if keys & {"vision_model.embeddings.class_embedding", "embeddings.class_embedding"}:
+        return "image_encoder"
     if keys & set(_T5):
         return "t5"
     if any(key.endswith(_LLM) for key in keys):
@@ -225,6 +232,11 @@ def _clip_name(key: str) -> str:
     return key.removeprefix("text_model.")
 
 
+def _eyes_name(key: str) -> str | None:
+    # A projection to where texts lie is of no use here.
+    return None if key.startswith("visual_projection.") else key.removeprefix("vision_model.")
+
+
 def _t5_name(key: str) -> str | None:
     # The encoder's embedding is the shared one: files hold it under either name, or twice.
     return {"encoder.embed_tokens.weight": "shared.weight", "spiece_model": None}.get(key, key)
@@ -247,6 +259,7 @@ _RENAMES: dict[PartName, Rename] = {
     "denoiser_2": str,
     "t5": _t5_name,
     "llm": _llm_name,
+    "image_encoder": _eyes_name,
 }
 
 

@@ -27,7 +27,9 @@ class Words(NamedTuple):
         pooled: (N, P), where the family has a summary.
         mask: (N, T), true where there is a token, where the family has one.
         numbers: (N, K), where a conditioning has some.
-        concat: (N, K, h, w), what a network for inpainting sees beside the latent, see `inpainting.channels`.
+        concat: (N, K, ...), what a network sees beside the latent: for inpainting see `inpainting.channels`, else
+            `Shown`.
+        states: (N, T, D), what an image encoder says of pictures.
     """
 
     embedding: Tensor
@@ -35,8 +37,13 @@ class Words(NamedTuple):
     mask: Tensor | None
     numbers: Tensor | None
     concat: Tensor | None = None
+    states: Tensor | None = None
 
 
+INPAINTING = (
+    "this is an inpainting model, which is told the picture and its mask; make the latent with MaskInpaint and "
+    "its method `channels`"
+)
 Forward = Callable[[Any, Tensor, Tensor, Words], Tensor]
 
 
@@ -53,6 +60,8 @@ class Transformer:
         summarised: whether it reads a text's summary too.
         frames: whether its latents may have frames, (N, C, f, h, w).
         extra_channels: how many it takes beside the latent's own.
+        asks: what is said where it is not shown them.
+        states_width: of what an image encoder says, where it reads that.
         multiple, largest: what the sides of a latent are multiples of, and how long they may be.
         patches, files: LoRAs, see `lora`.
         wrap: along which sides its pictures continue at the opposite one.
@@ -66,6 +75,8 @@ class Transformer:
     summarised: bool = False
     frames: bool = False
     extra_channels: int = 0
+    asks: str = INPAINTING
+    states_width: int | None = None
     multiple: int = 2
     largest: int | None = None
     patches: Patches | None = None
@@ -114,6 +125,7 @@ class Transformer:
             rows([one.mask for one in conditions], torch.bool),
             rows(told, torch.float32),
             rows([None if one.concat is None else rolled(one.concat, by) for one in conditions], dtype),
+            rows([one.states for one in conditions], dtype),
         )
 
         def network(scaled: Tensor, time: Tensor) -> Tensor:
@@ -148,8 +160,16 @@ class Transformer:
                 )
             if (0 if one.concat is None else one.concat.shape[1]) != self.extra_channels:
                 raise ValueError(
-                    "this is an inpainting model, which is told the picture and its mask; make the latent with "
-                    "MaskInpaint and its method `channels`"
+                    self.asks
+                    if self.extra_channels
+                    else "this model sees nothing beside the noise; link it a latent of EmptyLatent or EmptyVideo"
+                )
+            if (None if one.states is None else one.states.shape[-1]) != self.states_width:
+                raise ValueError(
+                    "this model reads no image encoder; unlink `image_encoder` of ImageToVideo"
+                    if self.states_width is None
+                    else f"this model reads an image encoder of {self.states_width} numbers a patch; link a "
+                    "LoadImageEncoder of CLIP ViT-H to ImageToVideo"
                 )
             if one.controls:
                 raise ValueError("this model follows no ControlNet; take ApplyControlNet out")

@@ -104,9 +104,12 @@ class FramesVAE:
     @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
         """Latents (N, C, h, w), each picture alone: the posterior's mean, normalised channel by channel."""
-        posterior = self.network.encode(image[:, :, None] * 2 - 1, return_dict=False)[0]
-        mean, deviation = self._channels(image)
-        return ((posterior.mode() - mean) / deviation)[:, :, 0].to(image.dtype)
+        return self._encoded(image[:, :, None])[:, :, 0]
+
+    @torch.no_grad()
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """One latent (1, C, f, h, w) of the frames of a video (F, 3, H, W), F one more than a multiple of 4."""
+        return self._encoded(frames.transpose(0, 1)[None])
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
@@ -115,6 +118,12 @@ class FramesVAE:
         raw = (latent if latent.ndim == 5 else latent[:, :, None]) * deviation + mean
         decoded = self.network.decode(raw, return_dict=False)[0]
         return ((decoded + 1) / 2).clamp(0, 1).transpose(1, 2).flatten(0, 1).to(latent.dtype)
+
+    def _encoded(self, video: Tensor) -> Tensor:
+        posterior = self.network.encode(video * 2 - 1, return_dict=False)[0]
+        mean, deviation = self._channels(video)
+        latent: Tensor = (posterior.mode() - mean) / deviation
+        return latent
 
     def _channels(self, like: Tensor) -> tuple[Tensor, Tensor]:
         mean, deviation = (like.new_tensor(values)[None, :, None, None, None] for values in (MEAN, DEVIATION))

@@ -1,4 +1,8 @@
-"""Wan 2.1 text to video (Wan team, 2025): frames of latents in 2 x 2 squares, words of umT5 in cross-attention."""
+"""Wan 2 (Wan team, 2025): frames of latents in 2 x 2 squares, words of umT5 in cross-attention.
+
+Networks from picture to video are shown, beside the noise, four channels that are 1 for each of a latent's four
+frames that is given, and the latents of a video of those frames and grey. Those of Wan 2.1 read CLIP's states too.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,15 @@ def config(part: Part) -> dict[str, Any]:
         "ffn_dim": configs.side(part, "blocks.0.ffn.net.0.proj.weight", 0),
         "num_layers": configs.bounded(part, r"blocks\.(\d+)\."),
         "cross_attn_norm": "blocks.0.norm2.weight" in part.weights,
+        "image_dim": _width(part, "condition_embedder.image_embedder.norm1.weight", 0),
+        "added_kv_proj_dim": _width(part, "blocks.0.attn2.add_k_proj.weight", 1),
+        "pos_embed_seq_len": _width(part, "condition_embedder.image_embedder.pos_embed", 1),
     }
+
+
+def _width(part: Part, name: str, axis: int) -> int | None:
+    """How long a side of a weight is that not all networks have."""
+    return configs.side(part, name, axis) if name in part.weights else None
 
 
 def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Parametrization) -> Transformer:
@@ -54,18 +66,48 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         network,
         parametrization,
         forward,
-        sizes["in_channels"],
+        sizes["out_channels"],
         sizes["text_dim"],
         frames=True,
+        extra_channels=sizes["in_channels"] - sizes["out_channels"],
+        states_width=sizes["image_dim"],
+        asks="this model starts from a picture; make the latent with ImageToVideo",
         patches=Patches(network, "denoiser"),
     )
 
 
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     """The flow for latents of frames (N, C, f, h, w), or of a picture (N, C, h, w), at flow times (N,)."""
-    frames = x if x.ndim == 5 else x[:, :, None]
-    flow: Tensor = network(frames, 1000 * time, words.embedding, return_dict=False)[0]
+    whole = x if words.concat is None else torch.cat([x, words.concat], 1)
+    frames = whole if x.ndim == 5 else whole[:, :, None]
+    flow: Tensor = network(frames, 1000 * time, words.embedding, _seen(network, words.states), return_dict=False)[
+        0
+    ]
     return flow if x.ndim == 5 else flow[:, :, 0]
+
+
+def _seen(network: Any, states: Tensor | None) -> Tensor | None:
+    """States of pictures (N, T, D) as the network takes them: where it was trained on two, each by itself."""
+    positions = network.condition_embedder.image_embedder.pos_embed if states is not None else None
+    if states is None or positions is None:
+        return states
+    if states.shape[1] != positions.shape[1]:
+        raise ValueError("this model was trained on a first and a last picture; link both to ImageToVideo")
+    return states.reshape(2 * len(states), -1, states.shape[2])
+
+
+def shown(known: Tensor, last: bool) -> Tensor:
+    """What a network is shown beside the noise, (1, 20, f, h, w).
+
+    Args:
+        known: latents (1, 16, f, h, w) of a video of the first picture, grey, and the last one where there is one.
+        last: whether there is.
+    """
+    given = known.new_zeros(1, 4, *known.shape[2:])
+    given[:, :, 0] = 1
+    if last:
+        given[:, 3, -1] = 1
+    return torch.cat([given, known], 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,17 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from nodegraph.diffusion.checkpoints import controlnet, flux, qwen, sd3, stable, text_files, wan, zimage
+from nodegraph.diffusion.checkpoints import (
+    controlnet,
+    flux,
+    image_encoder,
+    qwen,
+    sd3,
+    stable,
+    text_files,
+    wan,
+    zimage,
+)
 from nodegraph.diffusion.checkpoints.detect import detect
 from nodegraph.diffusion.checkpoints.families import FAMILIES as KNOWN
 from nodegraph.diffusion.checkpoints.parts import contents
@@ -25,6 +35,7 @@ FAMILIES: dict[str, ModuleType] = {
     "trained": trained,
     controlnet.FAMILY: controlnet,
     upscaling.FAMILY: upscaling,
+    image_encoder.FAMILY: image_encoder,
     **dict.fromkeys(KNOWN, stable),
     **dict.fromkeys(flux.LENGTHS, flux),
     **dict.fromkeys(sd3.FAMILIES, sd3),
@@ -64,8 +75,8 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
 
 def identity(checkpoint: Checkpoint) -> str:
     """What networks are the same by: the content of their file and, where just a part of it is read, which."""
-    if checkpoint.second:
-        return f"{checkpoint.digest} second"
+    if checkpoint.part:
+        return f"{checkpoint.digest} {checkpoint.part}"
     return f"{checkpoint.digest} {checkpoint.family}" if checkpoint.family in ROLES else checkpoint.digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nodegraph.diffusion.checkpoints.header import Entry, ModelRefused, read
-from nodegraph.diffusion.checkpoints.parts import SECOND, weight_files
+from nodegraph.diffusion.checkpoints.parts import APART, weight_files
 from nodegraph.diffusion.checkpoints.weights import DTYPES
 
 HOST = "cpu"
@@ -61,13 +61,13 @@ def weight_bytes(path: Path | None, dtype: str) -> int:
     return _held((entry for file in _files(path) for entry in _entries(file)), getattr(torch, dtype))
 
 
-def loading_bytes(path: Path | None, dtype: str, *, second: bool = False) -> int:
+def loading_bytes(path: Path | None, dtype: str, part: str = "") -> int:
     """Bytes that loading takes at its peak: all weights, and the largest that is converted as the file has it.
 
-    Of a folder with two denoising networks the second one is loaded by itself.
+    Of a diffusers folder some networks are loaded by themselves, see `Checkpoint.part`, the rest together.
     """
     kind = getattr(torch, dtype)
-    files = [file for file in _files(path) if path == file or (file.parent.name == SECOND) == second]
+    files = [file for file in _files(path) if path == file or _part(file) == part]
     entries = [entry for file in files for entry in _entries(file)]
     converted = (entry.bytes for entry in entries if DTYPES.get(entry.dtype) != kind)
     return _held(entries, kind) + max(converted, default=0)
@@ -85,6 +85,10 @@ def _files(path: Path | None) -> list[Path]:
         return [path] if path is not None and path.suffix == ".safetensors" else []
     folders = sorted({file.parent for file in path.rglob("*.safetensors")})
     return [file for folder in folders for file in weight_files(folder) if file.suffix == ".safetensors"]
+
+
+def _part(file: Path) -> str:
+    return file.parent.name if file.parent.name in APART else ""
 
 
 def _held(entries: Iterable[Entry], kind: torch.dtype) -> int:

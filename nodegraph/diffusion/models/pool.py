@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from nodegraph.diffusion.checkpoints.assembly import Missing
-from nodegraph.diffusion.live import LiveDenoiser, LiveTextEncoder, LiveVAE, Loaded, Rescalable
+from nodegraph.diffusion.live import LiveDenoiser, LiveImageEncoder, LiveTextEncoder, LiveVAE, Loaded, Rescalable
 from nodegraph.diffusion.models.compiling import speed_up
 from nodegraph.diffusion.models.loading import identity, load
 from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, gigabytes, loading_bytes, total
@@ -74,6 +74,14 @@ class Live:
     def text_encoder(self) -> LiveTextEncoder:
         """Its text encoder."""
         return self._part("text_encoder").text_encoder
+
+    @property
+    def eyes(self) -> LiveImageEncoder:
+        """Its image encoder. Raises ValueError where it has none."""
+        found = self._part("image_encoder").eyes
+        if found is None:
+            raise ValueError(f"{self._family} has no image encoder")
+        return found
 
     @property
     def has_vae(self) -> bool:
@@ -177,7 +185,7 @@ class ModelPool:
         key = (identity(checkpoint), device, dtype, compiled)
         entry = self._entries.get(key)
         if entry is None:
-            self._make_room(HOST, loading_bytes(path, dtype, second=checkpoint.second), checkpoint.name)
+            self._make_room(HOST, loading_bytes(path, dtype, checkpoint.part), checkpoint.name)
             loaded = load(checkpoint, path, device, dtype)
             if compiled and "denoiser" in loaded.networks:
                 speed_up(loaded.networks["denoiser"], checkpoint.name)

@@ -19,6 +19,16 @@ def resize(tensor: Tensor, size: tuple[int, int], resampling: Resampling) -> Ten
     return functional.interpolate(tensor, size=size, mode=resampling, antialias=True, align_corners=False)
 
 
+def covering(tensor: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize so that (height, width) is covered, and cut the middle out; (height, width) itself stays as it is."""
+    scale = max(side / had for side, had in zip(size, tensor.shape[2:], strict=True))
+    rows, columns = (max(side, int(had * scale)) for side, had in zip(size, tensor.shape[2:], strict=True))
+    if (rows, columns) != tensor.shape[2:]:
+        tensor = resize(tensor, (rows, columns), "bicubic").clamp(0, 1)
+    top, left = (rows - size[0]) // 2, (columns - size[1]) // 2
+    return tensor[..., top : top + size[0], left : left + size[1]]
+
+
 def on_white(tensor: Tensor) -> Tensor:
     """Three channels; where there is a fourth, opacity, the picture is laid on white."""
     if tensor.shape[1] == 3:

@@ -62,7 +62,9 @@ def on_device(device: torch.device | str) -> Callable[[Conditioning], Conditioni
 
     def condition(one: Condition) -> Condition:
         if one not in conditions:
-            tensors = {name: getattr(one, name) for name in ("embedding", "mask", "pooled", "region", "concat")}
+            tensors = {
+                name: getattr(one, name) for name in ("embedding", "mask", "pooled", "region", "concat", "states")
+            }
             there: dict[str, Any] = {name: part.to(device) for name, part in tensors.items() if part is not None}
             conditions[one] = replace(one, **there, controls=tuple(map(control, one.controls)))
         return conditions[one]

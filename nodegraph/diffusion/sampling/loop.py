@@ -18,7 +18,7 @@ from nodegraph.diffusion.sampling.noise import NoiseSource
 from nodegraph.diffusion.sampling.samplers import CHURN, ETA, LEARNED, sampler
 from nodegraph.diffusion.sampling.stepping import Denoise, Noise, Sampler, Step
 from nodegraph.diffusion.sampling.variance import Placed, Uncertain
-from nodegraph.diffusion.values import Condition, Conditioning, Guidance, Latent, ScaleWindow, Sigmas
+from nodegraph.diffusion.values import Condition, Conditioning, Guidance, Latent, ScaleWindow, Shown, Sigmas
 
 
 def sample(
@@ -71,8 +71,6 @@ def sample(
     for level in levels[:-1]:
         _check(positive, negative, scale(level), len(latent.tensor))
     clean = latent.tensor.to(device)
-    place = on_device(device)
-    positive, negative = place(positive), None if negative is None else place(negative)
     source = NoiseSource(seed, len(clean))
     noise = source(clean) if start is None else start.to(clean)
     if noise.shape != clean.shape:
@@ -81,10 +79,14 @@ def sample(
     predict: Predict = model.predict
     mask = None if latent.mask is None else latent.mask.to(clean)
     method = latent.inpainting.method
-    if mask is not None and method == "channels":
-        channels = inpainting.channels(clean, mask)
-        positive = _with_channels(model, positive, channels)
-        negative = None if negative is None else _with_channels(model, negative, channels)
+    shown, inpaints = latent.shown, mask is not None and method == "channels"
+    if mask is not None and inpaints:
+        shown = Shown(inpainting.channels(clean, mask))
+    if shown is not None:
+        positive = _beside(model, positive, shown, inpaints)
+        negative = None if negative is None else _beside(model, negative, shown, inpaints)
+    place = on_device(device)
+    positive, negative = place(positive), None if negative is None else place(negative)
     if mask is not None and method == "exact":
         predict = _posterior(model, clean, mask, latent.inpainting.tolerance)
     known = _placed(model, mask) if name in LEARNED else None
@@ -166,14 +168,21 @@ def _inpainting(
             return inpainting.kept(denoise, known, mask), walk
 
 
-def _with_channels(model: LiveDenoiser, conditioning: Conditioning, channels: Tensor) -> Conditioning:
+def _beside(model: LiveDenoiser, conditioning: Conditioning, shown: Shown, inpaints: bool) -> Conditioning:
+    """A conditioning with what the network is shown beside the noise."""
     takes = model.extra_channels if isinstance(model, TakesChannels) else 0
-    if takes != channels.shape[1]:
+    brought = shown.channels.shape[1]
+    if takes != brought:
         raise ValueError(
-            f"inpainting by channels needs a network made for it, with {channels.shape[1]} channels for the mask "
-            f"and the known latent; this model takes {takes}. Use another checkpoint, or the method `blend`"
+            f"inpainting by channels needs a network made for it, with {brought} channels for the mask and the "
+            f"known latent; this model takes {takes}. Use another checkpoint, or the method `blend`"
+            if inpaints
+            else f"the latent brings {brought} channels of a picture, and this model takes {takes} beside the "
+            "noise; use a network that is made for such pictures, or a latent without one"
         )
-    return Conditioning(tuple(replace(condition, concat=channels) for condition in conditioning.conditions))
+    return Conditioning(
+        tuple(replace(one, concat=shown.channels, states=shown.states) for one in conditioning.conditions)
+    )
 
 
 def _posterior(model: LiveDenoiser, known: Tensor, mask: Tensor, tolerance: float) -> Predict:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +23,27 @@ DOCUMENTS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAG
 SMALL = {"video.width": 32, "video.height": 48, "video.frames": 5, "schedule.steps": 3}
 
 
-def text_to_video(models: Path) -> None:
-    one = tiny_flow.wan(two=True)
+def save(models: Path, kind: str, **config: Any) -> None:
+    one = tiny_flow.wan(two=True, **config)
     for name, file in (("transformer", "high_noise"), ("transformer_2", "low_noise")):
         original = tiny_flow.original_wan(one.networks[name])
-        tiny_flow.save(original, models / "diffusion_models" / f"wan2.2_t2v_{file}_14B_fp16.safetensors")
+        tiny_flow.save(original, models / "diffusion_models" / f"wan2.2_{kind}_{file}_14B_fp16.safetensors")
     encoder = tiny_flow.text(one.networks["text_encoder"])
     tiny_flow.save(encoder, models / "text_encoders" / "umt5_xxl_fp16.safetensors")
     tiny_flow.save(tiny_flow.original_frames_vae(one.networks["vae"]), models / "vae" / "wan_2.1_vae.safetensors")
     tiny_flow.save_tokenizer(models / "tokenizers" / "umt5.json")
 
 
-MADE = {"Wan 2.2 text to video": text_to_video}
+MADE: dict[str, Callable[[Path], None]] = {
+    "Wan 2.2 text to video": lambda models: save(models, "t2v"),
+    "Wan 2.2 picture to video": lambda models: save(models, "i2v", in_channels=36),
+}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document["title"])
 def test_it_runs(document: dict[str, Any], home: Home, tmp_path: Path) -> None:
     MADE[document["title"]](home.models)
+    shutil.copy(ROOT / "docs" / "images" / "upscale.png", tmp_path / "cat.png")
     engine = Engine(home=home, files=home.files(output=tmp_path / "out", inputs=[tmp_path]))
     result = engine.run(Workflow.model_validate(document), values=SMALL)
     (video,) = result.files

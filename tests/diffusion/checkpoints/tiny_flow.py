@@ -184,6 +184,8 @@ def original_wan(network: Any) -> dict[str, Tensor]:
     found = {}
     for name, value in network.state_dict().items():
         old = name.replace("condition_embedder.time_embedder.linear_1.", "time_embedding.0.")
+        for new, was in (("norm1", "0"), ("ff.net.0.proj", "1"), ("ff.net.2", "3"), ("norm2", "4")):
+            old = old.replace(f"condition_embedder.image_embedder.{new}.", f"img_emb.proj.{was}.")
         old = old.replace("condition_embedder.time_embedder.linear_2.", "time_embedding.2.")
         old = old.replace("condition_embedder.text_embedder.linear_1.", "text_embedding.0.")
         old = old.replace("condition_embedder.text_embedder.linear_2.", "text_embedding.2.")
@@ -196,6 +198,9 @@ def original_wan(network: Any) -> dict[str, Tensor]:
             .replace(".ffn.net.0.proj.", ".ffn.0.")
             .replace(".ffn.net.2.", ".ffn.2.")
         )
+        old = old.replace("condition_embedder.image_embedder.pos_embed", "img_emb.emb_pos")
+        old = old.replace(".add_k_proj.", ".k_img.").replace(".add_v_proj.", ".v_img.")
+        old = old.replace(".norm_added_k.", ".norm_k_img.")
         old = "head.modulation" if old == "scale_shift_table" else old.replace(".scale_shift_table", ".modulation")
         found[old] = value
     return found
