@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -15,6 +16,7 @@ from nodegraph.diffusion.pictures.images import covering, on_white
 from nodegraph.diffusion.values import VAE, Image, ImageEncoder, Latent, Model, Shown
 from nodegraph.fields import Height, ImageEncoderFile, Width
 
+from .models import VAEEncode
 from .sampling import EmptyVideo, Frames
 
 
@@ -78,3 +80,20 @@ def ImageToVideo(
         seen = context.open(image_encoder.checkpoint).eyes
         states = torch.cat([seen.read(one.to(context.device)).cpu() for one in ends], 1)
     return Latent(latent.tensor, shown=Shown(wan.shown(known, last is not None), states))
+
+
+@node(category="latent", on_device=True)
+def FollowPicture(
+    context: Context,
+    vae: VAE,
+    image: Annotated[Image, Field(description="What to follow: edges for Flux.1 Canny, depth for Flux.1 Depth.")],
+    latent: Annotated[
+        Latent | None, Field(description="What to paint on, of the picture's size; left out, a blank one.")
+    ] = None,
+) -> Latent:
+    """A latent with a picture beside it, for networks that were trained to follow one."""
+    height, width = image.tensor.shape[2:]
+    sides = vae.latent_sides(height=height, width=width)
+    shown = Shown(VAEEncode(context, vae, image).tensor)
+    blank = torch.zeros(len(image.tensor), vae.latent_channels, *sides)
+    return Latent(blank, shown=shown) if latent is None else replace(latent, shown=shown)

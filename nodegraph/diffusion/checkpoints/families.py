@@ -77,9 +77,9 @@ def _packed(shape: Shape) -> bool:
     return len(shape) == 2 and shape[1] == 64
 
 
-def _packed_or_filled(shape: Shape) -> bool:
-    """2 x 2 latent pixels of 16 channels; with those of the known picture and of 64 pixels of the mask."""
-    return len(shape) == 2 and shape[1] in (64, 384)
+def _packed_or_shown(shape: Shape) -> bool:
+    """2 x 2 latent pixels of 16 channels; with those of a picture to follow, or of one and 64 of its mask."""
+    return len(shape) == 2 and shape[1] in (64, 128, 384)
 
 
 def _sixteen(shape: Shape) -> bool:
@@ -112,7 +112,7 @@ _CROSS = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 # Flow times from 1 to 1 / 1,000.
 _FLOW_MIN, _FLOW_MAX = 0.001, 1e6
 _FLUX = (
-    Sign("x_embedder.weight", _packed_or_filled, "a matrix of 64 columns, or of 384"),
+    Sign("x_embedder.weight", _packed_or_shown, "a matrix of 64, 128 or 384 columns"),
     Sign("transformer_blocks.0.attn.add_q_proj.weight", _matrix, "a matrix"),
     Sign("single_transformer_blocks.0.proj_mlp.weight", _matrix, "a matrix"),
     Sign("single_transformer_blocks.0.norm.linear.weight", _matrix, "a matrix"),
@@ -133,7 +133,8 @@ _TWO_CLIPS: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "text_en
 _CLIP_AND_T5: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "t5"}
 _CLIPS_AND_T5: Mapping[Target, PartName] = {**_TWO_CLIPS, "text_encoder_3": "t5"}
 
-_INPAINTING = {9: "inpainting", 384: "inpainting"}
+_INPAINTING = {9: "inpainting"}
+_PICTURES = {128: "control", 384: "inpainting"}
 
 FAMILIES: dict[str, Family] = {
     "sd1": Family(
@@ -212,7 +213,7 @@ FAMILIES: dict[str, Family] = {
         token_shift=(0.5, 1.15),
         latent_channels=16,
         lora_text_encoders=_CLIP_AND_T5,
-        shown=_INPAINTING,
+        shown=_PICTURES,
     ),
     "flux-schnell": Family(
         "Flux.1 schnell",
@@ -226,7 +227,7 @@ FAMILIES: dict[str, Family] = {
         sigma_max=_FLOW_MAX,
         latent_channels=16,
         lora_text_encoders=_CLIP_AND_T5,
-        shown=_INPAINTING,
+        shown=_PICTURES,
     ),
     "sd3": Family(
         "Stable Diffusion 3",

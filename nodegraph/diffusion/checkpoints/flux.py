@@ -19,14 +19,15 @@ from nodegraph.diffusion.checkpoints.assembly import describe
 from nodegraph.diffusion.checkpoints.clip import Encoder
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
-from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
+from nodegraph.diffusion.checkpoints.transformer import INPAINTING, Transformer, Words
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 
 __all__ = ["LENGTHS", "assembled", "describe", "load"]
-GUIDANCE, FILLING = 3.5, 30.0  # what the dev network, and the one for inpainting, is told where nobody says
+GUIDANCE, SHOWN = 3.5, 30.0  # what the dev network, and those that are shown a picture, are told where nobody says
 SQUARE = 64  # pixels of the mask behind each latent pixel, which are channels to the network for inpainting
+FOLLOWING = "this model follows a picture of edges or depth; make the latent with FollowPicture"
 LENGTHS = {"flux": 512, "flux-schnell": 256}  # tokens of text that each was trained with
 
 
@@ -55,14 +56,17 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
     with IMPORTING:
         from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
     network = fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
+    own, whole = sizes["out_channels"] // 4, sizes["in_channels"] // 4
+    follows = whole == 2 * own  # a picture; else one and its mask
     return Transformer(
         network,
         parametrization,
         forward,
-        sizes["out_channels"] // 4,
+        own,
         sizes["joint_attention_dim"],
         summarised=True,
-        extra_channels=0 if sizes["in_channels"] == sizes["out_channels"] else 1 + sizes["out_channels"] // 4,
+        extra_channels=0 if whole == own else own if follows else 1 + own,
+        asks=FOLLOWING if follows else INPAINTING,
         patches=Patches(network, "denoiser"),
     )
 
@@ -72,9 +76,7 @@ def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     height, width = x.shape[2] // 2, x.shape[3] // 2
     tokens, guidance, usual = pack(x), None, GUIDANCE
     if words.concat is not None:
-        mask, known = words.concat[:, :1], words.concat[:, 1:]
-        tokens = torch.cat([tokens, pack(known), pack(mask.expand(-1, SQUARE, -1, -1).contiguous())], 2)
-        usual = FILLING
+        tokens, usual = torch.cat([tokens, *_packed(words.concat, x.shape[1])], 2), SHOWN
     if network.config["guidance_embeds"]:
         guidance = x.new_full((len(x),), usual) if words.numbers is None else words.numbers[:, 0].to(x.dtype)
     flow = network(
@@ -88,6 +90,13 @@ def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
         return_dict=False,
     )[0]
     return unpack(flow, height, width)
+
+
+def _packed(shown: Tensor, channels: int) -> list[Tensor]:
+    """What is shown beside the latent as tokens: a picture's latent, or a mask and the latent of what is known."""
+    if shown.shape[1] == channels:
+        return [pack(shown)]
+    return [pack(shown[:, 1:]), pack(shown[:, :1].expand(-1, SQUARE, -1, -1).contiguous())]
 
 
 def pack(x: Tensor) -> Tensor:

@@ -296,7 +296,9 @@ DAMAGE = {
     "a projection is short": (
         lambda t: t.update({"double_blocks.0.img_attn.qkv.weight": torch.ones(70, 64)}), "img_attn.qkv.weight has",
     ),
-    "Flux.1 Canny": (lambda t: t.update({"img_in.weight": torch.ones(64, 128)}), "should be a matrix of 64 columns"),
+    "channels of nothing known": (
+        lambda t: t.update({"img_in.weight": torch.ones(64, 96)}), "should be a matrix of 64, 128 or 384 columns",
+    ),
     "quantised": (
         lambda t: t.update({"txt_in.weight": torch.ones(64, 32, dtype=torch.int8)}), "quantised files are not",
     ),
