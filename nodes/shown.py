@@ -74,12 +74,12 @@ def ImageToVideo(
     encoder = context.open(vae.checkpoint).vae
     if not isinstance(encoder, EncodesFrames):
         raise ValueError(f"the VAE of {vae.checkpoint.name} makes pictures; link that of Wan, which makes videos")
-    known = encoder.encode_frames(video.to(context.device)).cpu()
+    channels = wan.shown(vae.checkpoint.family, encoder, video.to(context.device), last is not None).cpu()
     states = None
     if image_encoder is not None:
         seen = context.open(image_encoder.checkpoint).eyes
         states = torch.cat([seen.read(one.to(context.device)).cpu() for one in ends], 1)
-    return Latent(latent.tensor, shown=Shown(wan.shown(known, last is not None), states))
+    return Latent(latent.tensor, shown=Shown(channels, states))
 
 
 @node(category="latent", on_device=True)

@@ -27,7 +27,7 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
     found = contents(there(path))
     detected = detect(found)
     part = found.parts.get("vae")
-    usual = (detected.family.latent_channels, 8)
+    usual = (detected.family.latent_channels, detected.family.downscale)
     channels, downscale = (configs.vae_channels(part), configs.vae_downscale(part)) if part else usual
     return Handles(
         Model(checkpoint, parametrization(detected), low=_low(checkpoint, found, detected)),

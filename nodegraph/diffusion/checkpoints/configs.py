@@ -5,6 +5,7 @@ What no shape can tell is a constant of the family: how many heads share a layer
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nodegraph.diffusion.checkpoints.header import ModelRefused
@@ -92,7 +93,13 @@ def vae_channels(part: Part) -> int:
 
 def vae_downscale(part: Part) -> int:
     """How many pixels of a side become one of the latent."""
-    return int(2 ** (bounded(part, r"decoder\.up_blocks\.(\d+)\.") - 1))
+    return int(2 ** (bounded(part, r"decoder\.up_blocks\.(\d+)\.") - 1)) * vae_patch(part)
+
+
+def vae_patch(part: Part) -> int:
+    """The side of the squares of pixels that a VAE sees as one; most see each by itself."""
+    shape = part.shape("encoder.conv_in.weight")
+    return 1 if shape is None or len(shape) < 2 else max(1, math.isqrt(shape[1] // 3))
 
 
 def clip(part: Part, activation: str) -> dict[str, Any]:

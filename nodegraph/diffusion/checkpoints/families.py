@@ -46,7 +46,7 @@ class Family:
         scale, shift: of its latents: what samplers see is (raw - shift) * scale.
         law, sigma_min, sigma_max: of its training noise.
         time_shift, token_shift: of a flow's times, see `Parametrization`.
-        latent_channels: of its VAE.
+        latent_channels, downscale: of its VAE; pixels of a side to one of the latent's.
         multiple: what the sides of a latent are multiples of, where the network's own shapes do not say.
         lora_text_encoders: those that LoRAs change, by their number, with the part of a checkpoint that each is.
         shown: by the channels that the weight of the first sign takes, what is seen beside the noise.
@@ -64,6 +64,7 @@ class Family:
     time_shift: float = 1.0
     token_shift: tuple[float, float] | None = None
     latent_channels: int = 4
+    downscale: int = 8
     multiple: int = 2
     lora_text_encoders: Mapping[Target, PartName] = field(default_factory=dict)
     shown: Mapping[int, str] = field(default_factory=dict)
@@ -89,6 +90,15 @@ def _sixteen(shape: Shape) -> bool:
 def _frames(shape: Shape) -> bool:
     """Latents of frames; with those of the pictures that they start from and a mask for each of four frames."""
     return len(shape) == 5 and shape[1] in (16, 36)
+
+
+def _many_frames(shape: Shape) -> bool:
+    return len(shape) == 5 and shape[1] == 48
+
+
+def _many_flows(shape: Shape) -> bool:
+    """The flow of 2 x 2 latent pixels of 48 channels."""
+    return len(shape) == 2 and shape[0] == 192
 
 
 def _flow_sigma(time: float, shift: float) -> float:
@@ -127,6 +137,12 @@ _SD3 = (
 )
 _NORMED = "transformer_blocks.0.attn.norm_q.weight"
 _GUIDED = "time_text_embed.guidance_embedder.linear_1.weight"
+
+_WAN = (
+    Sign("condition_embedder.time_proj.weight", _matrix, "a matrix"),
+    Sign("blocks.0.attn1.to_q.weight", _matrix, "a matrix"),
+    Sign("vace_blocks.0.attn1.to_q.weight", absent=True),
+)
 
 _ONE_CLIP: Mapping[Target, PartName] = {"text_encoder": "text_encoder"}
 _TWO_CLIPS: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "text_encoder_2"}
@@ -300,9 +316,7 @@ FAMILIES: dict[str, Family] = {
         "Wan 2",
         signs=(
             Sign("patch_embedding.weight", _frames, "a convolution of 16 or 36 channels over frames"),
-            Sign("condition_embedder.time_proj.weight", _matrix, "a matrix"),
-            Sign("blocks.0.attn1.to_q.weight", _matrix, "a matrix"),
-            Sign("vace_blocks.0.attn1.to_q.weight", absent=True),
+            *_WAN,
         ),
         prediction="flow",
         size=480,
@@ -314,5 +328,23 @@ FAMILIES: dict[str, Family] = {
         time_shift=5.0,
         latent_channels=16,
         shown={16: "text to video", 36: "picture to video"},
+    ),
+    "wan-5b": Family(
+        "Wan 2.2 of 5 billion weights",
+        signs=(
+            Sign("patch_embedding.weight", _many_frames, "a convolution of 48 channels over frames"),
+            Sign("proj_out.weight", _many_flows, "a matrix of 192 rows"),
+            *_WAN,
+        ),
+        prediction="flow",
+        size=704,
+        scale=1.0,
+        shift=0.0,
+        law="flow",
+        sigma_min=_FLOW_MIN,
+        sigma_max=_FLOW_MAX,
+        time_shift=5.0,
+        latent_channels=48,
+        downscale=16,
     ),
 }

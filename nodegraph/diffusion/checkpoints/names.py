@@ -149,11 +149,14 @@ def vae_renamer(keys: Iterable[str]) -> Rename:
 
 
 def frames_vae_renamer(keys: Iterable[str]) -> Rename:
-    """How the weights of Wan's original VAE are called in diffusers.
+    """How the weights of Wan's original VAEs are called in diffusers.
 
     Args:
-        keys: all of them, without the prefix; they tell how many layers a level of the decoder has.
+        keys: all of them, without the prefix; they tell how many layers a level has. That of 2.2 has levels in
+            the names, that of 2.1 counts through.
     """
+    keys = list(keys)
+    scaling = {key.partition(".resample.")[0] for key in keys if ".resample." in key}
     ends = [int(match[1]) for key in keys if (match := re.match(r"decoder\.upsamples\.(\d+)\.resample\.", key))]
     level = min(ends, default=0) + 1
     layers = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2", "residual.6": "conv2"}
@@ -164,7 +167,13 @@ def frames_vae_renamer(keys: Iterable[str]) -> Rename:
         block, place = divmod(int(match[1]), level)
         return f"decoder.up_blocks.{block}." + ("upsamplers.0." if place == level - 1 else f"resnets.{place}.")
 
+    def level_of(match: re.Match[str]) -> str:
+        side, way, block, place = match.groups()
+        inside = f"{way}sampler." if match[0].removesuffix(".") in scaling else f"resnets.{place}."
+        return f"{side}.{way}_blocks.{block}.{inside}"
+
     def rename(key: str) -> str | None:
+        key = re.sub(r"^(encoder|decoder)\.(down|up)samples\.(\d+)\.\2samples\.(\d+)\.", level_of, key)
         for old, new in layers.items():
             key = re.sub(rf"\.{re.escape(old)}\.(?=[a-z]+$)", f".{new}.", key)
         key = re.sub(r"^conv1\.", "quant_conv.", re.sub(r"^conv2\.", "post_quant_conv.", key))

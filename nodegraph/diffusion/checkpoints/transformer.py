@@ -60,9 +60,11 @@ class Transformer:
         summarised: whether it reads a text's summary too.
         frames: whether its latents may have frames, (N, C, f, h, w).
         extra_channels: how many it takes beside the latent's own.
+        alone: whether it also paints without them.
         asks: what is said where it is not shown them.
         states_width: of what an image encoder says, where it reads that.
         multiple, largest: what the sides of a latent are multiples of, and how long they may be.
+        downscale: pixels of a side to one of the latent's.
         patches, files: LoRAs, see `lora`.
         wrap: along which sides its pictures continue at the opposite one.
     """
@@ -75,10 +77,12 @@ class Transformer:
     summarised: bool = False
     frames: bool = False
     extra_channels: int = 0
+    alone: bool = False
     asks: str = INPAINTING
     states_width: int | None = None
     multiple: int = 2
     largest: int | None = None
+    downscale: int = DOWNSCALE
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
     wrap: Wrap | None = None
@@ -140,16 +144,17 @@ class Transformer:
                 f"this model paints latents of {self.channels} channels; got {tuple(x.shape)}. Make the latent "
                 "with EmptyLatent or VAEEncode from this model's own VAE"
             )
+        got = " x ".join(str(side * self.downscale) for side in (x.shape[-1], x.shape[-2]))
+        step = self.multiple * self.downscale
         if any(side % self.multiple for side in x.shape[-2:]):
             raise ValueError(
-                f"this model paints sides that are multiples of {self.multiple * DOWNSCALE} pixels; got "
-                f"{x.shape[-1] * DOWNSCALE} x {x.shape[-2] * DOWNSCALE}. Choose another width and height, or "
-                "resize the picture"
+                f"this model paints sides that are multiples of {step} pixels; got {got}. Choose another width and "
+                "height, or resize the picture"
             )
         if self.largest is not None and max(x.shape[-2:]) > self.largest:
             raise ValueError(
-                f"this model paints sides of up to {self.largest * DOWNSCALE} pixels; got "
-                f"{x.shape[-1] * DOWNSCALE} x {x.shape[-2] * DOWNSCALE}. Make a smaller picture and enlarge it"
+                f"this model paints sides of up to {self.largest * self.downscale} pixels; got {got}. Make a "
+                "smaller picture and enlarge it"
             )
         for one in conditions:
             told = one.embedding is not None and one.embedding.shape[-1] == self.width
@@ -158,7 +163,8 @@ class Transformer:
                     "the conditioning was not made by a text encoder of this model's family; link Encode to this "
                     "model's own, or to a LoadTextEncoder that is set for its family"
                 )
-            if (0 if one.concat is None else one.concat.shape[1]) != self.extra_channels:
+            shown = 0 if one.concat is None else one.concat.shape[1]
+            if shown != self.extra_channels and not (self.alone and not shown):
                 raise ValueError(
                     self.asks
                     if self.extra_channels

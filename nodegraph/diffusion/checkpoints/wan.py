@@ -2,6 +2,7 @@
 
 Networks from picture to video are shown, beside the noise, four channels that are 1 for each of a latent's four
 frames that is given, and the latents of a video of those frames and grey. Those of Wan 2.1 read CLIP's states too.
+The network of 5 billion weights of 2.2 is given a first frame in its place, with the time 0, and paints the rest.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints import configs, whole
 from nodegraph.diffusion.checkpoints.assembly import describe
+from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.t5 import T5
 from nodegraph.diffusion.checkpoints.transformer import Transformer, Words
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
-from nodegraph.diffusion.live import Loaded
+from nodegraph.diffusion.live import EncodesFrames, Loaded
 from nodegraph.diffusion.values import Checkpoint, Condition, Conditioning, Parametrization
 
-__all__ = ["FAMILIES", "ROLES", "assembled", "describe", "load"]
-FAMILIES = ("wan",)
+__all__ = ["NAMES", "ROLES", "assembled", "describe", "load"]
+FIVE = "wan-5b"
+NAMES = ("wan", FIVE)
 ROLES = ("t5",)
 HEAD = 128  # numbers of a head of attention, whose norms span all heads and so do not tell
 LENGTH = 512  # tokens of text that it reads
@@ -62,28 +65,40 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
     with IMPORTING:
         from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
     network = fill(lambda: WanTransformer3DModel(**sizes), part.weights, dtype, path, "transformer")
-    return Transformer(
-        network,
-        parametrization,
-        forward,
-        sizes["out_channels"],
-        sizes["text_dim"],
-        frames=True,
-        extra_channels=sizes["in_channels"] - sizes["out_channels"],
-        states_width=sizes["image_dim"],
-        asks="this model starts from a picture; make the latent with ImageToVideo",
-        patches=Patches(network, "denoiser"),
-    )
+    common: dict[str, Any] = {
+        "network": network,
+        "parametrization": parametrization,
+        "channels": sizes["out_channels"],
+        "width": sizes["text_dim"],
+        "frames": True,
+        "states_width": sizes["image_dim"],
+        "asks": "this model starts from a picture; make the latent with ImageToVideo",
+        "patches": Patches(network, "denoiser"),
+    }
+    own = sizes["out_channels"]
+    if own == FAMILIES[FIVE].latent_channels:
+        scale = FAMILIES[FIVE].downscale
+        return Transformer(forward=forward_around, extra_channels=1 + own, alone=True, downscale=scale, **common)
+    return Transformer(forward=forward, extra_channels=sizes["in_channels"] - own, **common)
 
 
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     """The flow for latents of frames (N, C, f, h, w), or of a picture (N, C, h, w), at flow times (N,)."""
-    whole = x if words.concat is None else torch.cat([x, words.concat], 1)
-    frames = whole if x.ndim == 5 else whole[:, :, None]
-    flow: Tensor = network(frames, 1000 * time, words.embedding, _seen(network, words.states), return_dict=False)[
-        0
-    ]
+    taken = x if words.concat is None else torch.cat([x, words.concat], 1)
+    frames, states = taken if x.ndim == 5 else taken[:, :, None], _seen(network, words.states)
+    flow: Tensor = network(frames, 1000 * time, words.embedding, states, return_dict=False)[0]
     return flow if x.ndim == 5 else flow[:, :, 0]
+
+
+def forward_around(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
+    """The flow where some frames are given: they are shown as they are at the time 0, and stay so."""
+    if words.concat is None:
+        return forward(network, x, time, words)
+    paints, known = words.concat[:, :1], words.concat[:, 1:]
+    at = time.view(-1, 1, 1, 1, 1)
+    times = (1000 * at * paints)[:, 0, :, ::2, ::2].flatten(1)  # of each square of 2 x 2
+    flow: Tensor = network(paints * x + (1 - paints) * known, times, words.embedding, return_dict=False)[0]
+    return paints * flow + (1 - paints) * (x - known) / at
 
 
 def _seen(network: Any, states: Tensor | None) -> Tensor | None:
@@ -96,13 +111,27 @@ def _seen(network: Any, states: Tensor | None) -> Tensor | None:
     return states.reshape(2 * len(states), -1, states.shape[2])
 
 
-def shown(known: Tensor, last: bool) -> Tensor:
-    """What a network is shown beside the noise, (1, 20, f, h, w).
+def shown(family: str, vae: EncodesFrames, video: Tensor, last: bool) -> Tensor:
+    """What a network is shown to start from pictures: (1, 20, f, h, w), or (1, 49, f, h, w) of that of 5 billion.
 
     Args:
-        known: latents (1, 16, f, h, w) of a video of the first picture, grey, and the last one where there is one.
+        family: of the network.
+        vae: its own.
+        video: frames (F, 3, H, W), the first picture, grey, and the last picture where there is one.
         last: whether there is.
+
+    Raises:
+        ValueError: there is, and the family knows none.
     """
+    if family == FIVE:
+        if last:
+            raise ValueError(f"{FAMILIES[FIVE].title} starts from a picture and reaches none; unlink `last`")
+        first = vae.encode_frames(video[:1])
+        channels = first.new_zeros(1, 1 + first.shape[1], 1 + len(video) // 4, *first.shape[3:])
+        channels[:, :1, 1:] = 1
+        channels[:, 1:, :1] = first
+        return channels
+    known = vae.encode_frames(video)
     given = known.new_zeros(1, 4, *known.shape[2:])
     given[:, :, 0] = 1
     if last:

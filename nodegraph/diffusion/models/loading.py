@@ -41,7 +41,7 @@ FAMILIES: dict[str, ModuleType] = {
     **dict.fromkeys(sd3.FAMILIES, sd3),
     **dict.fromkeys(zimage.FAMILIES, zimage),
     **dict.fromkeys(qwen.FAMILIES, qwen),
-    **dict.fromkeys(wan.FAMILIES, wan),
+    **dict.fromkeys(wan.NAMES, wan),
     **dict.fromkeys(ROLES, text_files),
 }
 

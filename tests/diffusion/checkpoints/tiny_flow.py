@@ -179,6 +179,15 @@ def wan(two: bool = False, **config: Any) -> tiny.Tiny:
     return _finished(made)
 
 
+def residual_vae(mean: tuple[float, ...], deviation: tuple[float, ...]) -> AutoencoderKLWan:
+    """Wan 2.2's VAE of 48 channels and squares of pixels, of one layer a level."""
+    return AutoencoderKLWan(
+        base_dim=8, decoder_base_dim=16, z_dim=48, dim_mult=[1, 2, 4, 4], num_res_blocks=1, is_residual=True,
+        in_channels=12, out_channels=12, patch_size=2, scale_factor_spatial=16, latents_mean=list(mean),
+        latents_std=list(deviation),
+    )  # fmt: skip
+
+
 def original_wan(network: Any) -> dict[str, Tensor]:
     """A Wan transformer's weights as its own files name them."""
     found = {}
@@ -390,6 +399,12 @@ def original_frames_vae(network: Any) -> dict[str, Tensor]:
         pairs += [(f"{side}.conv_out.", f"{side}.head.2.")]
         for new, old in (("resnets.0", 0), ("attentions.0", 1), ("resnets.1", 2)):
             pairs.append((f"{side}.mid_block.{new}.", f"{side}.middle.{old}."))
+    if network.config.get("is_residual"):  # the names have levels
+        for side, way, count in (("encoder", "down", layers), ("decoder", "up", layers + 1)):
+            for block in range(4):
+                new, old = f"{side}.{way}_blocks.{block}.", f"{side}.{way}samples.{block}.{way}samples."
+                pairs += [(f"{new}resnets.{layer}.", f"{old}{layer}.") for layer in range(count)]
+                pairs.append((f"{new}{way}sampler.", f"{old}{count}."))
     pairs.append(("encoder.down_blocks.", "encoder.downsamples."))
     for block in range(4):
         start = block * (layers + 2)
