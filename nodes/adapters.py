@@ -13,6 +13,7 @@ from nodegraph import Context, node
 from nodegraph.diffusion.checkpoints import assembly, stable
 from nodegraph.diffusion.checkpoints import controlnet as controlnets
 from nodegraph.diffusion.pictures.images import on_white
+from nodegraph.diffusion.sampling.switching import apart
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,
@@ -54,7 +55,7 @@ def LoadLora(
     Of a model with two networks (Wan 2.2) it changes both; link one output of SplitNetworks to change one.
     """
     path, digest = _found(context, "loras", lora)
-    for one in model.apart:
+    for one in apart(model):
         checkpoint = one.checkpoint
         left = stable.check_lora(path, context.files.located(checkpoint.digest), checkpoint)
     if left:

@@ -32,7 +32,7 @@ from nodegraph.diffusion.pictures.tiling import around, tiled
 from nodegraph.diffusion.sampling.conditioning import stacked
 from nodegraph.diffusion.sampling.denoisers import time_to_sigma
 from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
-from nodegraph.diffusion.sampling.switching import Switched
+from nodegraph.diffusion.sampling.switching import Switched, apart
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,
@@ -274,7 +274,7 @@ def _switched(
 ) -> LiveDenoiser:
     def opened(second: bool) -> LiveDenoiser:
         context.close()  # so that the other network may be moved away
-        return denoiser_of(context, model.apart[second], *guides)
+        return denoiser_of(context, apart(model)[second], *guides)
 
     return Switched(opened, time_to_sigma(model.parametrization, low.boundary), low.guidance_scale)
 

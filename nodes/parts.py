@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from nodegraph import node
+from nodegraph.diffusion.sampling.switching import apart
 from nodegraph.diffusion.values import Latent, LowNoise, Model, Sigmas
 from nodegraph.fields import GuidanceScale
 
@@ -25,7 +26,7 @@ def SplitNetworks(model: Model) -> Networks:
     """Take a model of two networks apart, such as a folder of Wan 2.2, to give one a LoRA; then PairNetworks."""
     if model.low is None:
         raise ValueError(f"{model.checkpoint.name} has one network; link it to what comes next as it is")
-    return Networks(*model.apart)
+    return Networks(*apart(model))
 
 
 @node(category="model")

@@ -6,7 +6,7 @@ the digest of its content, and everything that is known without loading it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -72,12 +72,8 @@ class Inpainting:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a network is shown of pictures, to start from or to follow, while it paints a latent.
-
-    Args:
-        channels: (N or 1, K, ...) of the latent's size, which it takes beside the noisy latent.
-        states: (N or 1, T, D), what an image encoder says of the pictures, for networks that read it.
-    """
+    """What a network sees of pictures beside the noise: `channels` (N or 1, K, ...) of the latent's size, and for
+    some what an image encoder says of them, `states` (N or 1, T, D)."""
 
     channels: Tensor
     states: Tensor | None = None
@@ -102,11 +98,6 @@ class Latent:
         if self.mask is not None:
             fits = self.mask.shape[1:2] == (1,) and self.mask.shape[2:] == self.tensor.shape[2:]
             _need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
-        if self.shown is not None and self.shown.channels.shape[2:] != self.tensor.shape[2:]:
-            raise ValueError(
-                f"the latent is {tuple(self.tensor.shape)} and what the network is shown beside it "
-                f"{tuple(self.shown.channels.shape)}; change its size before the picture is put beside it"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,8 +338,8 @@ class TrainingLog:
 class Checkpoint:
     """Which weights: the name they were asked for by, the digest of their content, and their family.
 
-    `weights` carries those that were trained in a graph and are in no file. `part` is the one
-    network of a diffusers folder that is meant, where it is not the whole: `transformer_2`, `image_encoder`.
+    `weights` carries those that were trained in a graph and are in no file. `part` is the one network that is
+    meant of a diffusers folder, where it is not the whole: `transformer_2`, `image_encoder`.
     """
 
     name: str
@@ -369,30 +360,21 @@ class Adapter:
 
 @dataclass(frozen=True)
 class LowNoise:
-    """The network that takes over where little noise is left, of a model that has two.
-
-    Args:
-        checkpoint, adapters: as those of `Model`.
-        boundary: the flow time, in (0, 1), below which it takes over.
-        guidance_scale: what holds there; None leaves the sampler's.
-    """
+    """The network that takes over below the flow time `boundary`, in (0, 1), of a model that has two; there its
+    `guidance_scale` holds, or where that is None the sampler's."""
 
     checkpoint: Checkpoint
     boundary: float
     adapters: tuple[Adapter, ...] = ()
     guidance_scale: float | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 < self.boundary < 1:
-            raise ValueError(f"the boundary of two networks is a flow time between 0 and 1; got {self.boundary}")
-
 
 @dataclass(frozen=True)
 class Model:
     """A denoising network, by its checkpoint, how it is sampled, and what changes it, in order.
 
-    `wrap` says along which sides its pictures continue at the opposite one, so that they tile. `low` is a second
-    network, for little noise; all but its weights is as the first one's.
+    `wrap` says along which sides its pictures continue at the opposite one, so that they tile; `low` is a second
+    network for little noise, read as the first one is.
     """
 
     checkpoint: Checkpoint
@@ -400,14 +382,6 @@ class Model:
     adapters: tuple[Adapter, ...] = ()
     wrap: Wrap | None = None
     low: LowNoise | None = None
-
-    @property
-    def apart(self) -> tuple[Model, ...]:
-        """Its networks as models of one each, that for much noise first."""
-        if self.low is None:
-            return (self,)
-        second = replace(self, checkpoint=self.low.checkpoint, adapters=self.low.adapters, low=None)
-        return replace(self, low=None), second
 
 
 @dataclass(frozen=True)

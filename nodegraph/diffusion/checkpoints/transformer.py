@@ -148,8 +148,8 @@ class Transformer:
         step = self.multiple * self.downscale
         if any(side % self.multiple for side in x.shape[-2:]):
             raise ValueError(
-                f"this model paints sides that are multiples of {step} pixels; got {got}. Choose another width and "
-                "height, or resize the picture"
+                f"this model paints sides that are multiples of {step} pixels; got {got}. Choose another width "
+                "and height, or resize the picture"
             )
         if self.largest is not None and max(x.shape[-2:]) > self.largest:
             raise ValueError(

@@ -83,8 +83,8 @@ def sample(
     if mask is not None and inpaints:
         shown = Shown(inpainting.channels(clean, mask))
     if shown is not None:
-        positive = _beside(model, positive, shown, inpaints)
-        negative = None if negative is None else _beside(model, negative, shown, inpaints)
+        positive = _beside(model, positive, shown, clean.shape[2:], inpaints)
+        negative = None if negative is None else _beside(model, negative, shown, clean.shape[2:], inpaints)
     place = on_device(device)
     positive, negative = place(positive), None if negative is None else place(negative)
     if mask is not None and method == "exact":
@@ -168,8 +168,15 @@ def _inpainting(
             return inpainting.kept(denoise, known, mask), walk
 
 
-def _beside(model: LiveDenoiser, conditioning: Conditioning, shown: Shown, inpaints: bool) -> Conditioning:
+def _beside(
+    model: LiveDenoiser, conditioning: Conditioning, shown: Shown, size: torch.Size, inpaints: bool
+) -> Conditioning:
     """A conditioning with what the network is shown beside the noise."""
+    if shown.channels.shape[2:] != size:
+        raise ValueError(
+            f"the latent's sides are {tuple(size)} and those of the picture beside it "
+            f"{tuple(shown.channels.shape[2:])}; change the latent's size before the picture is put beside it"
+        )
     takes = model.extra_channels if isinstance(model, TakesChannels) else 0
     brought = shown.channels.shape[1]
     if takes != brought:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from nodegraph.diffusion.live import LiveDenoiser, TakesChannels
-from nodegraph.diffusion.values import Condition
+from nodegraph.diffusion.values import Condition, Model
+
+
+def apart(model: Model) -> tuple[Model, ...]:
+    """The networks of a model as models of one each, that for much noise first."""
+    if model.low is None:
+        return (model,)
+    second = replace(model, checkpoint=model.low.checkpoint, adapters=model.low.adapters, low=None)
+    return replace(model, low=None), second
 
 
 @dataclass(eq=False)

@@ -132,7 +132,9 @@ def test_what_does_not_fit_is_refused(models: Path) -> None:
     words = Conditioning((Condition(torch.randn(1, 9, 32), pooled=torch.randn(1, 64)),))
     sigmas, picture = Sigmas(torch.tensor([2.0, 1.0, 0.0])), Image(torch.rand(1, 3, HEIGHT, WIDTH))
     inpaint = MaskInpaint(here, vae, picture, Mask(torch.ones(1, 1, HEIGHT, WIDTH)), "channels")
+    other = FollowPicture(here, vae, picture, EmptyLatent(vae, 2 * WIDTH, HEIGHT))
     for latent, message in (
+        (other, r"sides are \(6, 16\) and those of the picture beside it \(6, 8\)"),
         (
             EmptyLatent(vae, WIDTH, HEIGHT),
             "follows a picture of edges or depth; make the latent with FollowPicture",
@@ -143,5 +145,3 @@ def test_what_does_not_fit_is_refused(models: Path) -> None:
             Sampler(here, model, words, latent, sigmas, None, "euler", 0, 1.0)
     with pytest.raises(ValueError, match="width is 100 pixels"):
         FollowPicture(here, vae, Image(torch.rand(1, 3, HEIGHT, 100)))
-    with pytest.raises(ValueError, match="change its size before"):
-        FollowPicture(here, vae, picture, EmptyLatent(vae, 2 * WIDTH, HEIGHT))

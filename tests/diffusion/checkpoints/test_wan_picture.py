@@ -301,8 +301,9 @@ def test_what_is_not_shown_or_not_wanted_is_refused(made: Made, tmp_path: Path) 
     refused(
         started_here, "brings 20 channels of a picture, and this model takes 0", LoadModel(context, "emoji").model
     )
-    with pytest.raises(ValueError, match="change its size before the picture is put beside it"):
-        replace(started_here, tensor=torch.zeros(1, 16, 1, 4, 4))
+    refused(
+        replace(started_here, tensor=torch.zeros(1, 16, 1, 4, 4)), "change the latent's size before the picture"
+    )
 
 
 def test_what_is_no_image_encoder_is_refused(first: Made, tmp_path: Path) -> None:

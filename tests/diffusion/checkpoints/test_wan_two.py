@@ -25,6 +25,7 @@ from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.diffusion.models.memory import loading_bytes
 from nodegraph.diffusion.models.pool import ModelPool
 from nodegraph.diffusion.sampling.noise import NoiseSource
+from nodegraph.diffusion.sampling.switching import apart
 from nodegraph.diffusion.values import Model, Sigmas
 from nodegraph.home import Home
 
@@ -131,7 +132,7 @@ def test_each_network_and_each_scale_counts(models: Path, theirs: Tensor) -> Non
 def test_every_weight_of_the_folder_arrives(made: tiny.Tiny, models: Path, second: bool) -> None:
     path = models / "checkpoints" / "folder"
     model = describe("folder", path, "digest").model
-    live = load(model.apart[second].checkpoint, path, "cpu")
+    live = load(apart(model)[second].checkpoint, path, "cpu")
     expected = made.networks["transformer_2" if second else "transformer"].state_dict()
     found = live.networks["denoiser"].state_dict()
     assert found.keys() == expected.keys()
