@@ -17,6 +17,7 @@ from torch import Tensor
 from nodegraph.diffusion.checkpoints import configs, t5, texts, whole
 from nodegraph.diffusion.checkpoints.assembly import describe
 from nodegraph.diffusion.checkpoints.clip import Encoder
+from nodegraph.diffusion.checkpoints.joint_attention import JointTransformer, blind_after
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.transformer import INPAINTING, Transformer, Words
@@ -58,7 +59,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
     network = fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
     own, whole = sizes["out_channels"] // 4, sizes["in_channels"] // 4
     follows = whole == 2 * own  # a picture; else one and its mask
-    return Transformer(
+    return JointTransformer(
         network,
         parametrization,
         forward,
@@ -68,6 +69,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         extra_channels=0 if whole == own else own if follows else 1 + own,
         asks=FOLLOWING if follows else INPAINTING,
         patches=Patches(network, "denoiser"),
+        blinding=blind_after,
     )
 
 
