@@ -24,7 +24,7 @@ from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
 from nodegraph.export import for_comfyui
 from nodegraph.registry import Registry
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import Link, Workflow
 
 API: dict[str, Any] = {
     "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji"}},
@@ -262,8 +262,8 @@ def test_the_values_of_samplers_are_told_apart_by_their_order() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"add_noise": "disable"}, "the noise of another sampler"),
-        ({"end_at_step": 12}, "stops before the last step"),
+        ({"end_at_step": 12}, "stops before the last step and takes all noise away at once"),
+        ({"add_noise": "disable", "start_at_step": 12, "end_at_step": 12}, "after its last"),
         ({"start_at_step": 20}, "after its last"),
         ({"start_at_step": -1}, "before its first step"),
         ({"add_noise": ["y"]}, "`add_noise` is ['y'], not a text"),
@@ -279,6 +279,59 @@ def test_a_sampler_that_does_a_part_of_the_way_is_kept_with_the_reason(changes: 
     assert why in message
     kept = Workflow.from_data(data).nodes["KSamplerAdvanced"]
     assert kept.values.keys() | kept.links.keys() == inputs.keys()
+
+
+def two_samplers(**changes: Any) -> dict[str, Any]:
+    """Wan 2.2 as ComfyUI's templates wire it: a network for the first 10 of 20 steps, another for the rest."""
+    common = {"cfg": 3.5, "sampler_name": "euler", "scheduler": "simple", "steps": 20, "noise_seed": 5}
+    words = {"positive": ["7", 0], "negative": ["8", 0]}
+    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10, "return_with_leftover_noise": "enable"}
+    last = {
+        "add_noise": "disable",
+        "start_at_step": 10,
+        "end_at_step": 10_000,
+        "return_with_leftover_noise": "disable",
+    }
+    return {
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "high_noise.safetensors"}},
+        "2": {"class_type": "UNETLoader", "inputs": {"unet_name": "low_noise.safetensors"}},
+        "3": {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"width": 64, "height": 64, "length": 5}},
+        "4": {
+            "class_type": "KSamplerAdvanced",
+            "inputs": {"model": ["1", 0], "latent_image": ["3", 0], **common, **words, **first},
+        },
+        "5": {
+            "class_type": "KSamplerAdvanced",
+            "inputs": {"model": ["2", 0], "latent_image": ["4", 0], **common, **words, **last, **changes},
+        },
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["9", 0]}},
+        "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["9", 0]}},
+        "9": {"class_type": "CLIPLoader", "inputs": {"clip_name": "umt5.safetensors", "type": "wan"}},
+    }
+
+
+def test_two_samplers_one_after_the_other_share_a_schedule() -> None:
+    nodes = Workflow.from_data(two_samplers()).nodes
+    first, last = nodes["sampler"], nodes["sampler_2"]
+    assert first.links["sigmas"] == Link(node="split", output="first")
+    assert last.links["sigmas"] == Link(node="split_2", output="last")
+    assert (nodes["split"].values, nodes["split_2"].values) == ({"step": 10}, {"step": 10})
+    assert last.links["latent"] == Link(node="sampler", output="latent")
+    assert last.links["noise"] == Link(node="no_noise", output="latent")
+    assert nodes["no_noise"].links["latent"] == last.links["latent"]
+    assert "noise" not in first.links
+    assert (first.links["model"].node, last.links["model"].node) == ("model", "model_2")
+    for name in ("schedule", "schedule_2"):
+        assert nodes[name].values == {"kind": "simple", "steps": 20, "strength": 1.0}
+
+
+def test_a_sampler_in_the_middle_has_two_splits() -> None:
+    nodes = Workflow.from_data(two_samplers(end_at_step=15, return_with_leftover_noise="enable")).nodes
+    middle = nodes["sampler_2"].links["sigmas"]
+    assert middle.output == "first"
+    assert nodes[middle.node].values == {"step": 5}
+    before = nodes[middle.node].links["sigmas"]
+    assert (nodes[before.node].values, before.output) == ({"step": 10}, "last")
 
 
 ADVANCED: dict[str, Any] = {

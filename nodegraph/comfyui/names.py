@@ -9,7 +9,8 @@ from nodegraph.comfyui.table import NOISY, RULES
 
 # Of the types that `readers` reads, the types here that do what they do.
 _BY_READERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("KSampler", "KSamplerAdvanced"), ("Sampler", "Schedule")),
+    "KSampler": ("Sampler", "Schedule"),
+    "KSamplerAdvanced": ("Sampler", "Schedule", "SplitSigmas", "NoNoise"),
     "BasicScheduler": ("Schedule",),
     **dict.fromkeys(("SamplerCustom", "SamplerCustomAdvanced", "KSamplerSelect"), ("Sampler",)),
     **dict.fromkeys(("RandomNoise", "BasicGuider", "CFGGuider", *NOISY), ("Sampler",)),

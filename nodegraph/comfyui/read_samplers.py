@@ -44,8 +44,8 @@ def _schedule(node: Node, model: Any, steps: Any, strength: Any) -> Draft:
 
 
 def _sampler(
-    sigmas: Draft | Source, told: list[str], *, model: Any, positive: Any, negative: Any, latent: Any, seed: Any,
-    scale: Any, name: Any, options: dict[str, Any] | None = None,
+    sigmas: tuple[Draft, str] | Source, told: list[str], *, model: Any, positive: Any, negative: Any, latent: Any,
+    seed: Any, scale: Any, name: Any, options: dict[str, Any] | None = None,
 ) -> Draft:  # fmt: skip
     draft = Draft("Sampler", "sampler")
     for entry, value in (("model", model), ("positive", positive), ("negative", negative), ("latent", latent)):
@@ -53,7 +53,7 @@ def _sampler(
             draft.links[entry] = value
     if scale == 1 and same(negative, positive):
         draft.links.pop("negative", None)  # it was never evaluated
-    draft.links["sigmas"] = (sigmas, "sigmas") if isinstance(sigmas, Draft) else sigmas
+    draft.links["sigmas"] = sigmas
     draft.put("sampler", cleaned("sampler_name", name, told))
     draft.put("seed", cleaned("seed", seed, told))
     draft.put("guidance_scale", scale)
@@ -69,34 +69,61 @@ def ksampler(translation: Translation, node: Node) -> Reading:
 
 
 def ksampler_advanced(translation: Translation, node: Node) -> Reading:
-    """KSamplerAdvanced, where it runs to the end: from a later step on, it is a schedule's last share."""
-    if translation.word(node, "add_noise", "enable") != "enable":
-        raise Untold("it goes on from the noise of another sampler, and a Sampler here always adds its own")
+    """KSamplerAdvanced: a Sampler over a stretch of a schedule, which may go on with what another left noisy."""
+    adds = translation.word(node, "add_noise", "enable") == "enable"
     start = translation.value(node, "start_at_step", 0)
-    steps: Any = node.inputs.get("steps")
-    if start:
-        steps = translation.value(node, "steps", None)
     end = translation.value(node, "end_at_step", 10_000)
+    steps: Any = node.inputs.get("steps")
     for value in (start, end):
         if not isinstance(value, int):
             raise Untold("`start_at_step` and `end_at_step` have to be numbers")
-    if end < (steps if isinstance(steps, int) else 10_000):
-        raise Untold("it stops before the last step, and a Sampler here always runs to the end")
-    if start and (not isinstance(steps, int) or not 0 < start < steps):
-        raise Untold("it starts before its first step or after its last")
-    strength = (steps - start) / steps if start else 1.0
-    return _with_schedule(node, steps, strength, node.inputs.get("noise_seed"))
+    if start or end < 10_000:
+        steps = translation.value(node, "steps", None)
+        if not isinstance(steps, int) or not 0 <= start < min(steps, end):
+            raise Untold("it starts before its first step or after its last")
+    stops, seed = end < 10_000 and end < steps, node.inputs.get("noise_seed")
+    if adds and not stops:
+        return _with_schedule(node, steps, (steps - start) / steps if start else 1.0, seed)
+    if stops and translation.word(node, "return_with_leftover_noise", "disable") != "enable":
+        raise Untold("it stops before the last step and takes all noise away at once, which no Sampler here does")
+    return _stretch(node, steps, start, end - start if stops else 0, seed, adds)
+
+
+def _stretch(node: Node, steps: Any, start: int, count: int, seed: Any, adds: bool) -> Reading:
+    """A Sampler from a step on, for a count of steps or to the end; without noise where it does not add any."""
+    schedule = _schedule(node, node.inputs.get("model"), steps, 1.0)
+    drafts, sigmas = [schedule], (schedule, "sigmas")
+    for step, output in ((start, "last"), (count, "first")):
+        if step:
+            split = Draft("SplitSigmas", "split", {"step": step}, {"sigmas": sigmas})
+            drafts.append(split)
+            sigmas = (split, output)
+    reading = _sampled(node, sigmas, seed)
+    sampler = reading.drafts[0]
+    latent = node.inputs.get("latent_image")
+    if not adds and isinstance(latent, Source):
+        silence = Draft("NoNoise", "no_noise", links={"latent": latent})
+        sampler.links["noise"] = (silence, "latent")
+        drafts.append(silence)
+    reading.drafts += drafts
+    return reading
 
 
 def _with_schedule(node: Node, steps: Any, strength: Any, seed: Any) -> Reading:
+    schedule = _schedule(node, node.inputs.get("model"), steps, strength)
+    reading = _sampled(node, (schedule, "sigmas"), seed)
+    reading.drafts.append(schedule)
+    return reading
+
+
+def _sampled(node: Node, sigmas: tuple[Draft, str], seed: Any) -> Reading:
     told: list[str] = []
     given = node.inputs
-    schedule = _schedule(node, given.get("model"), steps, strength)
     sampler = _sampler(
-        schedule, told, model=given.get("model"), positive=given.get("positive"), negative=given.get("negative"),
+        sigmas, told, model=given.get("model"), positive=given.get("positive"), negative=given.get("negative"),
         latent=given.get("latent_image"), seed=seed, scale=given.get("cfg"), name=given.get("sampler_name"),
     )  # fmt: skip
-    return Reading([sampler, schedule], {0: (sampler, "latent")}, told=told)
+    return Reading([sampler], {0: (sampler, "latent")}, told=told)
 
 
 def basic_scheduler(translation: Translation, node: Node) -> Reading:

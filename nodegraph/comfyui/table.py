@@ -112,6 +112,8 @@ RULES = (
         values={**SIZE, "frames": "length"}, outputs=("latent",),
         widgets=("width", "height", "length", "batch_size"), fixed={"batch_size": 1}, left=("vae",),
     ),
+    Rule("SplitSigmas", "SplitSigmas", "split", same("sigmas"), same("step"), ("first", "last")),
+    Rule("CLIPVisionLoader", "LoadImageEncoder", "image_encoder", {}, {"file": "clip_name"}, ("image_encoder",)),
     Rule("VAEDecode", "VAEDecode", "decode", {"latent": "samples", "vae": "vae"}, outputs=("image",)),
     Rule(
         "VAEDecodeTiled", "VAEDecode", "decode",
