@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from nodegraph.nodes import masks as nodes
 
+from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.values import Image, Mask
 
 
@@ -57,6 +60,30 @@ def test_invert_grow_shrink() -> None:
     assert torch.equal(nodes.GrowMask(square(4, 8), 2).tensor, square(2, 10).tensor)
     assert torch.equal(nodes.GrowMask(square(2, 10), -2).tensor, square(4, 8).tensor)
     assert torch.equal(nodes.GrowMask(square(2, 5), 0).tensor, square(2, 5).tensor)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (40, 33)])
+def test_growing_is_the_maximum_of_a_square_around_each_pixel(size: tuple[int, int]) -> None:
+    mask = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0))
+    for pixels in (1, 2, 3, 4, 5, 13, 14, 40, 100):
+        padded = torch.nn.functional.pad(mask, (pixels,) * 4, value=-torch.inf)
+        expected = torch.nn.functional.max_pool2d(padded, 2 * pixels + 1, stride=1)
+        assert torch.equal(nodes.GrowMask(Mask(mask), pixels).tensor, expected)
+        assert torch.equal(nodes.GrowMask(Mask(-mask), -pixels).tensor, -expected)
+
+
+def test_growing_far_takes_few_looks_at_each_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    real = images.functional.max_pool2d
+
+    def counted(input: torch.Tensor, kernel: tuple[int, int], **more: Any) -> torch.Tensor:
+        nonlocal looks
+        looks += kernel[0] * kernel[1]
+        return real(input, kernel, **more)
+
+    monkeypatch.setattr(images.functional, "max_pool2d", counted)
+    assert area(nodes.GrowMask(square(4, 5, 64), 512)) == 64 * 64
+    assert looks <= 50  # and not 1025 x 1025
 
 
 def test_feather_is_soft_and_threshold_hard() -> None:

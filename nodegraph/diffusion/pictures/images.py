@@ -57,8 +57,16 @@ def grow(mask: Tensor, pixels: int) -> Tensor:
         return mask
     reach = abs(pixels)
     signed = mask if pixels > 0 else -mask
-    padded = functional.pad(signed, (reach, reach, reach, reach), mode="replicate")
-    return functional.max_pool2d(padded, 2 * reach + 1, stride=1) * (1 if pixels > 0 else -1)
+    for row in (True, False):  # a square's maximum is that of its rows' maxima
+        reached = 0
+        while reached < reach:
+            # Of three windows side by side, or over each other, the maximum is that of one window as long as they.
+            step = min(2 * reached + 1, reach - reached)
+            sides, kernel = ((step, step, 0, 0), (1, 3)) if row else ((0, 0, step, step), (3, 1))
+            padded = functional.pad(signed, sides, mode="replicate")
+            signed = functional.max_pool2d(padded, kernel, stride=1, dilation=step)
+            reached += step
+    return signed if pixels > 0 else -signed
 
 
 def reached_from_edge(mask: Tensor) -> Tensor:
