@@ -22,6 +22,16 @@ THUMBNAIL = 256
 THUMBNAIL_PICTURES = 16
 
 
+def refuse_no_numbers(batch: Any) -> None:
+    """Raise ValueError for pictures with values that are no numbers, which a file would show as black."""
+    missing = int((batch != batch).sum())  # of all values, NaN alone differs from itself
+    if missing:
+        raise ValueError(
+            f"{missing:,} of the {batch.numel():,} values of the picture are no numbers (NaN): some became too "
+            "large on the way. Lower guidance_scale, or run with --dtype float32"
+        )
+
+
 def to_bytes(tensor: Any) -> NDArray[np.uint8]:
     """One picture (C, H, W) in [0, 1] as (H, W, C) bytes, rounded to the nearest; C is 1, 3 or 4."""
     array = np.asarray(tensor.detach().float().cpu() if hasattr(tensor, "detach") else tensor)

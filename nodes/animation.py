@@ -18,6 +18,7 @@ from nodegraph.fields import FileName, GuidanceScale
 from .models import denoiser_of
 
 TOGETHER = 8  # frames that are painted in one batch
+LONGEST = 3000  # frames of a walk; all begin in memory
 
 
 @node(category="animation", on_device=True)
@@ -48,6 +49,8 @@ def LatentWalk(
         raise ValueError(f"seeds are whole numbers with commas between them; got {seeds!r}") from None
     if len(numbers) < 2 or min(numbers) < 0:
         raise ValueError("a walk needs two seeds or more, none below 0")
+    if len(numbers) * frames > LONGEST:
+        raise ValueError(f"{len(numbers)} seeds with {frames} frames each are more than {LONGEST:,}; give fewer")
     side = vae.size // vae.downscale
     blank = torch.zeros(1, vae.latent_channels, side, side)
     stops = [unit_noise(blank, number % 2**63) for number in numbers]
@@ -82,5 +85,6 @@ def SaveAnimation(
     scale: Annotated[int, Field(ge=1, le=16, description="Times each frame is enlarged, pixel by pixel.")] = 1,
 ) -> None:
     """Write a batch of pictures as one animated file that repeats for ever."""
+    pictures.refuse_no_numbers(image.tensor)
     frames = on_white(image.tensor).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     context.save(name, f".{format.lower()}", pictures.encode_animation(frames, format, frames_per_second))

@@ -46,6 +46,7 @@ def SaveImage(
     quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WEBP; 100 is best.")] = 92,
 ) -> None:
     """Write every picture of a batch to the output folder, under a fresh number each."""
+    pictures.refuse_no_numbers(image.tensor)
     for picture in image.tensor:
         if format == "PNG":
             context.save(name, ".png", pictures.encode_png(picture, context.metadata))
@@ -278,5 +279,6 @@ def CompareImages(
     first, second = images.on_white(a.tensor), images.on_white(b.tensor)
     if first.shape != second.shape:
         raise ValueError("the pictures differ in size or number")
+    pictures.refuse_no_numbers(torch.cat([first, second]))
     ratio = min(100.0, images.psnr(first, second))
     return Comparison(ratio, images.ssim(first, second), Image((first - second).abs()))

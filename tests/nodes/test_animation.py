@@ -53,6 +53,14 @@ def test_a_loop_comes_back_and_steps_are_small(context: Context) -> None:
     assert float(jumps.max()) < 0.7 * apart
 
 
+def test_a_walk_that_is_too_long_and_frames_without_numbers_are_refused(context: Context) -> None:
+    with pytest.raises(ValueError, match="500 seeds with 600 frames each are more than 3,000; give fewer"):
+        walk(context, ",".join("0" * 500), frames=600)
+    with pytest.raises(ValueError, match="are no numbers"):
+        a.SaveAnimation(context, Image(torch.full((2, 3, 4, 4), torch.nan)))
+    assert context.written == []
+
+
 def test_noise_keeps_its_variance_on_the_way() -> None:
     first, second = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0))
     for share in (0.0, 0.25, 0.5, 1.0):

@@ -52,6 +52,19 @@ def test_a_file_that_is_no_picture_is_refused(context: Context, tmp_path: Path) 
         nodes.LoadImage(context, "a.png")
 
 
+def test_a_picture_without_numbers_is_refused_and_not_saved_as_black(context: Context) -> None:
+    picture = random(2, 3, 8, 8)
+    picture[1, 0, :2] = float("nan")
+    for format in ("PNG", "JPEG", "WEBP"):
+        with pytest.raises(ValueError, match=r"16 of the 384 values of the picture are no numbers \(NaN\)"):
+            nodes.SaveImage(context, Image(picture), format=format)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no numbers"):
+        nodes.CompareImages(Image(picture), Image(random(2, 3, 8, 8)))
+    assert context.written == []
+    nodes.SaveImage(context, Image(torch.full((1, 3, 4, 4), torch.inf)))  # as white as can be
+    assert decode(context.written[0].read_bytes()).min() == 1
+
+
 @pytest.mark.parametrize(("format", "magic"), [("JPEG", b"\xff\xd8"), ("WEBP", b"RIFF")])
 def test_other_formats(context: Context, format: str, magic: bytes) -> None:
     nodes.SaveImage(context, RAMP, format=format)  # type: ignore[arg-type]
