@@ -21,6 +21,9 @@ DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
 UNFINISHED_SECONDS = 30 * 86400
 SINGLE = frozenset({"images", "loras", "embeddings", "upscalers", "onnx"})  # never a folder, nor an address
+LONGEST = (
+    230  # bytes of a name and its suffix; file systems take 255, and a number and `.receipt.json` are to come
+)
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _Stat = tuple[int, int, int, int, int]
@@ -227,6 +230,7 @@ def refuse_unsafe(name: str) -> None:
 
 
 def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
+    name = name.encode()[: LONGEST - len(suffix.encode())].decode(errors="ignore").rstrip()
     taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix))
     numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
     number = max(numbers, default=0)

@@ -122,6 +122,15 @@ def test_output_files_are_numbered_and_never_replaced(files: Files) -> None:
     assert sorted(entry.name for entry in files.output.iterdir()) == [path.name for path in paths]
 
 
+def test_a_name_too_long_for_the_file_system_is_cut_between_letters(files: Files) -> None:
+    paths = [files.write("a" + letter * 119, ".png", b"x") for letter in "\u753b\U0001f34e" for _ in range(2)]
+    assert [path.name for path in paths[:2]] == ["a" + "\u753b" * 75 + f"-000{n}.png" for n in (1, 2)]
+    for path in paths:
+        assert path.read_bytes() == b"x"
+        files.write_beside(path.with_name(f"{path.name}.receipt.json"), b"{}")
+    assert files.write("cat" * 40, ".png", b"x").name == "cat" * 40 + "-0001.png"
+
+
 @pytest.mark.parametrize("name", ["../cat", "a/b", "/tmp/cat", "a\0", "C:cat", ""])
 def test_output_names_stay_in_the_folder(files: Files, name: str) -> None:
     with pytest.raises(FileRefused):
