@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from nodegraph.errors import DocumentError
 from nodegraph.serve import models
 from nodegraph.serve.database import Database
 from nodegraph.serve.errors import DiskFull, QueueFull
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.store import Store, Submission
 from nodegraph.serve.storefile import StoreFull
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import MAX_BYTES, Workflow
 
 TOGETHER = 100  # runs in one transaction
 MAX_WAITING = 2_000  # runs that wait to be written
@@ -60,10 +61,12 @@ class Acceptor:
         self._writing: asyncio.Task[None] | None = None
 
     async def submit(self, workflow: Workflow, targets: list[str] | None, priority: int) -> models.Run:
-        """Queue a run; it is on disk when this returns. Raises QueueFull, DiskFull."""
+        """Queue a run; it is on disk when this returns. Raises QueueFull, DiskFull, DocumentError."""
         if len(self._waiting) >= MAX_WAITING:
             raise QueueFull("too many runs are being taken in; try again in a moment", RETRY_WRITE_SECONDS)
         text = workflow.dump()
+        if len(text) > MAX_BYTES:  # written with its values and in lines it may be longer than it came
+            raise DocumentError(f"the document comes to {len(text):,} bytes; {MAX_BYTES:,} is the limit")
         free = shutil.disk_usage(self._folder).free
         if free < self._reserve + 2 * len(text):
             raise DiskFull(

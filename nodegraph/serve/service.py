@@ -209,6 +209,7 @@ class Service:
         Raises:
             QueueFull: too many runs wait.
             DiskFull: there is no room.
+            DocumentError: the workflow is too long to be read again.
         """
         return await self._acceptor.submit(workflow, targets, priority)
 

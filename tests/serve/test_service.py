@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from serving import Live, ended, give_plugin, live_service, run, serving, until, workflow
 
+from nodegraph.errors import DocumentError
 from nodegraph.home import Home
 from nodegraph.pictures import decode
 from nodegraph.serve import printing, supervisor
 from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged, QueueFull
 from nodegraph.serve.models import QueueState
 from nodegraph.serve.service import Service
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import Frame, Workflow
 
 ROOT = Path(__file__).parent.parent.parent
 live = live_service
@@ -288,6 +289,18 @@ def test_a_full_queue_says_when_to_try_again(home: Home, tmp_path: Path) -> None
     run(scenario())
 
 
+def test_a_document_that_no_worker_would_read_is_not_accepted(live: Live) -> None:
+    notes = [Frame(x=0, y=0, width=1, height=1, text="x" * 100_000)] * 340
+    large = workflow(say=("Say", {"text": "a"})).model_copy(update={"notes": notes})
+
+    async def scenario() -> None:
+        with pytest.raises(DocumentError, match=r"the document comes to 34,\d\d\d,\d\d\d bytes; 33,554,432 is"):
+            await live.service.submit(large)
+        assert (await live.service.queue()).queued == []
+
+    live.run(scenario())
+
+
 def test_closing_puts_the_running_back_and_numbers_never_go_back(home: Home, tmp_path: Path) -> None:
     give_plugin(home)
     notes = tmp_path / "notes"
@@ -373,6 +386,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from serving import ended, serving, workflow
+from nodegraph.errors import DocumentError
 from nodegraph.home import Home
 
 async def main():
