@@ -162,11 +162,14 @@ class Store:
             ).rowcount
 
     def forget(self, keep: int) -> list[str]:
-        """Drop all but the newest `keep` ended runs; returns the ids of those that went. Artifacts stay."""
+        """Drop all but the newest `keep` ended runs; returns the ids of those that went. Artifacts stay.
+
+        The newest are those that were submitted last: a clock may have been set back since.
+        """
         with self.file.transaction() as database:
             rows = database.execute(
                 "DELETE FROM runs WHERE number IN (SELECT number FROM runs WHERE phase = 2 "
-                "ORDER BY first, second LIMIT -1 OFFSET ?) RETURNING id",
+                "ORDER BY number DESC LIMIT -1 OFFSET ?) RETURNING id",
                 (keep,),
             ).fetchall()
             gone = [(row["id"],) for row in rows]

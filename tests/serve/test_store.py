@@ -191,6 +191,16 @@ def test_history_is_bounded_and_what_waits_is_never_forgotten(store: Store) -> N
         store.document(runs[0])
 
 
+def test_what_ended_before_a_clock_was_set_back_is_forgotten_first(store: Store) -> None:
+    runs = [submit(store) for _ in range(3)]
+    for number, _ in enumerate(runs):
+        store.finish(claimed(store), "succeeded")
+        with store.file.transaction() as database:
+            database.execute("UPDATE runs SET finished = ? WHERE id = ?", (2e9 - number * 1e8, runs[number]))
+    assert sorted(store.forget(1)) == sorted(runs[:2])
+    assert status(store, runs[2]) == "succeeded"
+
+
 def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
     store.file.database.execute("PRAGMA user_version = 99")
     with pytest.raises(sqlite3.DatabaseError, match="newer"):
