@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -223,3 +224,41 @@ def test_a_second_server_on_one_home_is_refused_with_words(home: Home) -> None:
             pass
 
     run(scenario())
+
+
+@pytest.mark.slow
+def test_of_runs_amid_kills_of_everything_each_ends_once_or_says_why(plugged: Home) -> None:
+    draw = random.Random(7)
+    accepted: dict[str, int] = {}
+
+    def numbered(number: int) -> Workflow:
+        text = {"text": f"run {number}", "name": f"file{number}"}
+        slow = {"path": str(plugged.folder / "notes"), "steps": 5, "seconds": 0.05}
+        return workflow(str(number), steps=("Steps", slow), write=("WriteText", text))
+
+    for _ in range(6):
+        with running(plugged.folder, "--workers", "2") as server:
+            for _ in range(5):
+                accepted[submit(server, numbered(len(accepted)))] = len(accepted)
+            for _ in range(4):
+                time.sleep(draw.choice([0.05, 0.3, 1.0, 2.5]))
+                pids = [worker["pid"] for worker in server.get("/api/system").json["workers"] if worker["pid"]]
+                if pids:
+                    os.kill(draw.choice(pids), signal.SIGKILL)
+            server.process.kill()
+    with running(plugged.folder, "--workers", "2") as server:
+        deadline = time.monotonic() + 300
+        while (state := server.get("/api/queue").json)["queued"] or state["running"]:
+            assert time.monotonic() < deadline, state
+            time.sleep(0.2)
+        runs = {run["id"]: run for run in server.get("/api/runs?limit=1000").json["runs"]}
+        assert runs.keys() == accepted.keys(), "every run that was accepted, and no other"
+        for id, number in accepted.items():
+            run = runs[id]
+            if run["status"] == "failed":
+                assert "given up" in run["error"]["message"]
+                continue
+            assert run["status"] == "succeeded"
+            (artifact,) = run["artifacts"]
+            assert server.get(artifact["content"]).body == f"run {number}".encode()
+        assert server.faults() == []
