@@ -42,7 +42,11 @@ class Engine:
         device: such as `cpu` or `cuda:0`; by default an accelerator where there is one.
         dtype: what weights are held in, `float32`, `bfloat16` or `float16`; by default what suits the device.
         compiled: compile denoising networks with torch.compile when they are first used: a minute or more once,
-            faster steps from then on. Results differ in their last bits, so they are kept apart.
+            faster steps from then on. Results differ in their last bits, so they are kept apart. By default what
+            `$NODEGRAPH_COMPILE` says, which is read now.
+
+    Raises:
+        ValueError: `$NODEGRAPH_COMPILE` is neither yes nor no.
     """
 
     def __init__(
@@ -56,14 +60,14 @@ class Engine:
         files: Files | None = None,
         device: str | None = None,
         dtype: str | None = None,
-        compiled: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         self.home = home or Home.of_user()
         self.cache = ResultCache(disk=DiskTier(self.home.cache)) if cache is None else cache
         self.files = files or self.home.files(output=Path("out"), inputs=[Path()])
         self.device = device or default_device()
         self.dtype = dtype or default_dtype(self.device)
-        self.compiled = compiled
+        self.compiled = _told_to_compile() if compiled is None else compiled
         self._registry = registry
         self._catalog = catalog
         self._plugins = (self.home.plugins, *plugins)
@@ -199,6 +203,16 @@ def run(
         allowed = [path for path in given if path.is_absolute()]
         engine.files = engine.home.files(output=Path(output), inputs=[folder, Path()], allowed=allowed)
     return engine.run(workflow, values=values, targets=targets, listen=listen)
+
+
+def _told_to_compile() -> bool:
+    """Whether `$NODEGRAPH_COMPILE` asks for compiled networks, in the words that the command line takes."""
+    word = os.environ.get("NODEGRAPH_COMPILE", "").strip()
+    if word.lower() in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if word.lower() in ("", "0", "false", "f", "no", "n", "off"):
+        return False
+    raise ValueError(f"NODEGRAPH_COMPILE is {word!r}; set it to 1 or 0")
 
 
 def default_device() -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from torch import Tensor
 from torch._inductor import config
+from typer.testing import CliRunner
 
 from nodegraph import Workflow
 from nodegraph.cache import ResultCache
@@ -21,6 +23,7 @@ from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.values import Checkpoint, Conditioning, Latent, Sigmas
 from nodegraph.engine import Engine
 from nodegraph.home import Home
+from nodegraph.options import Compile
 from nodegraph.receipt import read
 from nodegraph.verify import verify
 
@@ -123,6 +126,38 @@ def test_networks_are_compiled_apart_from_those_that_are_not(model: Checkpoint) 
     assert all(
         torch.equal(a, b) for a, b in zip(plain.network.parameters(), fast.network.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("word", ["1", "true", "Yes", "on", " y ", "0", "FALSE", "no", "off", "n"])
+def test_python_understands_the_environment_as_the_commands_do(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer()
+    heard = []
+
+    @app.command()
+    def run(compiled: Compile = False) -> None:
+        heard.append(compiled)
+
+    monkeypatch.setenv("NODEGRAPH_COMPILE", word)
+    assert CliRunner().invoke(app, []).exit_code == 0
+    home = Home.of_user(tmp_path)
+    assert [Engine(home=home, device="cpu").compiled] == heard
+    assert Engine(home=home, device="cpu", compiled=True).compiled
+    assert not Engine(home=home, device="cpu", compiled=False).compiled
+
+
+def test_what_the_environment_says_of_compiling_is_yes_or_no(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home.of_user(tmp_path)
+    monkeypatch.delenv("NODEGRAPH_COMPILE", raising=False)
+    assert not Engine(home=home, device="cpu").compiled
+    monkeypatch.setenv("NODEGRAPH_COMPILE", "")
+    assert not Engine(home=home, device="cpu").compiled
+    monkeypatch.setenv("NODEGRAPH_COMPILE", "perhaps")
+    with pytest.raises(ValueError, match="NODEGRAPH_COMPILE is 'perhaps'; set it to 1 or 0"):
+        Engine(home=home, device="cpu")
 
 
 def test_convolutions_are_laid_out_channels_last() -> None:
