@@ -33,6 +33,7 @@ from nodegraph.diffusion.sampling.conditioning import stacked
 from nodegraph.diffusion.sampling.denoisers import time_to_sigma
 from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.sampling.switching import Switched, apart
+from nodegraph.diffusion.soundness import sound
 from nodegraph.diffusion.values import (
     VAE,
     Adapter,
@@ -331,8 +332,8 @@ def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> 
             return decode(part)
         return tiled(decode, part, side // ratio, Fraction(ratio))
 
-    decoded = around(whole, tensor, vae.wrap, MARGIN, Fraction(ratio))
-    return Image(decoded.float().clamp(0, 1).cpu().contiguous())
+    decoded = around(whole, tensor, vae.wrap, MARGIN, Fraction(ratio)).float().clamp(0, 1).cpu()
+    return Image(sound(decoded.contiguous(), "the picture", vae.checkpoint.name))
 
 
 def _tile(context: Context, tile: int | None, height: int, width: int) -> int | None:

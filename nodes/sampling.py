@@ -18,6 +18,7 @@ from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
 from nodegraph.diffusion.sampling.samplers import SamplerName, invert
 from nodegraph.diffusion.sampling.schedules import ScheduleName, for_tokens, schedule
+from nodegraph.diffusion.soundness import sound
 from nodegraph.diffusion.values import (
     VAE,
     Conditioning,
@@ -131,7 +132,7 @@ def Sampler(
         result = step.x
         if context.wants_preview and (parts := context.open(model.checkpoint)).has_vae:
             context.preview(Image(parts.vae.decode(glance(step.denoised).float()).float().cpu()))
-    return Latent(result.float().cpu().clone())
+    return Latent(sound(result.float().cpu().clone(), "the latent", model.checkpoint.name))
 
 
 @node(category="sampling", on_device=True)

@@ -38,8 +38,10 @@ def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
 
 def _multiple(detected: Detected, found: Contents) -> int:
     """What the sides of a latent are multiples of: a U-Net halves them from each level to the next."""
-    levels = found.parts["denoiser"].count(r"down_blocks\.(\d+)\.") if "denoiser" in found.parts else 0
-    return 2 ** (levels - 1) if levels else detected.family.multiple
+    part, pattern = found.parts.get("denoiser"), r"down_blocks\.(\d+)\."
+    if part is None or not part.count(pattern):
+        return detected.family.multiple
+    return int(2 ** (configs.bounded(part, pattern, configs.LEVELS) - 1))
 
 
 def _low(checkpoint: Checkpoint, found: Contents, detected: Detected) -> LowNoise | None:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from nodegraph.diffusion.checkpoints.header import ModelRefused, read
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Source
-from nodegraph.diffusion.checkpoints.weights import Reader
+from nodegraph.diffusion.checkpoints.weights import DTYPES, Reader
 from nodegraph.diffusion.values import Condition, Conditioning
 
 WINDOW = 75  # tokens between the two marks that begin and end a text
+VECTORS = 300  # that one learned word may have: four windows full
 Summary = Literal["projected", "plain"] | None
 START, END = 49406, 49407
 STEP = 1.1  # what a bare bracket multiplies by
@@ -234,4 +235,13 @@ def learned(path: Path, width: int) -> Tensor:
         )
     name, entry = next(iter(fits.items()))
     count = entry.shape[0] if len(entry.shape) == 2 else 1
-    return Reader().tensor(Source(path, name, entry, (count, width)), torch.float32)
+    if not 0 < count <= VECTORS:
+        raise ModelRefused(
+            f"{path} is damaged: its learned word has {count:,} vectors, and words have 1 to {VECTORS}"
+        )
+    if entry.dtype not in DTYPES or not DTYPES[entry.dtype].is_floating_point:
+        raise ModelRefused(f"{path} is damaged: its learned word is {entry.dtype}, not of floating-point numbers")
+    vectors = Reader().tensor(Source(path, name, entry, (count, width)), torch.float32)
+    if not vectors.isfinite().all():
+        raise ModelRefused(f"{path} is damaged: its learned word holds what are no numbers (NaN or infinite)")
+    return vectors

@@ -11,30 +11,31 @@ from typing import Any
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import Part
 
-CLIP_VOCABULARY = 49408
-LIMIT = 64  # levels, layers and blocks; the largest network known has 60
+CLIP_VOCABULARY, CLIP_PLACES = 49408, 77
+LIMIT = 64  # blocks one after another; the largest network known has 60
+# Levels of a U-Net or VAE, layers of a level, blocks of one attention: the largest known have 4, 3 and 10. Their
+# product is how much is made before weights are compared.
+LEVELS, LAYERS, DEPTH = 8, 8, 16
 
 
 def unet(part: Part, family: str) -> dict[str, Any]:
     """The configuration of a U-Net of Stable Diffusion, or of a ControlNet's copy of its first half."""
-    levels = bounded(part, r"down_blocks\.(\d+)\.")
+    levels = bounded(part, r"down_blocks\.(\d+)\.", LEVELS)
     channels = [side(part, f"down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
     attention = [part.count(rf"down_blocks\.{i}\.attentions\.(\d+)\.") > 0 for i in range(levels)]
     depths = [max(1, _depth(part, f"down_blocks.{i}.attentions.0")) for i in range(levels)]
     middle = part.count(r"mid_block\.attentions\.(\d+)\.") > 0
     if middle:
         depths[-1] = max(depths[-1], _depth(part, "mid_block.attentions.0"))
-    cross = next(
-        (source.shape[1] for name, source in part.weights.items() if name.endswith("attn2.to_k.weight")), 0
-    )
+    crossing = next((name for name in part.weights if name.endswith("attn2.to_k.weight")), None)
     config: dict[str, Any] = {
         "in_channels": side(part, "conv_in.weight", 1),
         "block_out_channels": channels,
-        "layers_per_block": bounded(part, r"down_blocks\.0\.resnets\.(\d+)\."),
+        "layers_per_block": bounded(part, r"down_blocks\.0\.resnets\.(\d+)\.", LAYERS),
         "down_block_types": ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention],
         "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else None,
         "transformer_layers_per_block": depths,
-        "cross_attention_dim": cross,
+        "cross_attention_dim": side(part, crossing, 1) if crossing is not None else 0,
         # diffusers calls the number of heads a head's dimension.
         "attention_head_dim": 8 if family == "sd1" else [max(1, side // 64) for side in channels],
         "use_linear_projection": family != "sd1",
@@ -72,13 +73,13 @@ def control(part: Part) -> dict[str, Any]:
 
 def vae(part: Part) -> dict[str, Any]:
     """The configuration of an AutoencoderKL."""
-    levels = bounded(part, r"decoder\.up_blocks\.(\d+)\.")
+    levels = bounded(part, r"decoder\.up_blocks\.(\d+)\.", LEVELS)
     channels = [side(part, f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 0) for i in range(levels)]
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": bounded(part, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "layers_per_block": bounded(part, r"encoder\.down_blocks\.0\.resnets\.(\d+)\.", LAYERS),
         "latent_channels": vae_channels(part),
         "use_quant_conv": "quant_conv.weight" in part.weights,
         "use_post_quant_conv": "post_quant_conv.weight" in part.weights,
@@ -93,7 +94,7 @@ def vae_channels(part: Part) -> int:
 
 def vae_downscale(part: Part) -> int:
     """How many pixels of a side become one of the latent."""
-    return int(2 ** (bounded(part, r"decoder\.up_blocks\.(\d+)\.") - 1)) * vae_patch(part)
+    return int(2 ** (bounded(part, r"decoder\.up_blocks\.(\d+)\.", LEVELS) - 1)) * vae_patch(part)
 
 
 def vae_patch(part: Part) -> int:
@@ -106,7 +107,7 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
     """The configuration of a CLIP text encoder.
 
     Raises:
-        ModelRefused: its vocabulary is not CLIP's: token numbers would mean other words.
+        ModelRefused: its vocabulary is not CLIP's: token numbers would mean other words; or it has too few places.
     """
     vocabulary = side(part, "embeddings.token_embedding.weight", 0)
     if vocabulary != CLIP_VOCABULARY:
@@ -116,6 +117,12 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
             f"{CLIP_VOCABULARY:,}; every "
             "word would be read as another. Get the checkpoint with the text encoder that it was trained with"
         )
+    if (places := side(part, "embeddings.position_embedding.weight", 0)) < CLIP_PLACES:
+        source = part.weights["embeddings.position_embedding.weight"]
+        raise ModelRefused(
+            f"{source.path}: {source.key} has {places} places, and CLIP's windows {CLIP_PLACES}. Get the "
+            "checkpoint with the text encoder that it was trained with"
+        )
     width = side(part, "embeddings.token_embedding.weight", 1)
     config: dict[str, Any] = {
         "vocab_size": vocabulary,
@@ -123,7 +130,7 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
         "intermediate_size": side(part, "encoder.layers.0.mlp.fc1.weight", 0),
         "num_hidden_layers": bounded(part, r"encoder\.layers\.(\d+)\."),
         "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": side(part, "embeddings.position_embedding.weight", 0),
+        "max_position_embeddings": places,
         "hidden_act": str(part.config.get("hidden_act", activation)),
         "eos_token_id": 49407,
         "bos_token_id": 49406,
@@ -134,22 +141,23 @@ def clip(part: Part, activation: str) -> dict[str, Any]:
 
 
 def _depth(part: Part, module: str) -> int:
-    return part.count(module.replace(".", r"\.") + r"\.transformer_blocks\.(\d+)\.")
+    pattern = module.replace(".", r"\.") + r"\.transformer_blocks\.(\d+)\."
+    return bounded(part, pattern, DEPTH) if part.count(pattern) else 0
 
 
 def side(part: Part, name: str, axis: int) -> int:
-    """How long a side of a weight is. Raises ModelRefused where there is no such weight or side."""
+    """How long a side of a weight is. Raises ModelRefused where there is no such weight or side, or it is 0."""
     shape = part.shape(name)
-    if shape is None or len(shape) <= axis:
+    if shape is None or len(shape) <= axis or not shape[axis]:
         path = next(iter(part.weights.values())).path if part.weights else part.folder
         raise ModelRefused(f"{path}: {name} is missing; the file is not complete. Download it again")
     return shape[axis]
 
 
-def bounded(part: Part, pattern: str) -> int:
-    """How many layers have names that fit a pattern. Raises ModelRefused where there are none, or too many."""
+def bounded(part: Part, pattern: str, most: int = LIMIT) -> int:
+    """How many layers have names that fit a pattern. Raises ModelRefused where there are none, or above `most`."""
     count = part.count(pattern)
-    if not 0 < count <= LIMIT:
+    if not 0 < count <= most:
         path = next(iter(part.weights.values())).path if part.weights else part.folder
-        raise ModelRefused(f"{path}: {count} layers match {pattern}, and a network has 1 to {LIMIT}")
+        raise ModelRefused(f"{path}: {count} layers match {pattern}, and a network has 1 to {most}")
     return count

@@ -175,6 +175,8 @@ def _entry(path: Path, name: str, value: Any, origin: int) -> Entry:
         )
     if not all(type(side) is int and 0 <= side < 2**40 for side in shape) or len(shape) > 16:
         raise ModelRefused(f"{path} is damaged: {name} has the shape {str(shape)[:80]}")
+    if 0 in shape and any(shape):  # such a side costs nothing in the file, and much in a network of that size
+        raise ModelRefused(f"{path} is damaged: {name} has the shape {str(shape)[:80]}, which holds no numbers")
     if not 0 <= start <= end or (end - start) * 8 != math.prod(shape) * BITS[dtype]:
         raise ModelRefused(f"{path} is damaged: {name} is {dtype} {shape}, but has {end - start:,} bytes")
     return Entry(dtype, tuple(shape), origin + start, origin + end)

@@ -46,7 +46,7 @@ class LanguageModel:
             ValueError: the text has more tokens than `most`, or there is no tokenizer.
         """
         tokenizer = tokenizer_of(self.tokenizer, self.path, self.network.config.vocab_size)
-        numbers = numbers_of(tokenizer, text)
+        numbers = numbers_of(tokenizer, text, self.network.config.vocab_size)
         if len(numbers) > most:
             raise ValueError(
                 f"the text is {len(numbers)} tokens long with the words around it and this model reads {most}; "

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,11 @@ from nodegraph.diffusion.checkpoints.header import Header, ModelRefused, read
 from nodegraph.diffusion.checkpoints.layouts import LAYOUTS
 from nodegraph.diffusion.checkpoints.names import original_unet_renamer
 from nodegraph.diffusion.checkpoints.parts import Source
-from nodegraph.diffusion.checkpoints.weights import Reader
+from nodegraph.diffusion.checkpoints.weights import DTYPES, Reader
 
 Target = Literal["denoiser", "text_encoder", "text_encoder_2", "text_encoder_3"]  # as diffusers numbers them
 Shapes = Mapping[str, tuple[int, ...]]
+RANK_LIMIT = 8192  # what is computed of a file grows with its ranks; the largest known are those of whole weights
 
 _KOHYA = re.compile(r"lora_(unet|transformer|te|te1|te2|te3)_([^.]+)\.(.+)")
 _KOHYA_TARGETS: dict[str, Target] = {
@@ -200,21 +201,57 @@ def _check(
         raise ModelRefused(f"{path} is not complete: for {weight} it holds {', '.join(sorted(found))}")
     if shape is None:
         raise ModelRefused(f"{path} was made for another model: it changes {weight}, which this one has not")
-    rows, columns = ("up", "down") if "up" in found else ("w1a", "w1b") if "w1a" in found else ("diff", "diff")
-    height = total or shape[0]
-    if rows == "diff":
-        fits = found["diff"].shape == (height, *shape[1:])
-    else:
-        kernel = found["mid"].shape[2:] if "mid" in found else ()
-        inner = math.prod(found[columns].shape[1:]) * math.prod(kernel)
-        fits = found[rows].shape[0] == height and inner == math.prod(shape[1:])
-    if not fits:
-        source = found[columns]
+    _check_numbers(path, found)
+    height, inner = total or shape[0], math.prod(shape[1:])
+    if "diff" in found:
+        if found["diff"].shape != (height, *shape[1:]):
+            _other_model(path, weight, found["diff"], shape)
+        return
+    for rows, columns in (("up", "down"),) if "up" in found else (("w1a", "w1b"), ("w2a", "w2b")):
+        (tall, *rest), (rank, *wide) = _sides(path, found[rows]), _sides(path, found[columns])
+        ranks, met = {math.prod(rest), rank}, math.prod(rest) == rank
+        if "mid" in found:  # lies between the two, with both of their ranks and the sides of a convolution
+            first, second, *kernel = _sides(path, found["mid"], 4)
+            met = (first, second) == (math.prod(rest), rank)
+            wide += kernel
+        elif rows != "up":
+            met = met and len(rest) == len(wide) == 1
+        if not met or min(ranks) < 1 or max(ranks) > RANK_LIMIT:
+            raise ModelRefused(
+                f"{path} is damaged: {found[rows].key} {list(found[rows].shape)} and {found[columns].key} "
+                f"{list(found[columns].shape)} have no rank of 1 to {RANK_LIMIT} in common. Get the LoRA anew"
+            )
+        if tall != height or math.prod(wide) != inner:
+            _other_model(path, weight, found[columns], shape)
+
+
+def _check_numbers(path: Path, found: Mapping[str, Source]) -> None:
+    for role, source in found.items():
+        if role == "alpha":
+            if math.prod(source.shape) != 1:
+                raise ModelRefused(
+                    f"{path} is damaged: {source.key} should be one number, not {list(source.shape)}"
+                )
+        elif not (source.entry.dtype in DTYPES and DTYPES[source.entry.dtype].is_floating_point):
+            raise ModelRefused(
+                f"{path}: {source.key} is {source.entry.dtype}; LoRAs hold floating-point numbers. Get it in "
+                "float16 or bfloat16"
+            )
+
+
+def _sides(path: Path, source: Source, count: int = 2) -> tuple[int, ...]:
+    if len(source.shape) < count:
         raise ModelRefused(
-            f"{path} was made for another model: {source.key} has the shape {list(source.shape)}, and what it "
-            f"changes "
-            f"here, {weight}, has {list(shape)}. Use a LoRA of the checkpoint's own family"
+            f"{path} is damaged: {source.key} has the shape {list(source.shape)}. Get the LoRA anew"
         )
+    return source.shape
+
+
+def _other_model(path: Path, weight: str, source: Source, shape: tuple[int, ...]) -> NoReturn:
+    raise ModelRefused(
+        f"{path} was made for another model: {source.key} has the shape {list(source.shape)}, and what it changes "
+        f"here, {weight}, has {list(shape)}. Use a LoRA of the checkpoint's own family"
+    )
 
 
 class Patches:
@@ -244,15 +281,28 @@ class Patches:
         planned = [(terms(path, wanted[0], shapes, self._layers), strength) for path, strength in wanted[1]]
         self.remove()
         reader = Reader()
-        for name in _names(found for found, _ in planned):
-            parameter = self._weights[name]
-            original = self._original[name] = parameter.data
-            change = torch.zeros(original.shape, dtype=torch.float32)
-            for found, strength in planned:
-                if name in found:
-                    change += strength * found[name].delta(reader, original.shape)
-            parameter.data = (original.float() + change.to(original.device)).to(original.dtype)
+        try:
+            for name in _names(found for found, _ in planned):
+                self._merge(name, planned, reader)
+        except BaseException:  # half of a LoRA is none
+            self.remove()
+            raise
         self._now = wanted
+
+    def _merge(self, name: str, planned: Sequence[tuple[Mapping[str, Term], float]], reader: Reader) -> None:
+        parameter = self._weights[name]
+        original = self._original[name] = parameter.data
+        change = torch.zeros(original.shape, dtype=torch.float32)
+        for found, strength in planned:
+            if name in found:
+                change += strength * found[name].delta(reader, original.shape)
+                if not change.isfinite().all():
+                    source = next(iter(found[name].pieces.values()))
+                    raise ModelRefused(
+                        f"{source.path} is damaged, or its strength of {strength:g} too large: what {source.key} "
+                        "adds is no number. Get the LoRA anew"
+                    )
+        parameter.data = (original.float() + change.to(original.device)).to(original.dtype)
 
     def remove(self) -> None:
         """Put the weights back that were replaced."""

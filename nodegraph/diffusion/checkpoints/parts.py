@@ -102,9 +102,12 @@ class Part:
         return None if source is None else source.shape
 
     def count(self, pattern: str) -> int:
-        """One more than the highest number that a pattern's group finds in the names; 0 where it finds none."""
-        numbers = [int(match[1]) for name in self.weights if (match := re.match(pattern, name))]
-        return max(numbers, default=-1) + 1
+        """One more than the highest number that a pattern's group finds in the names; 0 where it finds none.
+
+        What has more than nine digits counts nothing: the network will say that it has no place for it.
+        """
+        found = (match[1] for name in self.weights if (match := re.match(pattern, name)))
+        return max((int(digits) for digits in found if len(digits) < 10), default=-1) + 1
 
 
 @dataclass(frozen=True)

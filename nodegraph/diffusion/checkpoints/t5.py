@@ -86,7 +86,7 @@ class T5:
         numbers: list[int] = []
         weights: list[float] = []
         for words, weight in weighted(text):
-            found = numbers_of(tokenizer, words.strip())
+            found = numbers_of(tokenizer, words.strip(), self.network.config.vocab_size)
             numbers += found
             weights += [weight] * len(found)
         return [*numbers, END], [*weights, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from nodegraph.diffusion.checkpoints.weights import IMPORTING
 
 TOKENIZER = "tokenizer.json"
 SIZE_LIMIT = 100_000_000  # bytes of a tokenizer file; the largest known has 20 MB
+GROWTH = 64  # how many times as long a tokenizer may make a text before it cuts it; those known: 3 times
 
 
 def tokenizer_of(path: Path | None, weights: Path, vocabulary: int) -> Any:
@@ -60,21 +62,40 @@ def _opened(path: Path, _modified: int) -> Any:
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         )
     try:
-        if "model" not in json.loads(path.read_bytes()):
+        document = json.loads(path.read_bytes())
+        if "model" not in document:
             raise ValueError("no model")
+        if _growth(document.get("normalizer")) * _growth(document.get("pre_tokenizer")) > GROWTH:
+            raise ValueError(f"it makes texts more than {GROWTH} times as long")
         found = Tokenizer.from_file(str(path))
         found.no_padding()  # what fills a prompt up, and how long it may be, each family says itself
         found.no_truncation()
         return found
-    except Exception as error:  # the library has one exception, called Exception
+    except BaseException as error:  # the library has one exception, called Exception, and its Rust another
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelRefused(
             f"{path} is no {TOKENIZER} of the tokenizers library ({str(error)[:200]}). Get that of the text "
             "encoder"
         ) from None
 
 
-def numbers_of(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text. Raises ModelRefused where the tokenizer gives up on it."""
+def _growth(step: Any) -> int:
+    """How many times as long a text may become, at most, by the replacements in a part of a tokenizer file."""
+    if isinstance(step, list):
+        return math.prod(map(_growth, step))
+    if not isinstance(step, dict):
+        return 1
+    own = 1
+    if step.get("type") in ("Replace", "Prepend"):
+        own += len(str(step.get("content", step.get("prepend", ""))))
+    elif step.get("type") == "Precompiled":
+        own = 4
+    return own * math.prod(map(_growth, step.values()))
+
+
+def numbers_of(tokenizer: Any, text: str, vocabulary: int) -> list[int]:
+    """The tokens of a text, each below `vocabulary`. Raises ModelRefused where the tokenizer gives up on it."""
     try:
         found: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     except BaseException as error:
@@ -83,6 +104,11 @@ def numbers_of(tokenizer: Any, text: str) -> list[int]:
         raise ModelRefused(
             f"the tokenizer fails on this text ({str(error)[:200]}). Get {TOKENIZER} of the text encoder anew"
         ) from None
+    if max(found, default=0) >= vocabulary:
+        raise ModelRefused(
+            f"the tokenizer makes token {max(found):,} of this text and the text encoder knows {vocabulary:,}; it "
+            f"is the tokenizer of another model. Get {TOKENIZER} of the text encoder"
+        )
     return found
 
 

@@ -126,10 +126,18 @@ def fill(
         path, what: for messages: the file, and the part of it.
 
     Raises:
-        ModelRefused: a weight is missing, of another shape, or one too many; the text names the first.
+        ModelRefused: a weight is missing, of another shape, or one too many; the text names the first. Or no
+            such network can be made.
     """
     with without_memory():
-        network = make()
+        try:
+            network = make()
+        except Exception as error:  # of a library that is told whatever sizes the file has, and may say anything
+            raise ModelRefused(
+                f"{path}: its weights are of sizes that no {what} has "
+                f"({str(error)[:200] or type(error).__name__}); the file is damaged, or of a model that is not "
+                "supported"
+            ) from error
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     compare(weights, wanted, path, what)
     reader = Reader()

@@ -24,14 +24,14 @@ def opened(folder: Path, **parts: Any) -> Any:
 def test_the_file_neither_pads_nor_cuts(tmp_path: Path) -> None:
     cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
     tokenizer = opened(tmp_path, padding={**PADDING, "strategy": {"Fixed": 64}}, truncation=cut)
-    assert numbers_of(tokenizer, "aab") == [0, 0, 1]
+    assert numbers_of(tokenizer, "aab", 100) == [0, 0, 1]
 
 
 def test_a_pattern_that_never_ends_is_refused(tmp_path: Path) -> None:
     split = {"type": "Split", "pattern": {"Regex": "(a|aa)+$"}, "behavior": "Isolated", "invert": False}
     tokenizer = opened(tmp_path, pre_tokenizer=split)
     with pytest.raises(ModelRefused, match="fails on this text"):
-        numbers_of(tokenizer, "a" * 60 + "b")
+        numbers_of(tokenizer, "a" * 60 + "b", 100)
 
 
 def test_a_sentencepiece_model_is_answered_with_what_to_do(tmp_path: Path) -> None:
