@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -235,3 +236,26 @@ def test_a_phone_says_what_is_wrong_and_leads_there(phone: EditorPage) -> None:
     expect(page.locator(".phone .messages")).to_contain_text("1 is the least")
     page.locator(".run").tap()
     expect(phone.node("schedule").locator(".messages")).to_contain_text("1 is the least")
+
+
+def test_a_finger_beside_a_small_target_means_it(tablet: EditorPage) -> None:
+    page = tablet.page
+    tablet.still()
+    zoom = view(tablet)[2]
+    pills = tablet.node("schedule").locator(".pill")
+    boxes = [pills.nth(at).bounding_box() or {} for at in range(pills.count())]
+    # They look as they do under a mouse, and no place between two of them means neither.
+    assert all(round(box["height"] / zoom) == 26 for box in boxes)
+    gap = boxes[2]["y"] - boxes[1]["y"] - boxes[1]["height"]
+    assert round(gap / zoom) == 4
+    steps = tablet.field("schedule", "steps")
+    box = steps.bounding_box() or {}
+    x = box["x"] + box["width"] / 2
+    page.touchscreen.tap(x, boxes[1]["y"] + boxes[1]["height"] + 0.3 * gap)
+    expect(steps).to_be_focused()
+    page.keyboard.press("Escape")
+    # The button that folds a node reaches above it.
+    fold = tablet.node("schedule").locator(".fold").first
+    x, y = middle(fold)
+    page.touchscreen.tap(x, y - 16 * zoom)
+    expect(tablet.node("schedule").locator(".node")).to_have_class(re.compile("collapsed"))
