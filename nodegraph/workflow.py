@@ -40,6 +40,7 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NodeId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w][\w \-]*$")]
 Text = Annotated[str, Field(max_length=100_000)]
+BookmarkKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9"]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -117,6 +118,18 @@ class Bend(_Document):
     points: Annotated[list[Point], Field(min_length=1, max_length=100)]
 
 
+class Bookmark(_Document):
+    """A view that a digit leads back to in the editor: its middle, its zoom, and the uses of subgraphs around it.
+
+    Never part of a key of a result.
+    """
+
+    x: Coordinate
+    y: Coordinate
+    zoom: Annotated[float, Field(gt=0, le=100)]
+    path: Annotated[list[NodeId], Field(max_length=100)] = []
+
+
 class InnerInput(_Document):
     """An input inside a subgraph. `at` is a place among its links where it takes many; null replaces them."""
 
@@ -171,6 +184,7 @@ class Workflow(_Document):
     groups: list[Frame] = []
     notes: list[Frame] = []
     bends: list[Bend] = []
+    bookmarks: dict[BookmarkKey, Bookmark] = {}
     subgraphs: Annotated[dict[NodeId, Subgraph], Field(max_length=MAX_DEFINITIONS)] = {}
 
     @model_validator(mode="after")

@@ -1,20 +1,17 @@
-"""Points that links are led through: added, moved, taken away and kept, without anything being computed again."""
+"""What is for the eye alone, and kept in the document: points that links are led through, and places of the canvas."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from browser import violations
-from real_server import Running, running
 
 from nodegraph.workflow import Workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import PATIENCE, EditorPage, middle, opened
+from editor_page import PATIENCE, EditorPage, middle
 from playwright.sync_api import expect
 
 MASK = {"node": "shape", "output": "mask"}
@@ -31,21 +28,15 @@ SHOWN = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("editor") / "home") as found:
-        yield found
-
-
 @pytest.fixture
-def editor(server: Running, chromium: Any, tmp_path: Path) -> Iterator[EditorPage]:
-    with opened(chromium, server.url, color_scheme="dark") as page:
-        file = tmp_path / "shown.json"
-        file.write_text(json.dumps(SHOWN))
-        page.drop(file, "application/json")
-        expect(page.node("show")).to_be_visible()
-        page.still()
-        yield page
+def editor(editor: EditorPage, tmp_path: Path) -> EditorPage:
+    """With a workflow of three nodes in a row."""
+    file = tmp_path / "shown.json"
+    file.write_text(json.dumps(SHOWN))
+    editor.drop(file, "application/json")
+    expect(editor.node("show")).to_be_visible()
+    editor.still()
+    return editor
 
 
 def points(editor: EditorPage) -> list[tuple[float, float]]:
@@ -123,3 +114,63 @@ def test_a_link_is_led_through_points_and_nothing_is_computed_again(editor: Edit
     page.get_by_role("menuitem", name="Delete").click()
     expect(dots).to_have_count(0)
     assert "bends" not in editor.document()
+
+
+def test_places_are_kept_under_digits_and_gone_back_to(editor: EditorPage) -> None:
+    page = editor.page
+    view = page.locator(".svelte-flow__viewport")
+
+    def looks() -> list[float]:
+        editor.still()
+        found: list[float] = view.evaluate(
+            "one => { const m = new DOMMatrix(getComputedStyle(one).transform); return [m.a, m.e, m.f] }"
+        )
+        return [round(one, 1) for one in found]
+
+    page.keyboard.press("Shift+Digit1")  # whatever sign that types
+    expect(page.locator(".toast").last).to_contain_text("The view is kept: 1 comes back to it")
+    first = looks()
+    for _ in range(3):
+        page.keyboard.press("+")
+        editor.still()
+    page.keyboard.press("Control+k")
+    editor.pick("Keep the view as place 4")
+    fourth = looks()
+    assert fourth != first
+    kept = editor.document()["bookmarks"]
+    assert list(kept) == ["1", "4"]
+    assert Workflow.from_data(editor.document()).bookmarks["4"].zoom == kept["4"]["zoom"]
+    page.keyboard.press("1")
+    assert looks() == pytest.approx(first, abs=3)
+    page.keyboard.press("Control+k")
+    editor.pick("Go to place 4")
+    assert looks() == pytest.approx(fourth, abs=3)
+    before = looks()
+    page.keyboard.press("7")  # nothing is kept there
+    assert looks() == before
+
+    # One that was kept in a subgraph leads back into it; a reload forgets none; and all of it can be undone.
+    page.keyboard.press("1")
+    editor.still()
+    editor.node("picture").locator(".head").click()
+    page.keyboard.press("Control+Shift+g")
+    page.keyboard.press("Alt+ArrowDown")
+    expect(page.locator(".trail")).to_be_visible()
+    page.keyboard.press("Shift+Digit2")
+    page.keyboard.press("Alt+ArrowUp")
+    expect(page.locator(".trail")).to_have_count(0)
+    page.reload()
+    expect(editor.node("shape")).to_be_visible()
+    page.keyboard.press("2")
+    expect(page.locator(".trail")).to_be_visible()
+    expect(editor.node("picture")).to_be_visible()
+    page.keyboard.press("1")
+    expect(page.locator(".trail")).to_have_count(0)
+    page.keyboard.press("Control+k")
+    editor.pick("Forget all places")
+    assert "bookmarks" not in editor.document()
+    page.keyboard.press("Control+z")
+    assert list(editor.document()["bookmarks"]) == ["1", "2", "4"]
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog").get_by_text("Go to place 9")).to_be_visible()
+    assert violations(page, "dialog") == []

@@ -63,7 +63,8 @@ def test_names_titles_and_layout_do_not_count() -> None:
     nodes = {"n": {"type": "Number", "title": "Bob"}}
     bend = {"node": "n", "input": "value", "link": {"node": "n", "output": "value"}, "points": [{"x": 1, "y": 2}]}
     document = Workflow.from_data({"format": "nodegraph", "version": 1, "title": "T", "nodes": nodes,
-                                   "layout": {"n": {"x": 1, "y": 2}}, "bends": [bend]})  # fmt: skip
+                                   "layout": {"n": {"x": 1, "y": 2}}, "bends": [bend],
+                                   "bookmarks": {"1": {"x": 1, "y": 2, "zoom": 0.5}}})  # fmt: skip
     files = Files()
     found = plan(check(document, REGISTRY.catalog), files).steps["n"].key
     assert found == key({"other": {"type": "Number"}}, "other")

@@ -23,6 +23,11 @@ test("subgraphs come back byte for byte", () => {
   expect(dumpWorkflow(parseWorkflow(text))).toBe(`${JSON.stringify(JSON.parse(text), null, 2)}\n`);
 });
 
+test("places of the canvas come back byte for byte", () => {
+  const text = `${JSON.stringify({ format: "nodegraph", version: 1, bookmarks: { 1: { x: 1, y: -2.5, zoom: 0.5 }, 9: { x: 0, y: 0, zoom: 1, path: ["a", "b"] } } }, null, 2)}\n`;
+  expect(dumpWorkflow(parseWorkflow(text))).toBe(text);
+});
+
 describe("reading refuses, saying where", () => {
   test.each([
     ["[]", "document: an object is expected"],
@@ -40,6 +45,9 @@ describe("reading refuses, saying where", () => {
     [document({ subgraphs: { s: { layout: { x: { x: 0, y: 0 } } } } }), "no node of this subgraph"],
     [document({ subgraphs: { "a/b": {} } }), "not a name for a subgraph"],
     [document({ groups: {} }), "groups: a list is expected"],
+    [document({ bookmarks: { 0: { x: 0, y: 0, zoom: 1 } } }), "bookmarks are called 1 to 9"],
+    [document({ bookmarks: { 1: { x: 0, y: 0, zoom: 0 } } }), "zoom: from 0 to 100"],
+    [document({ bookmarks: { 1: { x: 0, y: 0, zoom: 1, path: [3] } } }), "path > 0: text is expected"],
     ['{"format":"nodegraph","version":1,"nodes":{"__proto__":{"type":"X"}}}', "'__proto__' cannot be a name"],
   ])("%s", (text, words) => {
     expect(() => parseWorkflow(text)).toThrow(DocumentError);

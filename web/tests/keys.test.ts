@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { clashes, keysOf, onlyHere, type Keyed } from "../src/state/keymap";
-import { isKept, pressed, shown, typesNothing } from "../src/state/keys";
+import { digit, isKept, pressed, shown, typesNothing } from "../src/state/keys";
 
 const press = (key: string, more: object = {}) => ({
   key, code: /^[a-z]$/i.test(key) ? `Key${key.toUpperCase()}` : "", ctrlKey: false, metaKey: false, altKey: false,
@@ -24,6 +24,15 @@ describe("what is pressed", () => {
     press("Tab"), press("Tab", { shiftKey: true }), // the focus moves, whatever a file of settings makes of it
     press("l", { metaKey: true }), press("@", { ctrlKey: true, altKey: true, getModifierState: (one: string) => one === "AltGraph" }),
   ])("says nothing while text is composed, or the system or the focus is meant: %#", (event) => expect(pressed(event, false)).toBe(""));
+
+  it.each([
+    [press("!", { code: "Digit1", shiftKey: true }), "Shift+1"],
+    [press("1", { code: "Digit1" }), "1"],
+    [press("&", { code: "Digit1" }), "1"], // where digits are typed with Shift
+    [press("1", { code: "Digit1", altKey: true }), ""],
+    [press("0", { code: "Digit0" }), ""],
+    [press("a"), ""],
+  ])("is a digit, whatever sign it types: %#", (event, keys) => expect(digit(event)).toBe(keys));
 
   it("is shown as the machine writes it", () => {
     expect(shown("Mod+Shift+Enter", false)).toBe("Ctrl+Shift+↵");

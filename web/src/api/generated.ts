@@ -7,6 +7,7 @@ export interface Wire {
   ApiProblem?: ApiProblem;
   Artifact?: Artifact;
   Bend?: Bend;
+  Bookmark?: Bookmark;
   CacheState?: CacheState;
   ChangeRun?: ChangeRun;
   CheckWorkflow?: CheckWorkflow;
@@ -142,6 +143,17 @@ export interface Link {
 export interface Point {
   x: number;
   y: number;
+}
+/**
+ * A view that a digit leads back to in the editor: its middle, its zoom, and the uses of subgraphs around it.
+ *
+ * Never part of a key of a result.
+ */
+export interface Bookmark {
+  path: string[];
+  x: number;
+  y: number;
+  zoom: number;
 }
 /**
  * The results that are kept on disk.
@@ -833,6 +845,9 @@ export interface Upload {
  */
 export interface Workflow {
   bends: Bend[];
+  bookmarks: {
+    [k: string]: Bookmark;
+  };
   description: string;
   format: "nodegraph";
   groups: Frame[];

@@ -6,7 +6,7 @@ import type { FrameKind } from "../model/edit";
 import type { Wires } from "../model/fit";
 import { edgeId, portId } from "../state/edges";
 import type { Chosen } from "../state/tab.svelte";
-import { guess } from "./guess";
+import { guess, WIDTH } from "../model/guess";
 import { lookOf } from "./ports";
 
 export type NodeData = { spec: NodeSpec; collapsed: boolean };
@@ -14,7 +14,6 @@ export type FrameData = { kind: FrameKind; index: number; frame: Frame };
 export type FlowNode = Node<NodeData, "node"> | Node<FrameData, "groups"> | Node<FrameData, "notes">;
 export type FlowEdge = Edge<{ type: string; near: boolean; points: readonly Point[] }>;
 
-export const WIDTH = 232;
 const DIRECT: readonly Point[] = [];
 const PLACE: Position = { x: 0, y: 0, width: null, collapsed: false };
 export const frameId = (kind: FrameKind, index: number): string => `${kind}:${index}`;

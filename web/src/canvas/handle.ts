@@ -31,6 +31,11 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
     if (shift.x || shift.y) void flow.setViewport({ x: x + shift.x, y: y + shift.y, zoom }, { duration: app.calm ? 0 : 200 });
   }
 
+  const middle = () => {
+    const { left, top, width, height } = pane.getBoundingClientRect();
+    return flow.screenToFlowPosition({ x: left + width / 2, y: top + height / 2 });
+  };
+
   return {
     fit: (ids) => {
       const only = ids && { nodes: [...ids].map((id) => ({ id })) };
@@ -40,10 +45,9 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
     zoom: (factor) => void flow.setZoom(flow.getZoom() * factor, { duration: app.calm ? 0 : 120 }),
     toCanvas: (point) => flow.screenToFlowPosition(point),
     toScreen: (point) => flow.flowToScreenPosition(point),
-    middle: () => {
-      const { left, top, width, height } = pane.getBoundingClientRect();
-      return flow.screenToFlowPosition({ x: left + width / 2, y: top + height / 2 });
-    },
+    middle,
+    view: () => ({ ...middle(), zoom: flow.getZoom() }),
+    look: ({ x, y, zoom }) => void flow.setCenter(x, y, { zoom, duration: app.calm ? 0 : 200 }),
     sizeOf: (id) => {
       const measured = flow.getInternalNode(id)?.measured;
       return { width: measured?.width ?? 232, height: measured?.height ?? 160 };

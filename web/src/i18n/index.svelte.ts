@@ -7,6 +7,8 @@ import { nodes as nodesEn } from "../words/nodes.en";
 import { nodes as nodesZh } from "../words/nodes.zh";
 import { panels as panelsEn } from "../words/panels.en";
 import { panels as panelsZh } from "../words/panels.zh";
+import { places as placesEn } from "../words/places.en";
+import { places as placesZh } from "../words/places.zh";
 import { tools as toolsEn } from "../words/tools.en";
 import { tools as toolsZh } from "../words/tools.zh";
 import { settings as settingsEn } from "../words/settings.en";
@@ -15,8 +17,8 @@ import { settings as settingsZh } from "../words/settings.zh";
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn, ...comfyEn, ...nodesEn, ...settingsEn, ...toolsEn },
-  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...nodesZh, ...settingsZh, ...toolsZh },
+  en: { ...editorEn, ...panelsEn, ...comfyEn, ...nodesEn, ...placesEn, ...settingsEn, ...toolsEn },
+  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...nodesZh, ...placesZh, ...settingsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

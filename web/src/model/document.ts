@@ -1,7 +1,7 @@
 // The document: read strictly, as the server reads it, and written in the same fixed form.
-import type { Bend, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow } from "../api/generated";
+import type { Bend, Bookmark, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow } from "../api/generated";
 
-export type { Bend, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow };
+export type { Bend, Bookmark, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow };
 export type Links = NodeSpec["links"];
 export type Values = NodeSpec["values"];
 
@@ -27,7 +27,7 @@ export const asList = (links: Link | Link[] | undefined): Link[] =>
 
 export const emptyWorkflow = (title = ""): Workflow => ({
   format: "nodegraph", version: 1, title, description: "", nodes: {}, layout: {}, groups: [], notes: [],
-  bends: [], subgraphs: {},
+  bends: [], bookmarks: {}, subgraphs: {},
 });
 
 /** The workflow in a JSON text. Throws DocumentError. */
@@ -62,14 +62,15 @@ export function readWorkflow(data: unknown): Workflow {
   if (root["version"] !== 1) {
     throw new DocumentError(`the document has version ${JSON.stringify(root["version"])}; this editor reads version 1`);
   }
-  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes", "bends", "subgraphs"]);
+  only(root, "document", ["format", "version", "title", "description", "nodes", "layout", "groups", "notes", "bends", "bookmarks", "subgraphs"]);
   const subgraphs = mapOf(root["subgraphs"], "subgraphs", readSubgraph);
   for (const name of Object.keys(subgraphs)) {
     if (!isNodeId(name)) throw new DocumentError(`subgraphs > ${name}: not a name for a subgraph`);
   }
   return {
     format: "nodegraph", version: 1, title: text(root["title"], "title"),
-    description: text(root["description"], "description"), ...readGraph(root, "this workflow"), subgraphs,
+    description: text(root["description"], "description"), ...readGraph(root, "this workflow"),
+    bookmarks: mapOf(root["bookmarks"], "bookmarks", readBookmark), subgraphs,
   };
 }
 
@@ -130,6 +131,7 @@ export function compact(workflow: Workflow): { [key: string]: JsonValue } {
     ...(workflow.title ? { title: workflow.title } : {}),
     ...(workflow.description ? { description: workflow.description } : {}),
     ...plainGraph(workflow),
+    ...(isEmpty(workflow.bookmarks) ? {} : { bookmarks: mapEntries(workflow.bookmarks, plainBookmark) }),
     ...(isEmpty(workflow.subgraphs) ? {} : { subgraphs: mapEntries(workflow.subgraphs, plainSubgraph) }),
   };
   // Interfaces have no index signature, so that the compiler does not see that this is JSON.
@@ -192,6 +194,8 @@ const plainBend = ({ node, input, link, points }: Bend) => ({
   node, input, link: plainLink(link), points: points.map(({ x, y }) => ({ x, y })),
 });
 
+const plainBookmark = ({ x, y, zoom, path }: Bookmark) => ({ x, y, zoom, ...(path.length ? { path } : {}) });
+
 function readNode(data: unknown, place: string): NodeSpec {
   const node = object(data, place);
   only(node, place, ["type", "values", "links", "title", "bypassed", "muted"]);
@@ -250,6 +254,15 @@ function readBend(data: unknown, place: string): Bend {
   });
   if (!points.length || points.length > 100) throw new DocumentError(`${place} > points: from 1 to 100 points are expected`);
   return { node: text(bend["node"], `${place} > node`), input: text(bend["input"], `${place} > input`), link: readLink(bend["link"], `${place} > link`), points };
+}
+
+function readBookmark(data: unknown, place: string): Bookmark {
+  const bookmark = object(data, place);
+  only(bookmark, place, ["x", "y", "zoom", "path"]);
+  const [x, y, zoom] = ["x", "y", "zoom"].map((key) => number(bookmark[key], `${place} > ${key}`));
+  if (!/^bookmarks > [1-9]$/.test(place)) throw new DocumentError(`${place}: bookmarks are called 1 to 9`);
+  if (zoom! <= 0 || zoom! > 100) throw new DocumentError(`${place} > zoom: from 0 to 100 is expected`);
+  return { x: x!, y: y!, zoom: zoom!, path: list(bookmark["path"], `${place} > path`, text) };
 }
 
 function object(data: unknown, place: string): Record<string, unknown> {

@@ -6,7 +6,8 @@ import { readWorkflow } from "../model/document";
 import { asList, own } from "../model/document";
 import type { Target } from "../model/edit";
 import type { App } from "../state/app.svelte";
-import { openTab, refreshFiles, words } from "../state/files";
+import { openTab, refreshFiles } from "../state/files";
+import { words } from "../state/say";
 import { seedOf } from "./receipt";
 import { maskInputs, maskName, pictureLink, sources, withMask } from "./masking";
 

@@ -12,14 +12,15 @@ import { freshId, snakeCase } from "../model/names";
 import { placeholder } from "../model/placeholder";
 import { definitionAt, innerIds, subgraphOf, subgraphTypes, typeTitle } from "../model/subgraph";
 import { Panels } from "../panels/panels.svelte";
-import type { Report } from "./comfy";
-import type { Carried } from "./files";
+import type { Carried, Report } from "./carried";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
 import { Runs, type NodeRun } from "./runs.svelte";
 import { Screen } from "./screen.svelte";
 import { Settings } from "./settings.svelte";
 import { Tab } from "./tab.svelte";
+
+export type Look = Point & { zoom: number };
 
 /** What commands ask of the canvas that is in view. */
 export interface Canvas {
@@ -28,6 +29,9 @@ export interface Canvas {
   toCanvas(point: Point): Point;
   toScreen(point: Point): Point;
   middle(): Point;
+  /** The middle of the view and its zoom, and a way back to them. */
+  view(): Look;
+  look(at: Look): void;
   sizeOf(id: string): Size;
   /** Bring the focus to a node that may be drawn only in one of the next frames. */
   focus(id: string): void;

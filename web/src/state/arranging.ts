@@ -1,11 +1,10 @@
 // Where things lie: groups and notes, automatic layout, lining up, moving by keys.
-import { WIDTH } from "../canvas/flow";
-import { guess } from "../canvas/guess";
 import { arrange, type Size } from "../model/arrange";
 import { lead, pointsOf } from "../model/bends";
 import { throughInput } from "../model/bypass";
 import { own, type Workflow } from "../model/document";
 import { addFrame, dissolveNode, moveNodes, setBypassed, setMuted, setPlace, type Ends, type FrameKind, type Point } from "../model/edit";
+import { guess, WIDTH } from "../model/guess";
 import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
 import { linkOfEdge } from "./edges";

@@ -1,15 +1,17 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
+import { t } from "../i18n/index.svelte";
 import type { Point } from "../model/document";
 import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
 import { align, bent, bypass, dissolve, fold, group, mute, note, nudge, straighten, tidy } from "./arranging";
 import { chosenUse, enclose, unpack } from "./subgraphs";
 import { copy, cut, duplicate, pasteFromClipboard } from "./clipboard";
-import { exportForComfyui } from "./comfy";
-import { chooseFile, closeTab, download, downloadCall, newTab, save } from "./files";
+import { download, downloadCall, exportForComfyui } from "./export";
+import { chooseFile, closeTab, newTab, save } from "./files";
 import { keysOf, type Keyed } from "./keymap";
-import { isMac, isTyping, pressed, shown, typesNothing } from "./keys";
-import { openConnect, openFind, openPalette, openSearch } from "./pickers";
+import { digit, isMac, isTyping, pressed, shown, typesNothing } from "./keys";
+import { DIGITS, forgetPlaces, goToPlace, isKept, keepPlace } from "./places";
+import { openConnect, openFind, openSearch } from "./pickers";
 import { cancel, newSeeds, nextProblem, run } from "./running";
 
 export type Group = "file" | "edit" | "view" | "run" | "node";
@@ -103,6 +105,9 @@ export const COMMANDS: Command[] = [
   { id: "zoom_in", group: "view", keys: ["+", "="], repeats: true, run: (app) => app.canvas?.zoom(1.25) },
   { id: "zoom_out", group: "view", keys: ["-"], repeats: true, run: (app) => app.canvas?.zoom(0.8) },
   { id: "find", group: "view", keys: ["Mod+F"], always: true, run: (app) => openFind(app) },
+  ...DIGITS.map((digit): Command => ({ id: `go_${digit}`, group: "view", keys: [digit], can: (app) => isKept(app, digit), run: (app) => goToPlace(app, digit) })),
+  ...DIGITS.map((digit): Command => ({ id: `keep_${digit}`, group: "view", keys: [`Shift+${digit}`], run: (app) => keepPlace(app, digit) })),
+  { id: "forget_places", group: "view", can: (app) => DIGITS.some((digit) => isKept(app, digit)), run: forgetPlaces },
   { id: "palette", group: "view", keys: ["Mod+K"], always: true, run: (app) => openPalette(app) },
   { id: "hide_links", group: "view", keys: ["Alt+L"], run: ({ settings }) => settings.set({ links: settings.links === "hidden" ? "default" : "hidden" }) },
   { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
@@ -127,11 +132,25 @@ export const keyLabel = (id: string, app: App): string => {
   return command ? shown(keysOf(command, app.settings.keys)[0] ?? "") : "";
 };
 
+/** Every command that can run now. */
+function openPalette(app: App): void {
+  const can = COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app)));
+  app.picking = {
+    title: t("palette.title"), placeholder: t("palette.placeholder"), at: null,
+    choices: can.map((command) => ({
+      id: command.id, label: t(`command.${command.id}`), hint: keyLabel(command.id, app),
+      detail: t(`group.${command.group}`),
+    })),
+    pick: (id) => can.find((command) => command.id === id)!.run(app),
+  };
+}
+
 /** Run the command that the pressed keys stand for, if there is one and it can run now. */
 export function onkeydown(app: App, event: KeyboardEvent): void {
   if (event.defaultPrevented || app.picking || app.large || (app.dialog && event.key !== "Escape")) return;
   const keys = pressed(event);
-  const command = keys && COMMANDS.find((one) => !one.native && keysOf(one, app.settings.keys).includes(keys));
+  const standsFor = (name: string) => COMMANDS.find((one) => !one.native && keysOf(one, app.settings.keys).includes(name));
+  const command = (keys && standsFor(keys)) || standsFor(digit(event));
   if (!command || (event.repeat && !command.repeats)) return;
   const target = event.target as HTMLElement;
   if (isTyping(target) && !(command.always && typesNothing(keys))) return;

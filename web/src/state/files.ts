@@ -1,20 +1,19 @@
 // Workflows in and out: stored ones, templates, files, pictures. Nothing is ever written over unseen.
 import { ApiFailure } from "../api/client";
-import type { ImportedNode } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import { isUnplaced } from "../model/arrange";
-import { compact, DocumentError, dumpWorkflow, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
+import { compact, DocumentError, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
 import { addNode, describe, setValue } from "../model/edit";
 import { freshId } from "../model/names";
 import { isPng, pngText } from "../model/picture";
 import { spread } from "../model/spread";
 import type { App } from "./app.svelte";
 import { sizesOf, tidy } from "./arranging";
+import type { Carried } from "./carried";
 import { tellImported } from "./comfy";
 import { missingFiles } from "./missing";
+import { words } from "./say";
 import { Tab } from "./tab.svelte";
-
-export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Open a workflow in a tab of its own, laid out where it says no places. */
 export function openTab(app: App, workflow: Workflow): Tab {
@@ -97,26 +96,6 @@ export async function saveAs(app: App, tab: Tab, name: string, revision: string 
   }
 }
 
-export function download(app: App): void {
-  offer(`${fileName(app.tab)}.json`, dumpWorkflow(app.tab.root));
-}
-
-/** The same as a body for `POST /api/runs`, for programs. */
-export function downloadCall(app: App): void {
-  offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.root) }, null, 2)}\n`);
-}
-
-export const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
-
-/** Hand a text to the browser as a download. */
-export function offer(name: string, text: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 export function chooseFile(app: App): void {
   const chooser = document.createElement("input");
   chooser.type = "file";
@@ -129,13 +108,6 @@ export function chooseFile(app: App): void {
 /** What is dropped on the canvas or pasted: workflows are opened, and for pictures one may choose. */
 export async function importFiles(app: App, files: FileList, take: (file: File, app: App) => unknown): Promise<void> {
   for (const file of Array.from(files).slice(0, 20)) await take(file, app);
-}
-
-/** A file, the workflow in it, and what became of its nodes where ComfyUI made it. */
-export interface Carried {
-  file: File;
-  workflow: Workflow;
-  nodes: ImportedNode[];
 }
 
 /** Open what a file carries, under its name where it has no title; what could not be translated is said. */

@@ -20,6 +20,13 @@ export function pressed(event: Press, mac = isMac): string {
   return [mod && "Mod", mac && event.ctrlKey && "Ctrl", event.altKey && "Alt", shift && "Shift", key].filter(Boolean).join("+");
 }
 
+/** The name of a digit of the row above the letters, whatever sign it types with Shift or without; empty for other keys. */
+export function digit(event: Press): string {
+  const number = /^Digit([1-9])$/.exec(event.code)?.[1];
+  if (!number || event.isComposing || event.ctrlKey || event.metaKey || event.altKey || event.getModifierState?.("AltGraph")) return "";
+  return event.shiftKey ? `Shift+${number}` : number;
+}
+
 export function shown(keys: string, mac = isMac): string {
   const names: { [part: string]: string } = mac
     ? { Mod: "⌘", Ctrl: "⌃", Alt: "⌥", Shift: "⇧", Enter: "↵" } : { Mod: "Ctrl", Enter: "↵" };

@@ -7,7 +7,6 @@ import { inputOf, isVariable, matching } from "../model/fit";
 import { words } from "../model/names";
 import { allIds, PREFIX, specAt, typeTitle, usedBy } from "../model/subgraph";
 import type { App, Choice } from "./app.svelte";
-import { COMMANDS, keyLabel } from "./commands";
 import { Linking, type End } from "./linking.svelte";
 
 const GAP = 60;
@@ -133,18 +132,5 @@ export function openFind(app: App): void {
       return { id, label: title || name, detail: title ? name : "", hint: typeTitle(type) };
     }),
     pick: (id) => app.show(id),
-  };
-}
-
-/** Every command that can run now. */
-export function openPalette(app: App): void {
-  const can = COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app)));
-  app.picking = {
-    title: t("palette.title"), placeholder: t("palette.placeholder"), at: null,
-    choices: can.map((command) => ({
-      id: command.id, label: t(`command.${command.id}`), hint: keyLabel(command.id, app),
-      detail: t(`group.${command.group}`),
-    })),
-    pick: (id) => can.find((command) => command.id === id)!.run(app),
   };
 }

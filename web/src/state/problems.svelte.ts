@@ -4,14 +4,23 @@ import { own } from "../model/document";
 import { problemsOf, spoken, type Problem } from "../model/problems";
 import { definitionAt, promoted, specAt } from "../model/subgraph";
 import { someOf } from "../model/value";
-import type { App } from "./app.svelte";
-import { missingFiles } from "./missing";
+import { missingFiles, type Known } from "./missing";
+import type { RunView } from "./runs.svelte";
 import { say } from "./say";
+import type { Tab } from "./tab.svelte";
 
 const NONE: Problem[] = [];
 
+/** What is asked of the editor: the workflow in view, the types and files that there are, and the run that is shown. */
+interface Asked extends Known {
+  readonly loaded: boolean;
+  readonly tab: Tab;
+  readonly inView: string | null;
+  readonly shown: RunView | undefined;
+}
+
 export class Problems {
-  constructor(private readonly app: App) {}
+  constructor(private readonly app: Asked) {}
 
   private own = $derived.by(() => (this.app.loaded ? problemsOf(this.app.tab.root, this.app.types) : NONE));
   /** Of the subgraph that is in view; what its ports are given from outside is not missing. */

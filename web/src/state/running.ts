@@ -5,7 +5,7 @@ import { compact } from "../model/document";
 import { spoken } from "../model/problems";
 import { setValue } from "../model/edit";
 import type { App } from "./app.svelte";
-import { words } from "./files";
+import { words } from "./say";
 import { allSeeds, drawSeeds, randomSeed, seedsOf } from "./seeds";
 
 /** Queue the workflow in view, or only what the given nodes need. Seeds are drawn first and are there to be seen. */

@@ -1,13 +1,13 @@
-// Problems and reasons in words.
+// Problems, reasons and errors in words, and texts as downloads.
 import { locale, t } from "../i18n/index.svelte";
 import type { Misfit } from "../model/fit";
-import { words } from "../model/names";
+import { words as spaced } from "../model/names";
 import type { Problem } from "../model/problems";
 import type { RunView } from "./runs.svelte";
 
 export function say(problem: Problem): string {
   const text = problem.key ? t(problem.key, problem.slots) : String(problem.slots["message"]);
-  return problem.inside ? `${words(problem.inside)}: ${text}` : text;
+  return problem.inside ? `${spaced(problem.inside)}: ${text}` : text;
 }
 
 export const reason = ({ key, needs = "", gives = "" }: Misfit): string => t(key, { needs, gives });
@@ -25,4 +25,16 @@ export function told(run: RunView | undefined): string {
   if (run.retrying) return t("run.retrying");
   if (run.status === "succeeded") return run.seconds === null ? t("run.succeeded") : t("run.took", { time: seconds(run.seconds) });
   return t(`run.${run.status}`);
+}
+
+/** What an error says. */
+export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Hand a text to the browser as a download. */
+export function offer(name: string, text: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

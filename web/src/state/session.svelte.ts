@@ -3,7 +3,8 @@ import { ApiFailure, type Client, type EventStream } from "../api/client";
 import { t } from "../i18n/index.svelte";
 import { App } from "./app.svelte";
 import { claimSession, keep, keepNow, recall, type Session } from "./drafts";
-import { openTemplate, refreshFiles, words } from "./files";
+import { openTemplate, refreshFiles } from "./files";
+import { words } from "./say";
 import { plan } from "./running";
 import { Tab } from "./tab.svelte";
 

@@ -3,7 +3,7 @@ import { locale, setLocale, t, type Locale } from "../i18n/index.svelte";
 import { dumpSettings, MOST, parseSettings, SettingsRefused, USUAL, type Choices } from "../model/settings";
 import type { App } from "./app.svelte";
 import { COMMANDS } from "./commands";
-import { offer } from "./files";
+import { offer } from "./say";
 
 export function exportSettings(app: App): void {
   offer("nodegraph-settings.json", dumpSettings(app.settings.all, locale()));

@@ -1,8 +1,8 @@
 // How large a node will be and where its ports will lie, told from its type alone. Large graphs are placed by this, so
 // that the canvas builds only what is in view; what has been drawn is measured, and then the measure holds.
 import type { NodeType } from "../api/generated";
-import type { NodeSpec } from "../model/document";
-import { widgetOf, type Widget } from "../model/value";
+import type { NodeSpec } from "./document";
+import { widgetOf, type Widget } from "./value";
 
 export interface Guess {
   height: number;
@@ -11,6 +11,7 @@ export interface Guess {
   outputs: ReadonlyMap<string, number>;
 }
 
+export const WIDTH = 232; // of a node to which no other is given
 // As canvas.css has them, in pixels.
 const HEAD = 32;
 export const FOLDED = 33;

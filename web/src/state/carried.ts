@@ -1,0 +1,27 @@
+// Workflows that come from elsewhere or go there, and what is to be read of that.
+import type { ImportedNode } from "../api/generated";
+import type { Workflow } from "../model/document";
+import type { Tab } from "./tab.svelte";
+
+/** A file, the workflow in it, and what became of its nodes where ComfyUI made it. */
+export interface Carried {
+  file: File;
+  workflow: Workflow;
+  nodes: ImportedNode[];
+}
+
+/** One line of a report: a node of the tab (null where it is about more than one), and what is said of it. */
+export interface Line {
+  node: string | null;
+  input: string | null;
+  type: string;
+  message: string;
+}
+export interface Report {
+  title: string;
+  tab: Tab;
+  /** Lines under their headings; those of a folded part are shown when asked for. */
+  parts: { heading: string; folded: boolean; lines: Line[] }[];
+  /** What is offered below; null where nothing is. */
+  action: { label: string; run: () => void } | null;
+}
