@@ -356,6 +356,22 @@ ADVANCED: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_a_custom_sampler_without_noise_goes_on_with_its_latent() -> None:
+    halves = {
+        "6": {"class_type": "DisableNoise", "inputs": {}},
+        "14": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["8", 0], "step": 12}},
+        "10": {**ADVANCED["10"], "inputs": {**ADVANCED["10"]["inputs"], "sigmas": ["14", 1]}},
+    }
+    nodes = Workflow.from_data({**ADVANCED, **halves}).nodes
+    sampler = nodes["sampler"]
+    assert sampler.links["sigmas"] == Link(node="split", output="last")
+    assert nodes["split"].values == {"step": 12}
+    assert sampler.links["noise"] == Link(node="no_noise", output="latent")
+    assert nodes["no_noise"].links["latent"] == sampler.links["latent"]
+    assert "DisableNoise" not in nodes
+    assert "noise" not in Workflow.from_data(ADVANCED).nodes["sampler"].links
+
+
 def test_a_flux_workflow_of_many_parts_becomes_one_sampler(registry: Registry) -> None:
     document = Workflow.from_data(ADVANCED)
     assert check(document, registry.catalog).problems == ()

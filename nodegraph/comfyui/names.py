@@ -12,6 +12,7 @@ _BY_READERS: dict[str, tuple[str, ...]] = {
     "KSampler": ("Sampler", "Schedule"),
     "KSamplerAdvanced": ("Sampler", "Schedule", "SplitSigmas", "NoNoise"),
     "BasicScheduler": ("Schedule",),
+    "DisableNoise": ("NoNoise",),
     **dict.fromkeys(("SamplerCustom", "SamplerCustomAdvanced", "KSamplerSelect"), ("Sampler",)),
     **dict.fromkeys(("RandomNoise", "BasicGuider", "CFGGuider", *NOISY), ("Sampler",)),
     "UNETLoader": ("LoadModel",),

@@ -99,14 +99,18 @@ def _stretch(node: Node, steps: Any, start: int, count: int, seed: Any, adds: bo
             drafts.append(split)
             sigmas = (split, output)
     reading = _sampled(node, sigmas, seed)
-    sampler = reading.drafts[0]
-    latent = node.inputs.get("latent_image")
-    if not adds and isinstance(latent, Source):
-        silence = Draft("NoNoise", "no_noise", links={"latent": latent})
-        sampler.links["noise"] = (silence, "latent")
-        drafts.append(silence)
-    reading.drafts += drafts
+    reading.drafts += drafts if adds else [*drafts, *_silenced(reading.drafts[0])]
     return reading
+
+
+def _silenced(sampler: Draft) -> list[Draft]:
+    """Let a Sampler add no noise to its latent. Gives what is linked to it for that."""
+    latent = sampler.links.get("latent")
+    if latent is None:
+        return []
+    silence = Draft("NoNoise", "no_noise", links={"latent": latent})
+    sampler.links["noise"] = (silence, "latent")
+    return [silence]
 
 
 def _with_schedule(node: Node, steps: Any, strength: Any, seed: Any) -> Reading:
@@ -135,8 +139,7 @@ def basic_scheduler(translation: Translation, node: Node) -> Reading:
 
 def sampler_custom(translation: Translation, node: Node) -> Reading:
     """SamplerCustom: a Sampler, with the node that chooses its algorithm."""
-    if not translation.value(node, "add_noise", True):
-        raise Untold("it goes on from the noise of another sampler, and a Sampler here always adds its own")
+    adds = translation.value(node, "add_noise", True)
     name, options, absorbed = _algorithm(translation, node)
     given = node.inputs
     told: list[str] = []
@@ -145,13 +148,14 @@ def sampler_custom(translation: Translation, node: Node) -> Reading:
         negative=given.get("negative"), latent=given.get("latent_image"), seed=given.get("noise_seed"),
         scale=given.get("cfg"), name=name, options=options,
     )  # fmt: skip
-    return Reading([draft], {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
+    drafts = [draft] if adds else [draft, *_silenced(draft)]
+    return Reading(drafts, {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
 
 
 def sampler_custom_advanced(translation: Translation, node: Node) -> Reading:
     """SamplerCustomAdvanced: a Sampler, with the nodes of its noise, its guider and its algorithm."""
     noise = translation.graph.source(node, "noise")
-    if noise is None or noise[1].type != "RandomNoise":
+    if noise is None or noise[1].type not in ("RandomNoise", "DisableNoise"):
         raise Untold("its noise comes from no RandomNoise, and a Sampler here draws its own from a seed")
     guider = translation.graph.source(node, "guider")
     if guider is None or guider[1].type not in ("BasicGuider", "CFGGuider"):
@@ -168,7 +172,8 @@ def sampler_custom_advanced(translation: Translation, node: Node) -> Reading:
         options=options,
     )  # fmt: skip
     absorbed = (*absorbed, noise[0].node, guider[0].node)
-    return Reading([draft], {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
+    drafts = [draft] if noise[1].type == "RandomNoise" else [draft, *_silenced(draft)]
+    return Reading(drafts, {0: (draft, "latent"), 1: (draft, "latent")}, absorbed, told)
 
 
 def _algorithm(translation: Translation, node: Node) -> tuple[Any, dict[str, Any], tuple[str, ...]]:

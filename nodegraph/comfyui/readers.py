@@ -61,6 +61,9 @@ READERS: dict[str, Reader] = {
     ),
     "LatentBatch": _list("LatentBatch", "LatentBatch", "batch", "samples", "latents", "latent"),
     "ImageBatch": _list("ImageBatch", "BatchImages", "batch", "image", "pictures", "image"),
-    **dict.fromkeys(("KSamplerSelect", "RandomNoise", "BasicGuider", "CFGGuider", *NOISY), read_samplers.chooser),
+    **dict.fromkeys(
+        ("KSamplerSelect", "RandomNoise", "DisableNoise", "BasicGuider", "CFGGuider", *NOISY),
+        read_samplers.chooser,
+    ),
     "UpscaleModelLoader": read_pictures.upscale_loader,
 }
