@@ -17,7 +17,9 @@ export async function pngText(bytes: Uint8Array, keyword = "nodegraph"): Promise
     if (body.length < length) throw new DocumentError("the PNG is cut short");
     const end = body.indexOf(0);
     if ((type === "tEXt" || type === "zTXt" || type === "iTXt") && end >= 0 && latin(body.subarray(0, end)) === keyword) {
-      return chunkText(type, body.subarray(end + 1));
+      return chunkText(type, body.subarray(end + 1)).catch((error: unknown) => {
+        throw error instanceof DocumentError ? error : new DocumentError("the workflow in this PNG is damaged");
+      });
     }
     if (type === "IEND") break;
     at += 12 + length;

@@ -131,7 +131,9 @@ export async function openFile(app: App, file: File): Promise<boolean> {
 
 /** The workflow in a file. Throws DocumentError where it holds none. JPEG and WebP are read by the server. */
 async function workflowIn(app: App, file: File): Promise<Carried> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = new Uint8Array(await file.arrayBuffer().catch((error: unknown) => {
+    throw new DocumentError(words(error)); // it is gone, may not be read, or is larger than memory
+  }));
   if (file.type === "image/jpeg" || file.type === "image/webp") {
     if (!latin1(bytes).includes("nodegraph") && !isFromComfyui(bytes)) throw new DocumentError(t("import.none"));
     return imported(app, file);
