@@ -3,9 +3,9 @@
     python bench/checkpoints.py [--size 256] [--steps 2]
 
 Writes 2 GB of float16 weights to a temporary folder. Each side runs in processes of its own, in turn: seconds to
-load, peak memory over that of the imports, and seconds a step with guidance, by the clock and of processor time
-(which other programs on the machine hardly change), the best of the rounds. The last column is ours against
-diffusers'.
+load, peak memory over that of the imports, and seconds a step with guidance, the best of the rounds. Seconds are
+by the clock and of processor time, which other programs on the machine change less. The last column is ours
+against diffusers'.
 
 Where there is a GPU, pictures a second follow, of Stable Diffusion 1.5 at 512 px and XL at 1024 px, 25 steps,
 batches of 1 and 4, as it is and compiled. The last two figures are ours compiled against diffusers, as it is and
@@ -49,12 +49,14 @@ def now():
 ids = torch.zeros(1, 77, 768)
 before = resident("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
-started = time.perf_counter()
+started = now()
+def loading():
+    return [last - first for first, last in zip(started, now())]
 with torch.inference_mode():
     if side == "ours":
         handles = describe("sd15", folder, "digest")
         live = load(handles.model.checkpoint, folder, "cpu", "float32")
-        loaded, peak = time.perf_counter() - started, resident("VmHWM") - before
+        loaded, peak = loading(), resident("VmHWM") - before
         words = live.text_encoder.encode("a photo of a cat", {})
         sigmas = Sigmas(schedule("normal", handles.model.parametrization, steps))
         blank = Latent(torch.zeros(1, 4, size // 8, size // 8))
@@ -73,12 +75,12 @@ with torch.inference_mode():
             scheduler=EulerDiscreteScheduler(timestep_spacing="trailing", steps_offset=1),
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )
-        loaded, peak = time.perf_counter() - started, resident("VmHWM") - before
+        loaded, peak = loading(), resident("VmHWM") - before
         times = [now()]
         pipeline.set_progress_bar_config(disable=True)
         pipeline(prompt_embeds=ids, negative_prompt_embeds=ids, num_inference_steps=steps, height=size, width=size,
                  output_type="latent", callback_on_step_end=lambda *a: times.append(now()) or {})
-print(json.dumps([loaded, peak / 1e9, *((last - first) / steps for first, last in zip(times[0], times[-1]))]))
+print(json.dumps([*loaded, peak / 1e9, *((last - first) / steps for first, last in zip(times[0], times[-1]))]))
 """
 
 
@@ -132,7 +134,7 @@ def main() -> None:
             now = measured(["-c", CHILD, side, str(folder), str(options.size), str(options.steps)])
             found[side] = [min(pair) for pair in zip(found.get(side, now), now, strict=True)]
     step = f"step at {options.size} px"
-    names = ("load, seconds", "peak memory, GB", f"{step}, seconds", f"{step}, processor s")
+    names = ("load, seconds", "load, processor s", "peak memory, GB", f"{step}, seconds", f"{step}, processor s")
     for name, ours, theirs in zip(names, found["ours"], found["diffusers"], strict=True):
         print(f"{name:26} nodegraph {ours:8.2f}   diffusers {theirs:8.2f}   ratio {ours / theirs:.2f}")
     if options.device is None:

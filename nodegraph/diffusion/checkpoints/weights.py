@@ -1,4 +1,4 @@
-"""Tensors of a file into a network: mapped from the file where they are used as they are, else read one by one.
+"""Tensors of a file into a network: mapped from the file where they are used as they are, else converted singly.
 
 The network is made without memory for its weights, and each weight is handed to it as it is read, so the host
 holds the weights once.
@@ -6,6 +6,7 @@ holds the weights once.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,11 +31,10 @@ IMPORTING = threading.Lock()  # what is imported lazily by two threads at once m
 
 
 class Reader:
-    """Reads weights. A file is mapped once, and what must be converted goes through one buffer."""
+    """Reads weights. A file is mapped once for all that stay as they are, and briefly for each of the others."""
 
     def __init__(self) -> None:
         self._maps: dict[Path, Tensor] = {}
-        self._buffer = torch.empty(0, dtype=torch.uint8)
 
     def tensor(self, source: Source, dtype: torch.dtype | None = None) -> Tensor:
         """One weight on the host, in a dtype; mapped from the file where it need not be converted.
@@ -48,7 +48,7 @@ class Reader:
                 f"{source.path}: {source.key} has the dtype {source.entry.dtype}, which no network here uses"
             )
         keep = source.scale is None and (dtype is None or kind == dtype or not kind.is_floating_point)
-        raw = self._mapped(source, kind) if keep else self._buffered(source, kind)
+        raw = self._mapped(source, kind) if keep else _window(source, kind)
         whole = raw.view(source.entry.shape)
         if source.rows is not None:
             whole = whole[slice(*source.rows)]
@@ -64,18 +64,13 @@ class Reader:
             whole = torch.empty(whole.shape, dtype=dtype).copy_(whole)
         return whole.contiguous().reshape(source.shape)
 
-    def _buffered(self, source: Source, kind: torch.dtype) -> Tensor:
-        if self._buffer.nbytes < source.entry.bytes:
-            self._buffer = torch.empty(source.entry.bytes, dtype=torch.uint8)
-        return _read(source, self._buffer[: source.entry.bytes]).view(kind)
-
     def _mapped(self, source: Source, kind: torch.dtype) -> Tensor:
+        if not _can_be_mapped(source, kind):
+            return _read(source, kind)
         start, end = source.entry.start, source.entry.end
-        if start % kind.itemsize or start == end:
-            return _read(source, torch.empty(source.entry.bytes, dtype=torch.uint8)).view(kind)
         size = source.path.stat().st_size
         if size < end:
-            raise ModelRefused(f"{source.path} has become shorter since it was first read")
+            raise _shorter(source)
         whole = self._maps.get(source.path)
         if whole is None:
             # Private: what writes to a weight writes to a copy, never to the file.
@@ -84,16 +79,43 @@ class Reader:
         return whole[start:end].view(kind)
 
 
-def _read(source: Source, into: Tensor) -> Tensor:
+def _window(source: Source, kind: torch.dtype) -> Tensor:
+    """A tensor mapped by itself: its pages are gone from memory as soon as it has been converted.
+
+    To convert it reads the file in as many threads as torch has, and spares a copy through a buffer.
+    """
+    if not _can_be_mapped(source, kind):
+        return _read(source, kind)
+    start = source.entry.start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    with source.path.open("rb") as file:
+        try:
+            pages = mmap.mmap(file.fileno(), source.entry.end - start, access=mmap.ACCESS_COPY, offset=start)
+        except ValueError:  # it would end behind the end of the file
+            raise _shorter(source) from None
+    if hasattr(pages, "madvise"):
+        pages.madvise(mmap.MADV_WILLNEED)  # from a disk, all of it at once
+    return torch.frombuffer(pages, dtype=kind, offset=source.entry.start - start)
+
+
+def _can_be_mapped(source: Source, kind: torch.dtype) -> bool:
+    return source.entry.bytes > 0 and source.entry.start % kind.itemsize == 0
+
+
+def _read(source: Source, kind: torch.dtype) -> Tensor:
+    into = torch.empty(source.entry.bytes, dtype=torch.uint8)
     view = into.numpy().data
     with source.path.open("rb", buffering=0) as file:
         file.seek(source.entry.start)
         while view:
             count = file.readinto(view)
             if not count:
-                raise ModelRefused(f"{source.path} has become shorter since it was first read")
+                raise _shorter(source)
             view = view[count:]
-    return into
+    return into.view(kind)
+
+
+def _shorter(source: Source) -> ModelRefused:
+    return ModelRefused(f"{source.path} has become shorter since it was first read")
 
 
 @contextmanager
@@ -141,7 +163,9 @@ def fill(
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     compare(weights, wanted, path, what)
     reader = Reader()
-    read = {source: reader.tensor(source, dtype) for source in {weights[name]: None for name in wanted}}
+    # As they lie in the file: a disk is fastest so.
+    sources = sorted({weights[name] for name in wanted}, key=lambda one: (one.path, one.entry.start))
+    read = {source: reader.tensor(source, dtype) for source in sources}
     network.load_state_dict({name: read[weights[name]] for name in wanted}, assign=True)
     return network.eval().requires_grad_(False)
 

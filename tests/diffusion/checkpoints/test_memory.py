@@ -14,6 +14,10 @@ import torch
 from safetensors.torch import save_file
 from tiny import EMOJI, SIDES, make, save_single
 
+from nodegraph.diffusion.checkpoints.header import ModelRefused, read
+from nodegraph.diffusion.checkpoints.parts import Source
+from nodegraph.diffusion.checkpoints.weights import Reader
+
 # Everything is imported once; then each line that is read is measured in a fork, whose peak begins there.
 CODE = """
 import ctypes, gc, json, os, re, sys, traceback
@@ -36,6 +40,10 @@ def grown(make):
         sum(float(value.sum()) for value in network.parameters())  # every page is touched
     return resident("VmHWM") - before, sum(value.nbytes for one in networks for value in one.parameters())
 
+def give_back():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # else what was freed is used again, and a peak seems lower
+
 def filled(path):
     weights = {name: Source(path, name, entry, entry.shape) for name, entry in read(path).tensors.items()}
     make = lambda: torch.nn.Sequential(*[torch.nn.Linear(2048, 2048, bias=False) for _ in weights])
@@ -46,12 +54,13 @@ def loaded(path, dtype):
     return load(describe("model", path, str(path)).model.checkpoint, path, "cpu", dtype).networks.values()
 
 def estimated(path, dtype):
+    loaded(path, dtype)  # a fork meets the pages of libraries anew, some 20 MB of them, which are no weights
+    give_back()
     return loading_bytes(path, dtype) / grown(lambda: list(loaded(path, dtype)))[0]
 
 for small in sys.argv[1:]:
     loaded(Path(small), "float32")  # imports what there is to import
-gc.collect()
-ctypes.CDLL(None).malloc_trim(0)  # else what that took is used again, and a peak seems lower
+give_back()
 for line in sys.stdin:
     if os.fork() == 0:
         try:
@@ -66,6 +75,19 @@ for line in sys.stdin:
 """
 LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 Measure = Callable[..., float]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["as it is", "converted"])
+def test_a_file_that_was_cut_after_its_header_was_read_is_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.ones(64, 64, dtype=dtype)}, path)
+    (entry,) = read(path).tensors.values()
+    source = Source(path, "weight", entry, entry.shape)
+    assert torch.equal(Reader().tensor(source, torch.float32), torch.ones(64, 64))
+    with path.open("r+b") as file:
+        file.truncate(entry.start + 10)
+    with pytest.raises(ModelRefused, match=r"weights\.safetensors has become shorter since it was first read"):
+        Reader().tensor(source, torch.float32)
 
 
 @pytest.fixture(scope="module")
