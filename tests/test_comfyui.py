@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import random
@@ -760,3 +761,39 @@ def test_reroutes_in_a_circle_end() -> None:
     assert len(bends["sampler.model"].points) == 100
     data["links"] = [[*link[:1], 21, *link[2:]] if link[0] == 20 else link for link in data["links"]]
     assert "decode.vae" not in {f"{one.node}.{one.input}" for one in Workflow.from_data(data).bends}
+
+
+def test_every_sentence_of_an_import_is_there_in_chinese() -> None:
+    """The editor has them by their English templates, with the same slots."""
+    english = {"there is no counterpart here"}
+    for path in (ROOT / "nodegraph" / "comfyui").glob("read*.py"):
+        for part in ast.walk(ast.parse(path.read_text("utf-8"))):
+            said = (
+                isinstance(part, ast.Call)
+                and isinstance(part.func, ast.Name)
+                and part.func.id in ("Said", "Untold")
+            )
+            put = isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") in ("told", "sentence")
+            if said or put:
+                texts = [
+                    one for one in ast.walk(part) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                ]
+                english |= {str(one.value) for one in (texts[:1] if said else texts) if " " in str(one.value)}
+    english.discard("Imported from ComfyUI.")
+    lines = (ROOT / "web" / "src" / "words" / "imported.zh.ts").read_text("utf-8").splitlines()
+    entries = [line.strip().rstrip(",") for line in lines if line.startswith('  "')]
+    chinese: dict[str, str] = json.loads("{" + ",".join(entries) + "}")
+    assert len(english) > 30
+    assert set(chinese) == english
+    for sentence, words in chinese.items():
+        assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", sentence)), sentence
+
+
+def test_what_is_said_of_a_node_has_its_template_and_its_slots() -> None:
+    notes = {note.type: note for note in translated(API).notes}
+    first, second = notes["KSampler"].said
+    assert (first.template, first.slots) == ("as {one} and {other}", {"one": "Sampler", "other": "Schedule"})
+    assert second.template.startswith("the seed {seed} is taken modulo 2^53")
+    assert second.slots == {"seed": str(2**60 + 5)}
+    assert notes["KSampler"].message == f"as Sampler and Schedule; {second}"
+    assert str(2**60 + 5) in second

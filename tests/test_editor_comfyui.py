@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from browser import violations
 from PIL import Image, PngImagePlugin
+from real_server import Running
 from test_comfyui import API
 from test_comfyui_export import shape
 
 from nodegraph.workflow import Workflow
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage
+from editor_page import PATIENCE, EditorPage, opened
 from playwright.sync_api import expect
 
 FANCY = {"class_type": "FancyStyler", "inputs": {"power": 3, "image": ["8", 0]}}
@@ -223,3 +224,16 @@ def test_imported_nodes_lie_apart_in_a_tab_of_the_name_of_the_file(editor: Edito
         < boxes["save"]["x"]
     )
     assert boxes["prompt"]["y"] < boxes["negative"]["y"] < boxes["blank"]["y"]
+
+
+def test_the_list_of_an_import_is_read_in_chinese(chromium: Any, server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**API, "12": FANCY}))
+    with opened(chromium, server.url, locale="zh-CN") as editor:
+        editor.drop(file, "application/json")
+        report = editor.page.locator(".report")
+        expect(report).to_be_visible(timeout=PATIENCE)
+        expect(report.get_by_role("button", name="KSampler")).to_contain_text(
+            "转换为 Sampler 和 Schedule；种子 11529"
+        )
+        expect(report.get_by_role("button", name="FancyStyler")).to_contain_text("这里没有对应的节点")

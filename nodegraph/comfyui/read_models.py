@@ -7,6 +7,7 @@ from typing import Any
 
 from nodegraph.comfyui.graph import Node, Source, same, shown
 from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
+from nodegraph.comfyui.said import Said
 from nodegraph.comfyui.table import TEXT_FAMILIES
 
 FAMILY_OF = {there: here for here, there in reversed(TEXT_FAMILIES.items())}
@@ -20,7 +21,10 @@ def unet_loader(_: Translation, node: Node) -> Reading:
     dtype = node.inputs.get("weight_dtype", "default")
     if dtype != "default":
         told.append(
-            f"`weight_dtype` was {shown(dtype)} and is left out: --dtype of the run says what weights are in"
+            Said(
+                "`weight_dtype` was {dtype} and is left out: --dtype of the run says what weights are in",
+                dtype=shown(dtype),
+            )
         )
     return Reading([draft], {0: (draft, "model")}, told=told)
 
@@ -29,7 +33,9 @@ def clip_loader(translation: Translation, node: Node) -> Reading:
     """CLIPLoader, DualCLIPLoader and TripleCLIPLoader: a LoadTextEncoder of the family."""
     type = translation.word(node, "type", "sd3" if node.type == "TripleCLIPLoader" else "")
     if type not in FAMILY_OF:
-        raise Untold(f"text encoders of the type {shown(type)} are not loaded from files of their own here")
+        raise Untold(
+            Said("text encoders of the type {type} are not loaded from files of their own here", type=shown(type))
+        )
     draft = Draft("LoadTextEncoder", "text_encoder", {"family": FAMILY_OF[type]})
     names = ("clip_name",) if node.type == "CLIPLoader" else ("clip_name1", "clip_name2", "clip_name3")
     for entry, name in zip(("first", "second", "third"), names, strict=False):
@@ -64,7 +70,7 @@ def shifted_by_size(translation: Translation, node: Node) -> Reading:
     slope = (most - base) / (4096 - 256)
     exponent = base + slope * (width * height / 256 - 256)
     if not -4 < exponent < 4.6:
-        raise Untold(f"a shift of e^{exponent:.1f} is out of range")
+        raise Untold(Said("a shift of e^{exponent} is out of range", exponent=f"{exponent:.1f}"))
     draft = Draft("Reparametrize", "shifted", {"shift": math.exp(exponent)})
     draft.put("model", node.inputs.get("model"))
     return Reading([draft], {0: (draft, "model")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodegraph.comfyui.graph import Node, Source, shown
 from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
+from nodegraph.comfyui.said import Said
 
 COMBINED = {
     "add": "union",
@@ -47,7 +48,9 @@ def mask_composite(translation: Translation, node: Node) -> Reading:
     """MaskComposite of two masks at one corner: a CombineMasks."""
     operation = translation.word(node, "operation")
     if operation not in COMBINED or any(translation.value(node, name, 0) != 0 for name in ("x", "y")):
-        raise Untold(f"masks are combined at one corner here, and not by {shown(operation)}")
+        raise Untold(
+            Said("masks are combined at one corner here, and not by {operation}", operation=shown(operation))
+        )
     draft = Draft("CombineMasks", "combined_mask", {"operation": COMBINED[operation]})
     draft.put("a", node.inputs.get("destination"))
     draft.put("b", node.inputs.get("source"))

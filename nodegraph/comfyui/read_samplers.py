@@ -6,6 +6,7 @@ from typing import Any
 
 from nodegraph.comfyui.graph import Node, Source, same, shown
 from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
+from nodegraph.comfyui.said import Said
 from nodegraph.comfyui.table import NOISY
 
 MOST_STEPS, MOST_SPACED = 10_000, 1_000_000
@@ -28,7 +29,11 @@ def spacing(steps: Any, denoise: Any) -> tuple[Any, Any]:
         raise Untold("`steps` and `denoise` have to be numbers, not links, where `denoise` is below 1")
     if denoise <= 0 or not 1 <= steps <= MOST_STEPS or steps / denoise > MOST_SPACED:
         raise Untold(
-            f"with {shown(steps)} steps and a `denoise` of {shown(denoise)} it does nothing that can be done here"
+            Said(
+                "with {steps} steps and a `denoise` of {denoise} it does nothing that can be done here",
+                steps=shown(steps),
+                denoise=shown(denoise),
+            )
         )
     total = int(steps / denoise)
     return total, denoise if kept_steps(total, denoise) == steps else steps / total
@@ -189,9 +194,15 @@ def _algorithm(translation: Translation, node: Node) -> tuple[Any, dict[str, Any
         if chooser.type == "SamplerDPMPP_2M_SDE" and chooser.inputs.get("solver_type") == "heun":
             name, odd = "dpmpp_2m_sde_heun", [entry for entry in odd if entry != "solver_type"]
         if any(entry != "noise_device" for entry in odd):
-            raise Untold(f"{chooser.type} has options that a Sampler here does not: {', '.join(odd)}")
+            raise Untold(
+                Said(
+                    "{type} has options that a Sampler here does not: {options}",
+                    type=chooser.type,
+                    options=", ".join(odd),
+                )
+            )
         return name, {entry: chooser.inputs.get(entry) for entry in ("eta", "s_noise")}, (source.node,)
-    raise Untold(f"its sampler is chosen by {shown(chooser.type)}, which has no counterpart here")
+    raise Untold(Said("its sampler is chosen by {type}, which has no counterpart here", type=shown(chooser.type)))
 
 
 def _sigmas(translation: Translation, node: Node) -> Source:

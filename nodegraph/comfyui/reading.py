@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
+from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
 NOTES = ("Note", "MarkdownNote")
@@ -27,7 +28,12 @@ class Note(NamedTuple):
     node: str
     type: str
     became: Became
-    message: str
+    said: tuple[Said, ...]
+
+    @property
+    def message(self) -> str:
+        """All that is said, in English."""
+        return "; ".join(self.said)
 
 
 @dataclass(eq=False)
@@ -60,6 +66,10 @@ class Reading:
 
 class Untold(Exception):
     """A node cannot be said here; why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 Reader = Callable[["Translation", Node], Reading]
@@ -104,14 +114,14 @@ class Translation:
         """A value that has to be known to say the node here. Raises Untold where it is linked."""
         given = node.inputs.get(name, default)
         if isinstance(given, Source):
-            raise Untold(f"its `{name}` is linked; give it a value there")
+            raise Untold(Said("its `{name}` is linked; give it a value there", name=name))
         return given
 
     def word(self, node: Node, name: str, default: str = "") -> str:
         """A text that has to be known to say the node here. Raises Untold where it is none."""
         given = self.value(node, name, default)
         if not isinstance(given, str):
-            raise Untold(f"its `{name}` is {shown(given)}, not a text")
+            raise Untold(Said("its `{name}` is {given}, not a text", name=name, given=shown(given)))
         return given
 
     @cached_property
@@ -150,7 +160,7 @@ class Translation:
                 return by_rule(self, node, rule)
             return kept(node, "there is no counterpart here")
         except Untold as why:
-            return kept(node, str(why))
+            return kept(node, why.why)
 
     def _absorbed(self) -> list[str]:
         """The nodes that live on in others: everything that reads them stands for them, or is such a node."""
@@ -183,11 +193,13 @@ class Translation:
                 self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
         first = self.names[id(reading.drafts[0])]
         if reading.is_kept:
-            self.notes.append(Note(first, node.type[:200], "kept", reading.told[0]))
+            self.notes.append(Note(first, node.type[:200], "kept", (as_said(reading.told[0]),)))
         else:
-            types = " and ".join(dict.fromkeys(draft.type for draft in reading.drafts))
+            types = list(dict.fromkeys(draft.type for draft in reading.drafts))
+            one, other = types[0], " and ".join(types[1:])
+            first_said = Said("as {one} and {other}", one=one, other=other) if other else Said("as {one}", one=one)
             became: Became = "adjusted" if reading.told else "translated"
-            self.notes.append(Note(first, node.type[:200], became, "; ".join([f"as {types}", *reading.told])))
+            self.notes.append(Note(first, node.type[:200], became, (first_said, *map(as_said, reading.told))))
 
     def _bend(self, name: str, draft: Draft) -> None:
         """Keep the points of the links of a node."""
@@ -278,10 +290,13 @@ def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:
     for there, neutral in rule.fixed.items():
         value = node.inputs.get(there, neutral)
         if value != neutral:
-            what = "is linked" if isinstance(value, Source) else f"was {shown(value)}"
-            told.append(
-                f"`{there}` {what} and is left out: there is none here, and {shown(neutral)} is what is done"
-            )
+            if isinstance(value, Source):
+                sentence = "`{name}` is linked and is left out: there is none here, and {neutral} is what is done"
+            else:
+                sentence = (
+                    "`{name}` was {value} and is left out: there is none here, and {neutral} is what is done"
+                )
+            told.append(Said(sentence, name=there, value=shown(value), neutral=shown(neutral)))
     for here in rule.left:
         origin = getattr(translation, here)
         if origin is not None:
@@ -293,7 +308,9 @@ def cleaned(name: str, value: Any, told: list[str]) -> Any:
     """A value as it is written here; where it had to be changed, what is `told`."""
     if name in ("seed", "noise_seed") and isinstance(value, int) and not isinstance(value, bool):
         if value >= SEED_LIMIT:
-            told.append(f"the seed {value} is taken modulo 2^53, which is as large as a browser holds")
+            told.append(
+                Said("the seed {seed} is taken modulo 2^53, which is as large as a browser holds", seed=value)
+            )
         return value % SEED_LIMIT
     if not isinstance(value, str):
         return value
@@ -304,7 +321,13 @@ def cleaned(name: str, value: Any, told: list[str]) -> Any:
     if name == "filename_prefix":
         plain = _FILE_NAME.sub("_", value)[:120] or "image"
         if plain != value:
-            told.append(f"the name {shown(value)} is no file name here and became {plain!r}")
+            told.append(
+                Said(
+                    "the name {name} is no file name here and became {became}",
+                    name=shown(value),
+                    became=repr(plain),
+                )
+            )
         return plain
     return value.replace("\\", "/") if "_name" in name else value
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from nodegraph.carried import RECEIPT_TEXT, carried_text, is_picture
 from nodegraph.catalog import Catalog
-from nodegraph.comfyui import is_from_comfyui, translated
+from nodegraph.comfyui import Note, is_from_comfyui, translated
 from nodegraph.errors import CheckError, DocumentError, Problem
 from nodegraph.export import for_comfyui
 from nodegraph.grid import axis_of, grid_of
@@ -23,6 +23,7 @@ from nodegraph.serve.models import (
     ExportedToComfyui,
     ExportWorkflow,
     ImportedNode,
+    ImportedSentence,
     ImportedWorkflow,
     MadeGrid,
     MakeGrid,
@@ -191,12 +192,17 @@ def _imported(text: str | bytes) -> ImportedWorkflow:
         return ImportedWorkflow(workflow=json.loads(Workflow.from_data(data).dump()))
     document, notes = translated(data)
     notes.sort(key=lambda note: ORDER[note.became])
-    nodes = [ImportedNode(node=one.node, type=one.type, became=one.became, message=one.message) for one in notes]
+    nodes = [_imported_node(note) for note in notes]
     more = len(nodes) - SHOWN_PROBLEMS
     if more > 0:
         last = ImportedNode(node=None, type="", became=nodes[-1].became, message=f"and {more:,} more nodes")
         nodes[SHOWN_PROBLEMS:] = [last]
     return ImportedWorkflow(workflow=json.loads(Workflow.from_data(document).dump()), nodes=nodes)
+
+
+def _imported_node(note: Note) -> ImportedNode:
+    said = [ImportedSentence(template=one.template, slots=one.slots) for one in note.said]
+    return ImportedNode(node=note.node, type=note.type, became=note.became, message=note.message, said=said)
 
 
 def _exported(body: ExportWorkflow, catalog: Catalog) -> ExportedToComfyui:

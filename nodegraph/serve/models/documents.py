@@ -126,13 +126,23 @@ class OpenedTemplate(Told):
     workflow: Document
 
 
+class ImportedSentence(Told):
+    """A sentence with `{name}` for each slot, by which other languages know it, and what fills the slots."""
+
+    template: str
+    slots: dict[str, str]
+
+
 class ImportedNode(Told):
     """What became of a node of ComfyUI. `adjusted` is translated with something said, `kept` is as it was."""
 
     node: str | None = Field(description="The node of the workflow; null where a line stands for more nodes.")
     type: str = Field(description="Its type in ComfyUI.")
     became: Literal["kept", "adjusted", "translated"]
-    message: str
+    message: str = Field(description="What is said of it, in English.")
+    said: list[ImportedSentence] = Field(
+        default=[], description="The same, sentence by sentence, to be put otherwise."
+    )
 
 
 class ImportedWorkflow(Told):

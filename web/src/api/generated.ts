@@ -22,6 +22,7 @@ export interface Wire {
   GridAxis?: GridAxis;
   Health?: Health;
   ImportedNode?: ImportedNode;
+  ImportedSentence?: ImportedSentence;
   ImportedWorkflow?: ImportedWorkflow;
   InnerInput?: InnerInput;
   Input?: Input;
@@ -292,15 +293,31 @@ export interface Health {
  */
 export interface ImportedNode {
   became: "kept" | "adjusted" | "translated";
+  /**
+   * What is said of it, in English.
+   */
   message: string;
   /**
    * The node of the workflow; null where a line stands for more nodes.
    */
   node: string | null;
   /**
+   * The same, sentence by sentence, to be put otherwise.
+   */
+  said: ImportedSentence[];
+  /**
    * Its type in ComfyUI.
    */
   type: string;
+}
+/**
+ * A sentence with `{name}` for each slot, by which other languages know it, and what fills the slots.
+ */
+export interface ImportedSentence {
+  slots: {
+    [k: string]: string;
+  };
+  template: string;
 }
 /**
  * The workflow that a JSON file or a picture carries, and the receipt where the picture has one.

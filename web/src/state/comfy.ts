@@ -1,13 +1,22 @@
 // Workflows from ComfyUI: what could not be said on the way is shown until one has read it.
 import type { ImportedNode } from "../api/generated";
-import { t } from "../i18n/index.svelte";
+import { locale, t } from "../i18n/index.svelte";
+import { own } from "../model/document";
+import { imported } from "../words/imported.zh";
 import type { App } from "./app.svelte";
 import type { Tab } from "./tab.svelte";
+
+/** What is said of a node, in the language of the reader where each sentence is known in it; else as the server says it. */
+function inWords({ message, said }: ImportedNode): string {
+  const known = locale() === "zh" ? imported : {};
+  const sentences = said.map(({ template, slots }) => own(known, template)?.replace(/\{(\w+)\}/g, (whole, slot: string) => own(slots, slot) ?? whole));
+  return sentences.length && !sentences.includes(undefined) ? sentences.join("；") : message;
+}
 
 /** Say what became of each node of ComfyUI. */
 export function tellImported(app: App, tab: Tab, name: string, nodes: ImportedNode[]): void {
   const parts = (["kept", "adjusted", "translated"] as const).flatMap((became) => {
-    const lines = nodes.filter((one) => one.became === became).map((one) => ({ ...one, input: null }));
+    const lines = nodes.filter((one) => one.became === became).map((one) => ({ ...one, input: null, message: inWords(one) }));
     return lines.length ? [{ heading: t(`report.${became}`, { count: lines.length }), folded: became === "translated", lines }] : [];
   });
   if (parts.every((part) => part.folded)) parts.unshift({ heading: t("report.whole"), folded: false, lines: [] });
