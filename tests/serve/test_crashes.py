@@ -236,15 +236,24 @@ def test_of_runs_amid_kills_of_everything_each_ends_once_or_says_why(plugged: Ho
         slow = {"path": str(plugged.folder / "notes"), "steps": 5, "seconds": 0.05}
         return workflow(str(number), steps=("Steps", slow), write=("WriteText", text))
 
-    for _ in range(6):
+    def workers(server: Running) -> list[int]:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found = [
+                one["pid"] for one in server.get("/api/system").json["workers"] if one["state"] in ("idle", "busy")
+            ]
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError("no worker comes up")
+
+    for _ in range(3):
         with running(plugged.folder, "--workers", "2") as server:
-            for _ in range(5):
+            for _ in range(8):
                 accepted[submit(server, numbered(len(accepted)))] = len(accepted)
-            for _ in range(4):
-                time.sleep(draw.choice([0.05, 0.3, 1.0, 2.5]))
-                pids = [worker["pid"] for worker in server.get("/api/system").json["workers"] if worker["pid"]]
-                if pids:
-                    os.kill(draw.choice(pids), signal.SIGKILL)
+            for _ in range(5):
+                os.kill(draw.choice(workers(server)), signal.SIGKILL)
+                time.sleep(draw.choice([0.05, 0.2, 0.7]))
             server.process.kill()
     with running(plugged.folder, "--workers", "2") as server:
         deadline = time.monotonic() + 300
