@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from nodegraph import Context, node
 from nodegraph.diffusion.pictures import images
@@ -308,10 +309,17 @@ def LatentScale(
     latent: Latent,
     factor: Annotated[float, Field(gt=0, le=8, description="How many times as large each side becomes.")] = 2.0,
 ) -> Latent:
-    """Make a latent larger or smaller."""
-    height, width = (max(1, round(side * factor)) for side in latent.tensor.shape[2:])
-    mask = None if latent.mask is None else images.resize(latent.mask, (height, width), "nearest")
-    return replace(latent, tensor=images.resize(latent.tensor, (height, width), "bicubic"), mask=mask)
+    """Make a latent larger or smaller; of a video every frame."""
+    if latent.tensor.ndim < 4:
+        raise ValueError(f"the latent {tuple(latent.tensor.shape)} has no height and width that could be scaled")
+    height, width = (max(1, round(side * factor)) for side in latent.tensor.shape[-2:])
+
+    def scaled(tensor: Tensor, resampling: images.Resampling) -> Tensor:
+        resized = images.resize(tensor.flatten(1, -3), (height, width), resampling)
+        return resized.reshape(*tensor.shape[:-2], height, width)
+
+    mask = None if latent.mask is None else scaled(latent.mask, "nearest")
+    return replace(latent, tensor=scaled(latent.tensor, "bicubic"), mask=mask)
 
 
 @node(category="latent")

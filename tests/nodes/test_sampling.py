@@ -118,6 +118,13 @@ def test_latent_arithmetic() -> None:
     assert float(s.LatentBlend(zeros, ones, 0.25).tensor.mean()) == 0.25
     assert s.LatentBatch([zeros, ones, ones]).tensor.mean((1, 2, 3)).tolist() == [0, 1, 1]
     assert s.LatentScale(ones, 1.5).tensor.shape == (1, 2, 6, 6)
+    frames = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(1, 2, 3, 4, 4)
+    video = s.LatentScale(Latent(frames, torch.ones(1, 1, 3, 4, 4)), 1.5)
+    assert video.mask is not None
+    assert (video.tensor.shape, video.mask.shape) == ((1, 2, 3, 6, 6), (1, 1, 3, 6, 6))
+    assert video.tensor.mean((0, 1, 3, 4)).tolist() == pytest.approx([0, 1, 2])
+    with pytest.raises(ValueError, match="no height"):
+        s.LatentScale(Latent(torch.zeros(1, 2, 4)), 2.0)
     noisy = s.AddNoise(Latent(torch.zeros(1, 4, 64, 64)), 3.0, seed=1)
     assert float(noisy.tensor.std()) == pytest.approx(3, abs=0.1)
     with pytest.raises(ValueError, match="differ in size"):
