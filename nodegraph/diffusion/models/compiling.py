@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 BACKEND = "inductor"
+# How many batches, sizes, LoRAs, ControlNets and ways of attention and borders are kept, of all networks that
+# diffusers calls through one and the same function. Beyond torch's own limit, 8, they would run as they were.
+VARIANTS = 64
 log = logging.getLogger("nodegraph.models")
 
 
@@ -33,6 +36,8 @@ class _Compiled:
 
         # What it traced through is of no use to who paints; that it failed is told below.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._(dynamo|inductor)\.")
+        dynamo = torch._dynamo.config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, VARIANTS)
         self._failure = TorchDynamoException
         self._plain = plain
         self._fast: Callable[..., Any] | None = torch.compile(plain, backend=BACKEND)
