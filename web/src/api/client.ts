@@ -1,4 +1,5 @@
 // The server as the editor sees it: one typed method for each route, and one shape of failure.
+import { refuseInexact } from "../model/document";
 import { listen, type EventStream, type Handlers } from "./events";
 import type {
   ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow, MadeGrid, MakeGrid,
@@ -46,7 +47,7 @@ export class Client {
   models = () => this.ask<FileKinds>("GET", "/api/models");
 
   workflows = () => this.ask<StoredWorkflows>("GET", "/api/workflows");
-  workflow = (name: string) => this.ask<OpenedWorkflow>("GET", `/api/workflows/${encodeURIComponent(name)}`);
+  workflow = (name: string) => this.askDocument<OpenedWorkflow>("GET", `/api/workflows/${encodeURIComponent(name)}`);
   saveWorkflow = (name: string, body: SaveWorkflow) =>
     this.ask<SavedWorkflow>("PUT", `/api/workflows/${encodeURIComponent(name)}`, body);
   renameWorkflow = (name: string, other: string) =>
@@ -54,22 +55,22 @@ export class Client {
   deleteWorkflow = (name: string) => this.ask<TrashedWorkflow>("DELETE", `/api/workflows/${encodeURIComponent(name)}`);
   trash = () => this.ask<Trash>("GET", "/api/trash");
   restore = (id: string) => this.ask<SavedWorkflow>("POST", `/api/trash/${encodeURIComponent(id)}/restore`);
-  importFile = (file: Blob) => this.ask<ImportedWorkflow>("POST", "/api/import", file);
+  importFile = (file: Blob) => this.askDocument<ImportedWorkflow>("POST", "/api/import", file);
 
   exportComfyui = (body: ExportWorkflow) => this.ask<ExportedToComfyui>("POST", "/api/export/comfyui", body);
 
   templates = () => this.ask<Templates>("GET", "/api/templates");
   template = (name: string) =>
-    this.ask<OpenedTemplate>("GET", `/api/templates/${name.split("/").map(encodeURIComponent).join("/")}`);
+    this.askDocument<OpenedTemplate>("GET", `/api/templates/${name.split("/").map(encodeURIComponent).join("/")}`);
 
   check = (body: CheckWorkflow) => this.ask<Problems>("POST", "/api/check", body);
-  grid = (body: MakeGrid) => this.ask<MadeGrid>("POST", "/api/grid", body);
+  grid = (body: MakeGrid) => this.askDocument<MadeGrid>("POST", "/api/grid", body);
   plan = (body: PlanWorkflow) => this.ask<PlannedWorkflow>("POST", "/api/plan", body);
 
   submit = (body: SubmitRun) => this.ask<Run>("POST", "/api/runs", body);
   runs = (page: Page = {}) => this.ask<Runs>("GET", `/api/runs${query(page)}`);
   run = (id: string) => this.ask<RunDetails>("GET", `/api/runs/${id}`);
-  runWorkflow = (id: string) => this.ask<RunWorkflow>("GET", `/api/runs/${id}/workflow`);
+  runWorkflow = (id: string) => this.askDocument<RunWorkflow>("GET", `/api/runs/${id}/workflow`);
   cancel = (id: string) => this.ask<Run>("POST", `/api/runs/${id}/cancel`);
   changeRun = (id: string, body: ChangeRun) => this.ask<Run>("PATCH", `/api/runs/${id}`, body);
   moveRun = (id: string, before: MoveRun["before"]) => this.ask<Run>("POST", `/api/runs/${id}/move`, { before });
@@ -84,7 +85,7 @@ export class Client {
   deleteArtifact = (id: string) => this.ask<Artifact>("DELETE", `/api/artifacts/${id}`);
   restoreArtifact = (id: string) => this.ask<Artifact>("POST", `/api/artifacts/${id}/restore`);
   /** What made a picture, and its receipt. */
-  artifactWorkflow = (id: string) => this.ask<ImportedWorkflow>("GET", `/api/artifacts/${id}/workflow`);
+  artifactWorkflow = (id: string) => this.askDocument<ImportedWorkflow>("GET", `/api/artifacts/${id}/workflow`);
 
   upload = (file: Blob, name: string) =>
     this.ask<Upload>("POST", `/api/uploads?name=${encodeURIComponent(name)}`, file);
@@ -95,6 +96,11 @@ export class Client {
 
   private async ask<T>(method: string, path: string, body?: unknown): Promise<T> {
     return (await this.fetch(method, path, body)).json() as Promise<T>;
+  }
+
+  /** An answer with a document in it, whose numbers hold or are refused. */
+  private async askDocument<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return JSON.parse(await (await this.fetch(method, path, body)).text(), refuseInexact) as T;
   }
 
   private async fetch(method: string, path: string, body?: unknown): Promise<Response> {

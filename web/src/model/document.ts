@@ -42,8 +42,11 @@ export function parseWorkflow(text: string): Workflow {
   return readWorkflow(data);
 }
 
-// A whole number that a double cannot hold would come back as another one, and a seed would be another picture.
-function refuseInexact(_key: string, value: unknown, context?: { source?: string }): unknown {
+/**
+ * For JSON.parse. A whole number that a double cannot hold would come back as another one, and a seed would be another
+ * picture: throws DocumentError.
+ */
+export function refuseInexact(_key: string, value: unknown, context?: { source?: string }): unknown {
   if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
     const source = context?.source ?? String(value);
     if (!/[.eE]/.test(source)) {

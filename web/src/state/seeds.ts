@@ -55,7 +55,7 @@ function drawScope(
     const to = { node: address.slice(0, dot), input: address.slice(dot + 1) };
     if (mode === "random") next = setValue(next, to, randomSeed());
     // The first run takes the seed that is shown; each one after it the next.
-    if (mode === "increment" && last[scope + address] === seed) next = setValue(next, to, seed + 1);
+    if (mode === "increment" && last[scope + address] === seed) next = setValue(next, to, (seed + 1) % 2 ** 53);
   }
   return next;
 }

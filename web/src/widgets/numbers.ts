@@ -5,7 +5,7 @@ export type NumberWidget = Extract<Widget, { kind: "number" }>;
 
 /** Put a number into the range of a widget and onto its grid. */
 export function settle(value: number, { integer, low, high, openLow, step }: NumberWidget): number {
-  let next = integer ? Math.round(value / step) * step : Number(value.toPrecision(12));
+  let next = integer ? Math.round(value / step) * step : Number.isInteger(value) ? value : Number(value.toPrecision(12));
   if (high !== null && next > high) next = high;
   if (low !== null && (openLow ? next <= low : next < low)) next = openLow ? low + step : low;
   return next;
@@ -41,5 +41,8 @@ export function parseNumber(text: string): number | null {
   return at === tokens.length && Number.isFinite(value) ? value : null;
 }
 
-/** A number as it is shown: no more digits than it takes to tell. */
-export const format = (value: number): string => String(Number(value.toPrecision(10)));
+/** Whether a browser holds a number as it was written: whole ones below 2^53, and fractions to their precision. */
+export const isKept = (value: number): boolean => !Number.isInteger(value) || Number.isSafeInteger(value);
+
+/** A number as it is shown: whole ones to the last digit, others without the dust of binary fractions. */
+export const format = (value: number): string => String(Number.isInteger(value) ? value : Number(value.toPrecision(10)));

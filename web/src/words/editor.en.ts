@@ -89,6 +89,7 @@ export const editor = {
   "flaw.pattern": "Must look like {pattern}",
 
   "value.auto": "auto",
+  "number.inexact": "{text} has more digits than a browser keeps; give a whole number below 2^53",
   "number.less": "Less {label}",
   "number.more": "More {label}",
   "list.lines": "one on each line",

@@ -85,6 +85,7 @@ export const editor: { [key in keyof typeof en]: string } = {
   "flaw.long": "太长；最多 {limit} 个字符",
   "flaw.pattern": "格式应为 {pattern}",
   "value.auto": "自动",
+  "number.inexact": "{text} 的位数超出浏览器能保留的范围；请填小于 2^53 的整数",
   "number.less": "减小 {label}",
   "number.more": "增大 {label}",
   "list.lines": "每行一项",
