@@ -126,3 +126,18 @@ test("search finds other names below true ones, and says by which", () => {
   expect(found("sikn")[0]).toMatchObject({ item: "SimpleKingSaloonMapPlot", alias: null });
   expect(found("x")).toEqual([]);
 });
+
+test("words of a query that stand in a name go before every other name", () => {
+  const items = ["MaskFromImage", "LoadImage", "EmptyVideo", "EmptyLatent", "load_image", "Blend"];
+  const names: { [item: string]: string[] } = {
+    MaskFromImage: ["LoadImageMask"], EmptyVideo: ["empty latent video"], EmptyLatent: ["empty latent image", "EmptyLatentImage"], Blend: ["c++ (fast)"],
+  };
+  const recent = (item: string) => (item === "MaskFromImage" || item === "EmptyVideo" ? 20 : 0);
+  const found = (query: string) => search(items, query, (item) => [item], recent, (item) => names[item] ?? []);
+  expect(found("load image").map((hit) => hit.item)).toEqual(["LoadImage", "load_image", "MaskFromImage"]);
+  expect(found("Empty  latent ").map((hit) => hit.item)).toEqual(["EmptyLatent", "EmptyVideo"]);
+  expect(found("load image")[0]).toMatchObject({ alias: null, marks: [0, 1, 2, 3, 4, 5, 6, 7, 8] });
+  expect(found("load image")[1]!.marks).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  expect(found("c++ (")).toMatchObject([{ item: "Blend", alias: "c++ (fast)" }]);
+  for (const query of ["a.b", "(", "[a", "a-b", "\\", "日本 語", "a_b", "/"]) expect(() => found(query)).not.toThrow();
+});

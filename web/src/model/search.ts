@@ -15,9 +15,10 @@ export function score(query: string, text: string): { score: number; marks: numb
   const wanted = query.toLowerCase().replace(/\s+/g, "");
   if (!wanted) return { score: 0, marks: [] };
   const lower = text.toLowerCase();
-  const whole = lower.indexOf(query.toLowerCase().trim());
-  if (whole >= 0) {
-    const marks = Array.from({ length: query.trim().length }, (_, index) => whole + index);
+  const found = inOnePiece(query).exec(lower);
+  if (found) {
+    const { index: whole, 0: { length } } = found;
+    const marks = Array.from({ length }, (_, index) => whole + index);
     return { score: 200 - whole - text.length / 100 + (startsWord(text, whole) ? 50 : 0), marks };
   }
   const marks: number[] = [];
@@ -43,6 +44,10 @@ export function score(query: string, text: string): { score: number; marks: numb
   }
   return { score: total - text.length / 100, marks };
 }
+
+/** The words of a query one after the other: `load image` stands in `LoadImage` as in `load_image`. */
+const inOnePiece = (query: string): RegExp =>
+  new RegExp(query.toLowerCase().trim().split(/\s+/).map((word) => word.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("[\\s_-]*"));
 
 const startsWord = (text: string, at: number): boolean =>
   at === 0 || /[^\p{L}\p{N}]/u.test(text[at - 1]!) || (/\p{Lu}/u.test(text[at]!) && !/\p{Lu}/u.test(text[at - 1]!));
