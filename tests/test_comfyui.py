@@ -25,6 +25,7 @@ from nodegraph.engine import Engine
 from nodegraph.errors import DocumentError
 from nodegraph.export import for_comfyui
 from nodegraph.registry import Registry
+from nodegraph.serve.api_documents import read_import
 from nodegraph.workflow import Link, Workflow
 
 API: dict[str, Any] = {
@@ -258,6 +259,39 @@ def test_the_values_of_samplers_are_told_apart_by_their_order() -> None:
     assert nodes["FancySampler"].values == {"seed": 4, "control_after_generate": "increment", "power": 0.5}
     assert nodes["SamplerCustom"].values["noise_seed"] == 8
     assert became(saved(custom))["SamplerCustom"] == ("kept", "no sampler is linked to it")
+
+
+@pytest.mark.parametrize(
+    ("after", "mode", "said"),
+    [
+        ("randomize", "random", "as Sampler and Schedule"),
+        ("increment", "increment", "as Sampler and Schedule"),
+        ("fixed", None, "as Sampler and Schedule"),
+        (
+            "decrement",
+            None,
+            "as Sampler and Schedule; its seed was one less after each run; here it stays as it is",
+        ),
+    ],
+)
+def test_what_is_done_with_a_seed_after_a_run_is_kept_or_said(after: str, mode: str | None, said: str) -> None:
+    sampler = {"id": 1, "type": "KSampler", "widgets_values": [7, after, 4, 5.5, "euler", "normal", 1]}
+    note = next(iter(translated(saved(sampler)).notes))
+    assert (note.seed, note.message) == (mode and ("sampler.seed", mode), said)
+    assert note.became == ("adjusted" if "less" in said else "translated")
+    number = {"id": 1, "type": "PrimitiveInt", "widgets_values": [7, after]}
+    one = translated(saved(number))
+    assert one.notes[0].seed == (mode and ("seed.value", mode))
+    assert {spec["type"] for spec in one.document["nodes"].values()} == {"Integer" if after == "fixed" else "Seed"}
+    fed = {**sampler, "inputs": [{"name": "seed", "widget": {"name": "seed"}, "link": 1}]}
+    primitive = {"id": 2, "type": "PrimitiveNode", "widgets_values": [9, "randomize"]}
+    whole = translated(saved(fed, primitive, links=[[1, 2, 0, 1, 0, "INT"]]))
+    assert (whole.notes[0].seed, whole.document["nodes"]["sampler"]["values"]["seed"]) == (
+        ("sampler.seed", "random"),
+        9,
+    )
+    imported = read_import(json.dumps(saved(number, {**sampler, "id": 2})).encode())
+    assert imported.seeds == ({"seed.value": mode, "sampler.seed": mode} if mode else {})
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,8 @@ def test_imported_nodes_lie_apart_in_a_tab_of_the_name_of_the_file(editor: Edito
     editor.drop(file, "application/json")
     expect(editor.node("save")).to_be_visible()
     expect(page.locator(".tab.active .tab-name")).to_have_text("Foxes at dawn")
+    # Its seed was a random one after each run there, and is here.
+    expect(editor.node("sampler").get_by_role("button", name="A new seed is drawn for each run")).to_be_visible()
     # A file that is not there is told once, in the editor's words, and the node that grew by it covers no other.
     told = editor.node("model").locator('[data-input="checkpoint"] .messages')
     expect(told).to_contain_text("gone.safetensors is not on this server")

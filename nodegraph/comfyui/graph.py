@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from nodegraph.comfyui.table import AFTER, SEEDS
 from nodegraph.errors import DocumentError
 from nodegraph.sizes import Sizes
 
@@ -127,6 +128,9 @@ def straightened(graph: Graph) -> Graph:
             if value is not None:
                 graph.copies.take(value)
                 node.inputs[name] = value
+                after = next((one for one in values if isinstance(one, str)), None)
+                if name in SEEDS and after is not None:
+                    node.inputs[AFTER] = after
     kept = {id: node for id, node in graph.nodes.items() if node.type not in (REROUTE, PRIMITIVE)}
     return Graph(kept, graph.frames, graph.copies)
 

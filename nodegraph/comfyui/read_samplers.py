@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nodegraph.comfyui.graph import Node, Source, same, shown
-from nodegraph.comfyui.reading import Draft, Reading, Translation, Untold, cleaned
+from nodegraph.comfyui.reading import SEED_LIMIT, Draft, Reading, Translation, Untold, by_rule, cleaned
 from nodegraph.comfyui.said import Said
-from nodegraph.comfyui.table import NOISY
+from nodegraph.comfyui.table import AFTER, NOISY, WRITTEN
 
 MOST_STEPS, MOST_SPACED = 10_000, 1_000_000
 
@@ -210,6 +210,14 @@ def _sigmas(translation: Translation, node: Node) -> Source:
     if found is None:
         raise Untold("no sigmas are linked to it")
     return found[0]
+
+
+def whole_number(translation: Translation, node: Node) -> Reading:
+    """PrimitiveInt: an Integer, or a Seed where a run changes it."""
+    value, after = node.inputs.get("value"), node.inputs.get(AFTER, "fixed")
+    is_seed = isinstance(value, int) and 0 <= value < SEED_LIMIT and after != "fixed"
+    type = "Seed" if is_seed else "Integer"
+    return by_rule(translation, node, next(one for one in WRITTEN[type] if one.comfy == node.type))
 
 
 def chooser(_: Translation, __: Node) -> Reading:

@@ -41,6 +41,7 @@ def _list(kind: str, type: str, name: str, entry: str, ours: str, output: str) -
 READERS: dict[str, Reader] = {
     "KSampler": read_samplers.ksampler,
     "KSamplerAdvanced": read_samplers.ksampler_advanced,
+    "PrimitiveInt": read_samplers.whole_number,
     "BasicScheduler": read_samplers.basic_scheduler,
     "SamplerCustom": read_samplers.sampler_custom,
     "SamplerCustomAdvanced": read_samplers.sampler_custom_advanced,

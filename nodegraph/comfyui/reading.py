@@ -11,15 +11,18 @@ from typing import Any, Literal, NamedTuple
 
 from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
 from nodegraph.comfyui.said import Said, as_said
-from nodegraph.comfyui.table import APART, NAMESAKES, READ, SAMPLERS_READ, Rule
+from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
 NOTES = ("Note", "MarkdownNote")
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 ROOM = 440  # below a node, for the next that came of the same one; the Sampler is 422 high
+SEED_INPUTS = {"Sampler": "seed", "Seed": "value"}  # by the type here
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
 _NUMBERED = re.compile(r"(.+)_(\d{1,6})", re.ASCII)  # one of the links of a list
 _FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
 Became = Literal["translated", "adjusted", "kept"]
+SeedMode = Literal["random", "increment"]
+AFTER_RUN: dict[object, SeedMode] = {"randomize": "random", "increment": "increment"}  # others leave it as it is
 
 
 class Note(NamedTuple):
@@ -29,6 +32,7 @@ class Note(NamedTuple):
     type: str
     became: Became
     said: tuple[Said, ...]
+    seed: tuple[str, SeedMode] | None = None  # `node.input` of a seed that each run has another of, and how found
 
     @property
     def message(self) -> str:
@@ -198,8 +202,21 @@ class Translation:
             types = list(dict.fromkeys(draft.type for draft in reading.drafts))
             one, other = types[0], " and ".join(types[1:])
             first_said = Said("as {one} and {other}", one=one, other=other) if other else Said("as {one}", one=one)
+            seed = self._seed(first, node, reading)
             became: Became = "adjusted" if reading.told else "translated"
-            self.notes.append(Note(first, node.type[:200], became, (first_said, *map(as_said, reading.told))))
+            said = (first_said, *map(as_said, reading.told))
+            self.notes.append(Note(first, node.type[:200], became, said, seed))
+
+    def _seed(self, name: str, node: Node, reading: Reading) -> tuple[str, SeedMode] | None:
+        """The seed of a node that the next run has another of; one that counts down is `told`."""
+        entry = SEED_INPUTS.get(reading.drafts[0].type)
+        nodes = (node, *(self.graph.nodes[id] for id in reading.absorbed))
+        after = next((one.inputs[AFTER] for one in nodes if isinstance(one.inputs.get(AFTER), str)), None)
+        if entry not in reading.drafts[0].values or after is None:
+            return None
+        if after == "decrement":
+            reading.told.append(Said("its seed was one less after each run; here it stays as it is"))
+        return (f"{name}.{entry}", AFTER_RUN[after]) if after in AFTER_RUN else None
 
     def _bend(self, name: str, draft: Draft) -> None:
         """Keep the points of the links of a node."""

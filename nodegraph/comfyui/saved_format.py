@@ -28,13 +28,12 @@ from nodegraph.comfyui.graph import (
     whole,
 )
 from nodegraph.comfyui.reroutes import Reroutes
-from nodegraph.comfyui.table import WIDGETS
+from nodegraph.comfyui.table import AFTER, SEEDS, WIDGETS
 
 OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
 MAX_PARTS, MAX_DEPTH = 300_000, 16  # nodes and links in all, and uses within uses
 LONGEST_USE = 64  # characters of the id of a use, which begins those of all nodes within
-AFTER_SEED = ("fixed", "increment", "decrement", "randomize")  # what the editor does with a seed after a run
-SEEDS = ("seed", "noise_seed")
+AFTER_SEED = ("fixed", "increment", "decrement", "randomize")
 
 
 def is_saved(data: Mapping[str, Any]) -> bool:
@@ -174,7 +173,7 @@ def _named(entries: list[Mapping[str, Any]], values: list[Any]) -> list[str]:
         if "widget" in entry:
             names.append(text(entry.get("name") or "", "the name of an input"))
             if names[-1] in SEEDS and len(names) < len(values) and values[len(names)] in AFTER_SEED:
-                names.append("control_after_generate")
+                names.append(AFTER)
     return names if len(names) == len(values) else []
 
 

@@ -214,7 +214,10 @@ RULES = (
     Rule("PrimitiveInt", "Integer", "number", values=same("value"), outputs=("value",)),
     Rule("PrimitiveFloat", "Number", "number", values=same("value"), outputs=("value",)),
     Rule("PrimitiveBoolean", "Boolean", "answer", values=same("value"), outputs=("value",)),
-    Rule("PrimitiveInt", "Seed", "seed", values=same("value"), outputs=("value",)),
+    Rule(
+        "PrimitiveInt", "Seed", "seed", values=same("value"), outputs=("value",),
+        widgets=("value", "control_after_generate"),
+    ),
     Rule("PrimitiveStringMultiline", "Text", "text", values={"text": "value"}, outputs=("value",)),
     Rule("PrimitiveString", "Text", "text", values={"text": "value"}, outputs=("value",), written=False),
 )  # fmt: skip
@@ -224,8 +227,10 @@ for _rule in RULES:
     if _rule.written:
         WRITTEN.setdefault(_rule.type, []).append(_rule)
 
-SEED = ("noise_seed", "control_after_generate")
-KSAMPLER = ("seed", "control_after_generate", "steps", "cfg", "sampler_name", "scheduler", "denoise")
+AFTER = "control_after_generate"  # what the editor does with a seed after a run
+SEEDS = ("seed", "noise_seed")
+SEED = ("noise_seed", AFTER)
+KSAMPLER = ("seed", AFTER, "steps", "cfg", "sampler_name", "scheduler", "denoise")
 # The order in which ComfyUI's editor saves the values of its nodes.
 WIDGETS: dict[str, tuple[str, ...]] = {
     **{rule.comfy: rule.widgets or tuple(rule.values.values()) for rule in RULES},

@@ -197,7 +197,8 @@ def _imported(text: str | bytes) -> ImportedWorkflow:
     if more > 0:
         last = ImportedNode(node=None, type="", became=nodes[-1].became, message=f"and {more:,} more nodes")
         nodes[SHOWN_PROBLEMS:] = [last]
-    return ImportedWorkflow(workflow=json.loads(Workflow.from_data(document).dump()), nodes=nodes)
+    seeds = dict(note.seed for note in notes if note.seed)
+    return ImportedWorkflow(workflow=json.loads(Workflow.from_data(document).dump()), nodes=nodes, seeds=seeds)
 
 
 def _imported_node(note: Note) -> ImportedNode:

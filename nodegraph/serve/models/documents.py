@@ -148,12 +148,14 @@ class ImportedNode(Told):
 class ImportedWorkflow(Told):
     """The workflow that a JSON file or a picture carries, and the receipt where the picture has one.
 
-    Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted.
+    Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted;
+    and `seeds` which seeds, by `node.input`, are others in each run.
     """
 
     workflow: Document
     receipt: dict[str, JsonValue] | None = None
     nodes: list[ImportedNode] = []
+    seeds: dict[str, Literal["random", "increment"]] = {}
 
 
 class ExportWorkflow(Asked):

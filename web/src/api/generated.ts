@@ -322,13 +322,17 @@ export interface ImportedSentence {
 /**
  * The workflow that a JSON file or a picture carries, and the receipt where the picture has one.
  *
- * Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted.
+ * Where it was one of ComfyUI, `nodes` says what became of each: first what was kept, then what was adjusted;
+ * and `seeds` which seeds, by `node.input`, are others in each run.
  */
 export interface ImportedWorkflow {
   nodes: ImportedNode[];
   receipt: {
     [k: string]: JsonValue;
   } | null;
+  seeds: {
+    [k: string]: "random" | "increment";
+  };
   /**
    * A workflow document; its schema is at /api/workflow-schema.
    */

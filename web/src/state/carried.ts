@@ -1,5 +1,5 @@
 // Workflows that come from elsewhere or go there, and what is to be read of that.
-import type { ImportedNode } from "../api/generated";
+import type { ImportedNode, ImportedWorkflow } from "../api/generated";
 import type { Workflow } from "../model/document";
 import type { Tab } from "./tab.svelte";
 
@@ -8,6 +8,8 @@ export interface Carried {
   file: File;
   workflow: Workflow;
   nodes: ImportedNode[];
+  /** Which seeds are others in each run, by `node.input`. */
+  seeds: ImportedWorkflow["seeds"];
 }
 
 /** One line of a report: a node of the tab (null where it is about more than one), and what is said of it. */

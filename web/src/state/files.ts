@@ -111,9 +111,10 @@ export async function importFiles(app: App, files: FileList, take: (file: File, 
 }
 
 /** Open what a file carries, under its name where it has no title; what could not be translated is said. */
-export function openCarried(app: App, { file, workflow, nodes }: Carried): void {
+export function openCarried(app: App, { file, workflow, nodes, seeds }: Carried): void {
   const titled = workflow.title ? workflow : describe(workflow, { title: file.name.replace(/\.\w+$/, "") });
   const tab = openTab(app, nodes.length ? apart(app, titled) : titled);
+  tab.seeds = seeds;
   if (nodes.length) tellImported(app, tab, file.name, nodes);
 }
 
@@ -140,7 +141,7 @@ async function workflowIn(app: App, file: File): Promise<Carried> {
   }
   if (isFromComfyui(bytes.subarray(0, 2 ** 22))) return imported(app, file);
   const workflow = parseWorkflow(isPng(bytes) ? await pngText(bytes) : new TextDecoder().decode(bytes));
-  return { file, workflow, nodes: [] };
+  return { file, workflow, nodes: [], seeds: {} };
 }
 
 const latin1 = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes);
@@ -153,8 +154,8 @@ function isFromComfyui(bytes: Uint8Array): boolean {
 
 async function imported(app: App, file: File): Promise<Carried> {
   try {
-    const { workflow, nodes } = await app.client.importFile(file);
-    return { file, workflow: readWorkflow(workflow), nodes };
+    const { workflow, nodes, seeds } = await app.client.importFile(file);
+    return { file, workflow: readWorkflow(workflow), nodes, seeds };
   } catch (error) {
     throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
   }

@@ -8,6 +8,7 @@ export const imported: { [sentence: string]: string } = {
   "`{name}` is linked and is left out: there is none here, and {neutral} is what is done": "`{name}` 已连线，被省略：这里没有它，按 {neutral} 处理",
   "`{name}` was {value} and is left out: there is none here, and {neutral} is what is done": "`{name}` 原为 {value}，被省略：这里没有它，按 {neutral} 处理",
   "the seed {seed} is taken modulo 2^53, which is as large as a browser holds": "种子 {seed} 取模 2^53，这是浏览器能容纳的上限",
+  "its seed was one less after each run; here it stays as it is": "其种子在每次运行后减一；这里保持不变",
   "the name {name} is no file name here and became {became}": "名称 {name} 在这里不能作文件名，改为 {became}",
   "`weight_dtype` was {dtype} and is left out: --dtype of the run says what weights are in": "`weight_dtype` 原为 {dtype}，被省略：权重精度由运行时的 --dtype 决定",
   "text encoders of the type {type} are not loaded from files of their own here": "这里不能从单独的文件加载 {type} 类型的文本编码器",
