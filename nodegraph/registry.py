@@ -28,6 +28,7 @@ from nodegraph.undisturbed import undisturbed
 from nodegraph.wire import Codec, WireTypes, wire_types_of
 
 log = logging.getLogger("nodegraph.registry")
+PLUGIN_MODULES = "nodegraph_plugins."  # what modules of plugins from folders are called first
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,8 @@ class Registry:
             node_type = declaration.type.model_copy(update={"code": code[value.__module__]})
             known = self.nodes.get(node_type.name)
             if known is not None and known.function is not value:
-                self._problem(
-                    origin,
-                    f"{node_type.name} exists already, in {known.type.module}; rename one of the two nodes",
-                )
+                place = _place(known.type.module)
+                self._problem(origin, f"{node_type.name} exists already, in {place}; rename one of the two nodes")
                 continue
             self.nodes[node_type.name] = Registered(
                 node_type, value, declaration.context, declaration.named_outputs
@@ -180,7 +179,7 @@ def _module_code(name: str) -> str:
 
 
 def _plugin_module(path: Path) -> str:
-    return f"nodegraph_plugins.{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}_{path.stem}"
+    return f"{PLUGIN_MODULES}{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}_{path.stem}"
 
 
 def _load_by_path(path: Path) -> ModuleType:
@@ -201,6 +200,12 @@ def _load_by_path(path: Path) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def _place(module: str) -> str:
+    """Where a module is, for one who may change it: the file of a plugin from a folder, else the module's name."""
+    source = getattr(sys.modules.get(module), "__file__", None)
+    return source if source and module.startswith(PLUGIN_MODULES) else module
 
 
 def _inside(name: str, package: str) -> bool:

@@ -85,7 +85,8 @@ def test_a_name_that_is_taken_is_refused(folder: Path) -> None:
     (folder / "b.py").write_text(PLUGIN.format(answer=2))
     registry = loaded(folder)
     assert registry.nodes["Answer"].function() == 1
-    assert "Answer exists already" in registry.problems[0].message
+    (problem,) = registry.problems
+    assert problem.message == f"Answer exists already, in {folder / 'a.py'}; rename one of the two nodes"
 
 
 def test_a_changed_plugin_is_seen_on_the_next_run(folder: Path, home: Home, tmp_path: Path) -> None:
