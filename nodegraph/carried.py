@@ -21,6 +21,7 @@ from nodegraph.errors import DocumentError
 
 WORKFLOW_TEXT, RECEIPT_TEXT, PIXELS_TEXT = "nodegraph", "nodegraph-receipt", "nodegraph-pixels"
 COMFYUI_TEXTS = ("workflow", "prompt")  # what pictures of ComfyUI carry
+WHO_DOES = "those that nodegraph or ComfyUI saved do, unless a program or a site has removed it"
 BESIDE = ".receipt.json"
 BESIDE_FORMAT = "nodegraph-receipt"
 MAX_PICTURE_BYTES = 256 * 2**20
@@ -92,7 +93,9 @@ def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
     if text is None and name == WORKFLOW_TEXT:
         text = next((texts[other] for other in COMFYUI_TEXTS if other in texts), None)
     if text is None:
-        what = {WORKFLOW_TEXT: "workflow", RECEIPT_TEXT: "receipt"}.get(name, name)
+        if name == WORKFLOW_TEXT:
+            raise DocumentError(f"this picture carries no workflow; {WHO_DOES}")
+        what = "receipt" if name == RECEIPT_TEXT else name
         raise DocumentError(f"this picture carries no {what}; only pictures saved by nodegraph do")
     return text
 

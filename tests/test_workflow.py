@@ -166,7 +166,7 @@ def test_every_cut_of_a_picture_is_refused(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     plain = tmp_path / "plain.png"
     plain.write_bytes(encode_png(torch.rand(3, 4, 4)))
-    with pytest.raises(DocumentError, match="carries no workflow"):
+    with pytest.raises(DocumentError, match="carries no workflow; those that nodegraph or ComfyUI saved do"):
         Workflow.load(plain)
     with pytest.raises(DocumentError, match="cannot read"):
         Workflow.load(tmp_path / "missing.json")

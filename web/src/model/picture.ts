@@ -24,7 +24,7 @@ export async function pngText(bytes: Uint8Array, keyword = "nodegraph"): Promise
     if (type === "IEND") break;
     at += 12 + length;
   }
-  throw new DocumentError("this PNG carries no workflow; only pictures saved by nodegraph do");
+  throw new DocumentError("this PNG carries no workflow; those that nodegraph or ComfyUI saved do, unless a program or a site has removed it");
 }
 
 async function chunkText(type: string, rest: Uint8Array): Promise<string> {
