@@ -19,6 +19,7 @@ from nodegraph.schema import Validator, ValueRefused, validator
 from nodegraph.subgraphs import PREFIX, expanded
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
+BRING = "install it or give --plugins FOLDER"  # what to do about a plugin that is missing
 Wire = tuple[str, tuple[str, ...]]  # a type's name and the names of the types it also is
 
 
@@ -155,9 +156,9 @@ class _Check:
         hint = self._hint(type_name, self.catalog.nodes)
         if not hint and self.catalog.problems:
             broken = ", ".join(sorted({problem.origin for problem in self.catalog.problems}))
-            hint = f" It may belong to a plugin that could not be imported: {broken}."
+            hint = f" It may belong to a plugin that could not be imported: {broken}; or one is missing: {BRING}."
         elif not hint:
-            hint = " Install the plugin that brings it, or remove the node."
+            hint = f" A plugin may be missing: {BRING}, or remove the node."
         self.problems.append(Problem(f"no node type is called {type_name!r}.{hint}", node=name))
 
     def _bind(self, name: str, spec: NodeSpec, shape: Shape) -> Bound:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 HINTED = 20  # problems that come with a guess at what was meant; each guess compares many names
 MOST_COMPARED = 5000  # names; more take as long to compare as the rest of a check
-ALIKE = 0.65  # of difflib's ratio: `karas` is meant for `karras`, and `Int` for no `Not`
+ALIKE = 0.75  # of difflib's ratio: `sede` is meant for `seed`, and `Posterize` for no `DenoiserSize`
 
 
 class NodegraphError(Exception):

@@ -37,7 +37,7 @@ NUMBER = {"type": "Number", "values": {"value": 3}}
     ("nodes", "expected"),
     [
         ({"a": {"type": "Nomber"}}, "a: no node type is called 'Nomber'. Did you mean 'Number'?"),
-        ({"a": {"type": "Xyz"}}, "a: no node type is called 'Xyz'. Install the plugin"),
+        ({"a": {"type": "Xyz"}}, "a: no node type is called 'Xyz'. A plugin may be missing: install it or give --plugins FOLDER"),
         ({"a": {"type": "Number", "values": {"valve": 3}}}, "a.valve: Number has no such input; it has 'value'. Did"),
         ({"n": NUMBER, "a": {"type": "Unpack", "values": {"value": 3}}}, "a.value: Unpack has no such input; it has 'box'. Did you mean 'n.value'?"),
         ({"a": {"type": "Number", "values": {"value": 101}}}, "a.value: 101 is too large; give at most 100"),

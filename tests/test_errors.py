@@ -22,7 +22,9 @@ def test_a_type_that_is_nearly_right_is_known(registry: Registry, word: str, mea
     assert did_you_mean(word, registry.nodes) == f" Did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("word", ["Foo", "cat", "Float", "KSamplerAdvanced", "FromAnotherWorld"])
+@pytest.mark.parametrize(
+    "word", ["Foo", "cat", "Float", "KSamplerAdvanced", "FromAnotherWorld", "Posterize", "Watermark"]
+)
 def test_a_type_that_is_like_none_suggests_none(registry: Registry, word: str) -> None:
     assert did_you_mean(word, registry.nodes) == ""
 

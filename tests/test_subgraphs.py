@@ -168,7 +168,7 @@ def test_problems_name_the_inner_node_or_the_use() -> None:
             "both.start: has both a value and a link; remove one of them",
             "up/one.a: has no value; give an int or link one to it",
             "lost: this workflow has no subgraph 'Twise'. Did you mean 'Twice'?",
-            "bad/odd: no node type is called 'NoSuch'. Install the plugin that brings it, or remove the node.",
+            "bad/odd: no node type is called 'NoSuch'. A plugin may be missing: install it or give --plugins FOLDER, or remove the node.",
             "bad/one.b: 5000 is too large; give at most 1000",
             "bad/one.a: is linked to up.total, but that subgraph has no output 'total'",
         ]
