@@ -114,8 +114,8 @@ test("typing is one step, and a pause begins another", () => {
 
 type Edit = (doc: Workflow) => Workflow;
 const pick = <T>(list: T[], index: number): T | undefined => list[index % Math.max(1, list.length)];
-// A whole number beyond 2^53 is refused when a document is read.
-const aValue = fc.jsonValue().filter((value) => !/\d{16}/.test(JSON.stringify(value)));
+// A whole number beyond 2^53 is refused when a document is read, and JSON knows no -0.
+const aValue = fc.jsonValue().filter((value) => !/\d{16}/.test(JSON.stringify(value))).map((value) => JSON.parse(JSON.stringify(value)) as unknown);
 const anEdit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(11), fc.nat(), fc.nat(), fc.nat(), aValue).map(
   ([kind, i, j, k, value]) => (doc) => {
     const ids = Object.keys(doc.nodes);
