@@ -93,7 +93,7 @@ def axis_of(address: str, text: str, workflow: Workflow, types: Mapping[str, Nod
     """An axis from an address and values as they are written, such as `sampler.seed` and `1..5`.
 
     Raises:
-        CheckError: the text is no list of values.
+        CheckError: the text is no list of values, or there is no such input to tell what it should be.
     """
     node, _, entry = address.rpartition(".")
     within = input_within(workflow, node, entry)
@@ -102,6 +102,7 @@ def axis_of(address: str, text: str, workflow: Workflow, types: Mapping[str, Nod
     try:
         return Axis(address, values_of(text, is_text=declared is not None and "str" in declared.types))
     except ValueError as error:
+        _refuse(_misnamed(workflow, types, address))  # a name that is wrong says why the values are not understood
         raise CheckError([Problem(str(error), node=node or None, input=entry)]) from None
 
 
@@ -159,17 +160,32 @@ def _problems(workflow: Workflow, types: Mapping[str, NodeType], axes: Sequence[
             problems.append(Problem("give it at least one value", node=node, input=entry))
         if len({json.dumps(value) for value in axis.values}) != len(axis.values):
             problems.append(Problem("one of its values is there twice", node=node, input=entry))
-        within = input_within(workflow, node, entry)
-        type = types.get(within[0]) if within else None
-        if within and type is not None and type.input(within[1]) is None:
-            names = [one.name for one in type.inputs]
-            message = f"{type.name} has no such input; it has {', '.join(map(repr, names)) or 'none'}."
-            problems.append(Problem(message + did_you_mean(within[1], names), node=node, input=entry))
+        problems += _unknown_input(workflow, types, axis.address)
     if len(axes) == 2 and axes[0].address == axes[1].address:
         problems.append(Problem("both axes name this input; give two inputs, or one axis", *_place(axes[0])))
     if math.prod(len(axis.values) for axis in axes) > MAX_CELLS:
         problems.append(Problem(f"the grid has more than {MAX_CELLS} pictures; give fewer values"))
     return problems
+
+
+def _unknown_input(workflow: Workflow, types: Mapping[str, NodeType], address: str) -> list[Problem]:
+    node, _, entry = address.rpartition(".")
+    within = input_within(workflow, node, entry)
+    type = types.get(within[0]) if within else None
+    if within is None or type is None or type.input(within[1]) is not None:
+        return []
+    names = [one.name for one in type.inputs]
+    message = f"{type.name} has no such input; it has {', '.join(map(repr, names)) or 'none'}."
+    return [Problem(message + did_you_mean(within[1], names), node=node, input=entry)]
+
+
+def _misnamed(workflow: Workflow, types: Mapping[str, NodeType], address: str) -> list[Problem]:
+    """What is wrong with the name of an input, whatever its values are."""
+    try:
+        _, problems = expanded(workflow.with_values({address: None}))
+    except CheckError as error:
+        return list(error.problems)
+    return [*_unknown_input(workflow, types, address), *problems]
 
 
 def _place(axis: Axis) -> tuple[str, str]:

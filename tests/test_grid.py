@@ -14,7 +14,7 @@ from nodegraph import events
 from nodegraph.diffusion.values import Image
 from nodegraph.engine import Engine
 from nodegraph.errors import CheckError
-from nodegraph.grid import Axis, grid_of, values_of
+from nodegraph.grid import Axis, axis_of, grid_of, values_of
 from nodegraph.pictures import decode
 from nodegraph.registry import Registry
 from nodegraph.subgraphs import PREFIX
@@ -118,6 +118,27 @@ def test_an_axis_reaches_into_subgraphs(engine: Engine, registry: Registry) -> N
     assert not any(spec.type.startswith(PREFIX) for spec in grid.nodes.values())
     assert (kinds(grid)["Schedule"], kinds(grid)["Sampler"], kinds(grid)["Encode"]) == (2, 4, 2)
     engine.check(grid).raise_problems()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("prompt.txt", "prompt.txt: Encode has no such input; it has "),
+        ("prompt.txt", ". Did you mean 'text'?"),
+        ("promt.text", "'promt.text' names no node. Did you mean 'prompt'?"),
+        ("cat_3d.sed", "cat_3d.sed: the subgraph has no such input; it has "),
+        ("cat_3d/promt.text", "has no node 'promt'. Did you mean 'prompt'?"),
+    ],
+)
+def test_a_wrong_name_is_told_before_values_that_nobody_can_read(
+    address: str, words: str, registry: Registry
+) -> None:
+    shipped = Workflow.load(ROOT / "workflows" / "subgraph_styles.json")
+    workflow = shipped.model_copy(update={"nodes": {**shipped.nodes, **BASE.nodes}, "layout": {}})
+    with pytest.raises(CheckError) as caught:
+        axis_of(address, "a dog, a cat", workflow, registry.catalog.nodes)
+    assert words in str(caught.value)
+    assert "no list of values" not in str(caught.value)
 
 
 def test_what_makes_no_grid_is_refused_in_words(registry: Registry) -> None:
