@@ -12,7 +12,7 @@ import typer
 from nodegraph.console import printable
 from nodegraph.errors import CheckError
 from nodegraph.export import for_comfyui
-from nodegraph.options import Plugins, Sets, WorkflowFile, open_workflow
+from nodegraph.options import REFUSED, Plugins, Sets, WorkflowFile, open_workflow
 
 app = typer.Typer()
 
@@ -36,7 +36,9 @@ def export_comfyui(
     opened = open_workflow(workflow, values, plugins)
     prompt, problems = for_comfyui(opened.workflow, opened.catalog)
     if problems and not partly:
-        raise CheckError(problems)
+        print(printable(str(CheckError(problems))), file=sys.stderr)
+        print("Nothing is written. Change these, or write the rest all the same with --partly.", file=sys.stderr)
+        raise typer.Exit(REFUSED)
     for problem in problems:
         print(printable(f"warning: {problem}"), file=sys.stderr)
     text = json.dumps(prompt, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -332,7 +332,7 @@ def test_an_output_whose_place_is_not_known_is_said(registry: Registry) -> None:
     workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
     written = for_comfyui(workflow, registry.catalog)
     assert written.prompt["2"]["inputs"]["images"] == ["1", 0]
-    assert "the place of 'styled' is not known: it is written as number 0" in written.problems[-1].message
+    assert "the place of 'styled' is not known: it would be number 0" in written.problems[-1].message
 
 
 @given(st.integers(1, 200), st.floats(0, 1, exclude_min=True))
@@ -396,6 +396,10 @@ def test_the_command_writes_a_file_or_says_what_is_in_the_way(shell: Shell, tmp_
     refused = shell("export-comfyui", template)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "grid: ComfyUI has no node like GridImage" in refused.stderr
+    assert "prompt.style: CLIPTextEncode of ComfyUI has nothing like it; set it back to ''" in refused.stderr
+    assert refused.stderr.endswith(
+        "\nNothing is written. Change these, or write the rest all the same with --partly.\n"
+    )
     partly = shell("export-comfyui", template, "--partly")
     assert partly.returncode == 0
     assert "warning: grid: ComfyUI has no node like GridImage" in partly.stderr

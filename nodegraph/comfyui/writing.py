@@ -162,7 +162,7 @@ class Writing:
             if entry not in said:
                 default = self.default(name, entry)
                 way = "unlink it" if entry in self.nodes[name].links else f"set it back to {shown(default)}"
-                self.problem(name, f"is left out: {type} of ComfyUI has nothing like it; {way}", entry)
+                self.problem(name, f"{type} of ComfyUI has nothing like it; {way}", entry)
 
     def by_rule(self, name: str, rules: list[Rule]) -> str:
         """Write a node by the first of the rules that says all of it, else by the one that says most; its id."""
@@ -209,7 +209,7 @@ class Writing:
     def _foreign(self, name: str, id: str) -> None:
         """A node of a type that is not known here, most likely one of ComfyUI that was kept."""
         type = shown(self.nodes[name].type.removeprefix(APART))
-        self.problem(name, f"is not known here and written as it is; ComfyUI needs the pack that has {type}")
+        self.problem(name, f"is not known here; ComfyUI needs the pack that has {type}")
         free = 0
         for output in self.outputs_read.get(name, ()):
             numbered = OUTPUT.fullmatch(output)
@@ -217,9 +217,7 @@ class Writing:
             self.outputs[name, output] = Slot(id, slot)
             free = slot + 1
             if not numbered:
-                message = (
-                    f"ComfyUI numbers outputs, and the place of {shown(output)} is not known: it is written as"
-                )
+                message = f"ComfyUI numbers outputs, and the place of {shown(output)} is not known: it would be"
                 self.problem(name, f"{message} number {slot}; look at its links there")
 
     def shipped(self, name: str) -> None:
