@@ -5,12 +5,23 @@ const slots = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map(([, slot]) 
 
 describe.each(Object.keys(LOCALES) as (keyof typeof LOCALES)[])("%s", (locale) => {
   test("has every key, with the same slots, and nothing empty", () => {
-    expect(Object.keys(WORDS[locale]).sort()).toEqual(Object.keys(WORDS.en).sort());
+    const plain = (words: object) => Object.keys(words).filter((key) => !key.endsWith(".one")).sort();
+    expect(plain(WORDS[locale])).toEqual(plain(WORDS.en));
     for (const [key, text] of Object.entries(WORDS[locale])) {
       expect(text.trim(), key).not.toBe("");
       expect(slots(text), key).toEqual(slots(WORDS.en[key]!));
     }
   });
+});
+
+test("one problem is spoken of as one, in a language that tells one from many", () => {
+  expect([0, 1, 2, 11].map((count) => t("problems.count", { count }))).toEqual(["0 problems", "1 problem", "2 problems", "11 problems"]);
+  expect([1, 2].map((count) => t("run.problems", { count }))).toEqual(["1 problem must be solved first", "2 problems must be solved first"]);
+  expect(Object.keys(WORDS.zh).filter((key) => key.endsWith(".one"))).toEqual([]);
+  for (const key of Object.keys(WORDS.en).filter((key) => key.endsWith(".one"))) {
+    expect(slots(WORDS.en[key]!), key).toContain("count");
+    expect(WORDS.en, key).toHaveProperty([key.slice(0, -".one".length)]);
+  }
 });
 
 test("slots are filled, unknown keys show themselves", () => {

@@ -40,7 +40,9 @@ export function setLocale(next: Locale): void {
   document.documentElement.lang = next;
 }
 
+/** The words of a key, its slots filled in; for a `count` of one those of `KEY.one` where the language has them. */
 export function t(key: string, slots: { [slot: string]: string | number } = {}): string {
-  const text = WORDS[current][key] ?? WORDS.en[key] ?? key;
+  const single = slots["count"] === 1 ? WORDS[current][`${key}.one`] : undefined;
+  const text = single ?? WORDS[current][key] ?? WORDS.en[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, slot: string) => String(slots[slot] ?? whole));
 }

@@ -72,6 +72,7 @@ export const editor = {
   "problem.value": "Give a value, or link {needs}",
   "problem.link": "Link {needs} here",
   "problems.count": "{count} problems",
+  "problems.count.one": "{count} problem",
   "problems.none": "No problems. This workflow can run.",
 
   "flaw.link": "Only a link fits here ({needs})",
@@ -209,6 +210,7 @@ export const editor = {
   "tab.bring_back": "Bring back",
   "run.empty": "There is nothing to run yet",
   "run.problems": "{count} problems must be solved first",
+  "run.problems.one": "{count} problem must be solved first",
   "run.refused": "Not queued: {message}",
   "run.queued": "Queued",
   "run.running": "Running",

@@ -1,6 +1,6 @@
 import type { editor as en } from "./editor.en";
 
-export const editor: { [key in keyof typeof en]: string } = {
+export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: string } = {
   "canvas.label": "工作流画布",
   "canvas.minimap": "工作流概览",
   "canvas.tools": "画布工具",
