@@ -299,8 +299,14 @@ def test_every_kind_of_error_is_read_where_it_is(editor: EditorPage, server: Run
     editor.drop(file, "application/json")
     expect(editor.node("alien").locator(".messages")).to_contain_text("The type FromAnotherWorld is not installed")
     expect(editor.node("alien").locator('[data-input="left"]')).to_be_visible()
+    # A type that is not there hides nothing else.
+    expect(page.get_by_role("button", name="2 problems")).to_be_visible()
+    expect(editor.node("picture").locator(".node.wrong")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".toast.error", has_text="2 problems must be solved first")).to_be_visible()
     editor.node("alien").locator(".head").click()
     page.keyboard.press("Delete")
+    expect(page.get_by_role("button", name="1 problem", exact=True)).to_be_visible()
     # It is told once, in the editor's words, not in those of a command line.
     told = editor.node("picture").locator('[data-input="image"] .messages')
     expect(told).to_have_text(re.compile("^nowhere.png is not on this server. There is: "))

@@ -11,6 +11,12 @@ import type { Tab } from "./tab.svelte";
 
 const NONE: Problem[] = [];
 
+const placeOf = (node: string | null, input: string | null): string => `${node} ${input}`;
+
+/** Where a problem is: a node and an input, or every node of a circle. */
+const placesOf = ({ node, input, key, slots }: Problem): string[] =>
+  key === "problem.cycle" ? String(slots["nodes"]).split(" → ").map((one) => placeOf(one, null)) : [placeOf(node, input)];
+
 /** What is asked of the editor: the workflow in view, the types and files that there are, and the run that is shown. */
 interface Asked extends Known {
   readonly loaded: boolean;
@@ -41,15 +47,39 @@ export class Problems {
     const holds = (node: string | null) => node === null || !submitted || specAt(submitted, node) === specAt(root, node);
     return (all.length ? all : [spoken(error.message, error.node, error.input)]).filter((one) => holds(one.node));
   });
-  all = $derived.by(() => {
+  /** What is wrong with the workflow as it stands; the server's word only where the editor has found nothing itself. */
+  standing = $derived.by(() => {
+    const found = [...this.own, ...this.viewed];
+    const taken = new Set(found.flatMap(placesOf));
+    const told = this.app.tab.told.filter((one) => !this.seenAs(one).some((place) => taken.has(place)));
+    return this.once([...found, ...told]);
+  });
+  all = $derived.by(() => this.once([...this.standing, ...this.failed]));
+  private byNode = $derived(groupBy(this.all.flatMap((one) => this.inView(one) ?? []), (one) => one.node ?? ""));
+
+  /** Each problem one time, in words of the editor where it has them. */
+  private once(problems: Problem[]): Problem[] {
     const seen = new Set<string>();
-    const told = [...this.app.tab.told, ...this.failed].map((one) => this.missing(one) ?? one);
-    return [...this.own, ...this.viewed, ...told].filter((one) => {
+    return problems.map((one) => (one.key ? one : (this.missing(one) ?? one))).filter((one) => {
       const key = `${one.node} ${one.input} ${one.key || say(one)}`;
       return !seen.has(key) && seen.add(key);
     });
-  });
-  private byNode = $derived(groupBy(this.all.flatMap((one) => this.inView(one) ?? []), (one) => one.node ?? ""));
+  }
+
+  /** The place of a problem, and after it the inputs of subgraphs as which it is seen from outside. */
+  private seenAs(problem: Problem): string[] {
+    const { root } = this.app.tab;
+    const places = placesOf(problem);
+    for (let { node, input } = problem; node?.includes("/") && input !== null;) {
+      const outside = node.slice(0, node.lastIndexOf("/"));
+      const definition = own(root.subgraphs, definitionAt(root, outside.split("/")) ?? "");
+      const port = definition && promoted(definition, node.slice(outside.length + 1), input);
+      if (!port) break;
+      [node, input] = [outside, port];
+      places.push(placeOf(node, input));
+    }
+    return places;
+  }
 
   /** What the server says of an input whose file is not there, in words of the editor; null of any other. */
   private missing({ node, input }: Problem): Problem | null {

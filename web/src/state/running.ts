@@ -13,7 +13,8 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
   const { tab } = app;
   if (!Object.keys(tab.root.nodes).length) return app.toast(t("run.empty"));
   if (app.problems.blocking.length) {
-    app.toast(t("run.problems", { count: app.problems.blocking.length }), "error", {
+    await isSound(app).catch(() => false); // what the editor has found is told without the server too
+    app.toast(t("run.problems", { count: app.problems.standing.length }), "error", {
       label: t("command.first_problem"), run: () => nextProblem(app),
     });
     nextProblem(app);
@@ -72,17 +73,17 @@ export function nextProblem(app: App): void {
 
 let asked = 0;
 
-/** Ask which results are there already, so that the nodes show it before a run. */
+/** Ask what the server finds wrong and which results are there already, so that the nodes show it before a run. */
 export async function plan(app: App): Promise<void> {
   const { tab } = app;
   const { root: workflow } = tab;
   const number = (asked += 1);
-  if (app.problems.blocking.length || !Object.keys(workflow.nodes).length) {
+  if (!Object.keys(workflow.nodes).length) {
     tab.cached = null;
     return;
   }
   try {
-    if (!(await isSound(app))) {
+    if (!(await isSound(app)) || app.problems.blocking.length) {
       tab.cached = null;
       return;
     }
