@@ -1,5 +1,5 @@
 // The server as the editor sees it: one typed method for each route, and one shape of failure.
-import { refuseInexact } from "../model/document";
+import { refuseInexact } from "../lib/exact";
 import { listen, type EventStream, type Handlers } from "./events";
 import type {
   ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow, MadeGrid, MakeGrid,

@@ -1,5 +1,6 @@
 // The document: read strictly, as the server reads it, and written in the same fixed form.
 import type { Bend, Bookmark, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow } from "../api/generated";
+import { InexactNumber, refuseInexact } from "../lib/exact";
 
 export type { Bend, Bookmark, Frame, InnerInput, JsonValue, Link, NodeSpec, Point, Position, Subgraph, Workflow };
 export type Links = NodeSpec["links"];
@@ -37,23 +38,10 @@ export function parseWorkflow(text: string): Workflow {
   try {
     data = JSON.parse(text, refuseInexact);
   } catch (error) {
-    throw error instanceof DocumentError ? error : new DocumentError(`not JSON: ${(error as Error).message}`);
+    const { message } = error as Error;
+    throw new DocumentError(error instanceof InexactNumber ? message : `not JSON: ${message}`);
   }
   return readWorkflow(data);
-}
-
-/**
- * For JSON.parse. A whole number that a double cannot hold would come back as another one, and a seed would be another
- * picture: throws DocumentError.
- */
-export function refuseInexact(_key: string, value: unknown, context?: { source?: string }): unknown {
-  if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    const source = context?.source ?? String(value);
-    if (!/[.eE]/.test(source)) {
-      throw new DocumentError(`${source} has more digits than a browser keeps; use a number below 2^53`);
-    }
-  }
-  return value;
 }
 
 /** The workflow in JSON data, with every field there. Throws DocumentError. */
