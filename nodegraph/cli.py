@@ -32,6 +32,7 @@ from nodegraph.options import (
     Sets,
     WorkflowFile,
     open_workflow,
+    tell_imported,
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -65,6 +66,8 @@ def run(
 ) -> None:
     """Run a workflow; print the plain values that it ends with, and the paths of the files that it wrote."""
     opened = open_workflow(workflow, values, plugins, output, models)
+    if not as_events:
+        tell_imported(opened.imported)
     cli_run.run_opened(
         opened,
         opened.workflow,
@@ -84,6 +87,7 @@ def run(
 def check(workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, models: Models = None) -> None:
     """Report every problem of a workflow, without running it."""
     opened = open_workflow(workflow, values, plugins, models=models)
+    tell_imported(opened.imported)
     checked = check_workflow(opened.workflow, opened.catalog, opened.files)
     checked.raise_problems()
     print(f"{workflow}: {len(checked.nodes)} nodes, no problem")

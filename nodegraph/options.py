@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.comfyui import Note
+from nodegraph.console import printable
 from nodegraph.errors import CheckError, Problem
 from nodegraph.files import Files
 from nodegraph.home import Home
@@ -19,6 +22,7 @@ from nodegraph.subgraphs import input_within
 from nodegraph.workflow import Workflow
 
 FAILED, REFUSED, CANCELLED = 1, 2, 130
+MOST_TOLD, LONGEST_TOLD = 20, 400  # lines on an import, and characters of each
 
 WorkflowFile = Annotated[Path, typer.Argument(help="A workflow's JSON file, or a picture that carries one.")]
 Plugins = Annotated[
@@ -64,6 +68,7 @@ class Opened:
     catalog: Catalog
     workflow: Workflow
     files: Files
+    imported: tuple[Note, ...] = ()  # what became of the nodes of a workflow of ComfyUI
 
 
 def open_workflow(
@@ -83,12 +88,28 @@ def open_workflow(
     """
     home = Home.of_user(models=models)
     catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
-    workflow = Workflow.load(path)
+    notes: list[Note] = []
+    workflow = Workflow.load(path, notes)
     values = parse_values(settings or [], workflow, catalog)
     texts = [value for value in values.values() if isinstance(value, str) and "\0" not in value]
     given = [Path(text) for text in texts if Path(text).is_absolute()]
     files = home.files(output=output, inputs=[path.parent, Path()], allowed=given)
-    return Opened(home, catalog, workflow.with_values(values), files)
+    return Opened(home, catalog, workflow.with_values(values), files, tuple(notes))
+
+
+def tell_imported(notes: Sequence[Note]) -> None:
+    """Say on stderr which nodes of ComfyUI are not just as they were, those that were kept first."""
+    lines = [f"{one.node} ({one.type}): kept as it was: {one.message}" for one in notes if one.became == "kept"]
+    lines += [f"{one.node} ({one.type}): {'; '.join(one.said[1:])}" for one in notes if one.became == "adjusted"]
+    if not lines:
+        return
+    print(f"From ComfyUI; {len(lines)} of {len(notes)} nodes are not just as they were:", file=sys.stderr)
+    for line in lines[:MOST_TOLD]:
+        print(
+            f"  {printable(line if len(line) <= LONGEST_TOLD else line[:LONGEST_TOLD] + '...')}", file=sys.stderr
+        )
+    if len(lines) > MOST_TOLD:
+        print(f"  and {len(lines) - MOST_TOLD} more; the editor lists all of them", file=sys.stderr)
 
 
 def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) -> dict[str, Any]:

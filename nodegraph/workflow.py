@@ -25,7 +25,7 @@ from nodegraph.carried import (
     is_picture,
     texts_of,
 )
-from nodegraph.comfyui import is_from_comfyui, translated
+from nodegraph.comfyui import Note, is_from_comfyui, translated
 from nodegraph.errors import HINTED, CheckError, DocumentError, Problem, did_you_mean
 from nodegraph.plain import plain
 from nodegraph.within import MAX_DEFINITIONS, MAX_WITHIN, given, with_values_within
@@ -195,17 +195,22 @@ class Workflow(_Document):
         return self
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
-        """A workflow from JSON text. Raises DocumentError that says where and what."""
-        return cls.from_data(read_json(text))
+    def parse(cls, text: str | bytes, notes: list[Note] | None = None) -> Self:
+        """A workflow from JSON text, as `from_data`. Raises DocumentError that says where and what."""
+        return cls.from_data(read_json(text), notes)
 
     @classmethod
-    def from_data(cls, data: object) -> Self:
-        """A workflow from JSON data: of any version, a receipt, or a workflow of ComfyUI. Raises DocumentError."""
+    def from_data(cls, data: object, notes: list[Note] | None = None) -> Self:
+        """A workflow from JSON data: of any version, a receipt, or a workflow of ComfyUI. Raises DocumentError.
+
+        What became of each node of ComfyUI is put into `notes`.
+        """
         if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT:
             data = data.get("workflow")
         if is_from_comfyui(data):
-            data = translated(data).document
+            data, said = translated(data)
+            if notes is not None:
+                notes += said
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DocumentError(f'not a workflow: a workflow is a JSON object with "format": "{FORMAT}"')
         try:
@@ -216,10 +221,11 @@ class Workflow(_Document):
             raise DocumentError("the JSON is nested too deeply to be a workflow") from None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The workflow in a JSON file or a receipt, or the one that a picture made by nodegraph carries.
+    def load(cls, path: str | os.PathLike[str], notes: list[Note] | None = None) -> Self:
+        """The workflow in a JSON file or a receipt, or the one that a picture of nodegraph or ComfyUI carries.
 
-        A picture that has lost what it carried is asked for by the receipt beside it.
+        A picture that has lost what it carried is asked for by the receipt beside it. What became of each node of
+        ComfyUI is put into `notes`.
 
         Raises:
             DocumentError: the file is missing, too large, or none of the three.
@@ -232,9 +238,9 @@ class Workflow(_Document):
             raise DocumentError(f"cannot read {path}: {error.strerror or error}") from None
         try:
             if not is_picture(content):
-                return cls.parse(content)
+                return cls.parse(content, notes)
             text = texts_of(path, content).get(WORKFLOW_TEXT)
-            return cls.parse(carried_text(content) if text is None else text)
+            return cls.parse(carried_text(content) if text is None else text, notes)
         except DocumentError as error:
             raise DocumentError(f"{path}: {error}") from None
 

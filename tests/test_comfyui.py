@@ -16,14 +16,17 @@ import pytest
 from conftest import ROOT
 from PIL import Image, PngImagePlugin
 
+from nodegraph import cli
 from nodegraph.check import check
 from nodegraph.comfyui import translated
 from nodegraph.comfyui.names import comfyui_names
 from nodegraph.comfyui.readers import READERS
 from nodegraph.comfyui.table import NAMESAKES, RULES, WIDGETS
 from nodegraph.engine import Engine
-from nodegraph.errors import DocumentError
+from nodegraph.errors import CheckError, DocumentError
 from nodegraph.export import for_comfyui
+from nodegraph.home import Home
+from nodegraph.options import tell_imported
 from nodegraph.registry import Registry
 from nodegraph.serve.api_documents import read_import
 from nodegraph.workflow import Link, Workflow
@@ -821,6 +824,47 @@ def test_every_sentence_of_an_import_is_there_in_chinese() -> None:
     assert set(chinese) == english
     for sentence, words in chinese.items():
         assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", sentence)), sentence
+
+
+PATTERN = "ComfyUI/%date:yyyy-MM-dd%/pic"
+
+
+def test_commands_say_what_an_import_changed(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODEGRAPH_HOME", str(home.folder))
+    styled = {"class_type": "Fancy\x1b[2J", "inputs": {"image": ["8", 0]}}
+    save = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": PATTERN}}
+    path = tmp_path / "comfy.json"
+    path.write_text(json.dumps({**API, "12": save, "13": styled}))
+    with pytest.raises(CheckError, match="no node type is called"):
+        cli.check(path)
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, *lines = err.splitlines()
+    assert re.fullmatch(r"From ComfyUI; 3 of \d+ nodes are not just as they were:", first)
+    assert (
+        lines[0] == "  Fancy_2J (Fancy\N{REPLACEMENT CHARACTER}[2J): kept as it was: there is no counterpart here"
+    )
+    assert lines[1].startswith("  sampler (KSampler): the seed ")
+    assert f"the name {PATTERN!r} is no file name here and became 'ComfyUI_%date_yyyy-MM-dd%_pic'" in lines[2]
+    assert len(lines) == 3
+    with pytest.raises(CheckError):
+        cli.run(path, as_events=True)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(CheckError):
+        cli.run(path)
+    assert capsys.readouterr().err == err
+
+
+def test_what_commands_say_of_an_import_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    many = {str(number): {"class_type": "Fancy" * 50, "inputs": {}} for number in range(200)}
+    tell_imported([*translated(many).notes, *translated(API).notes])
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[-1]) == (22, "  and 181 more; the editor lists all of them")
+    assert max(map(len, lines)) < 410
+    tell_imported(translated({"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}}}).notes)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_said_of_a_node_has_its_template_and_its_slots() -> None:
