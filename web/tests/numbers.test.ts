@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
 import { Client } from "../src/api/client";
-import { DocumentError } from "../src/model/document";
+import { InexactNumber } from "../src/lib/exact";
 import { format, isKept, parseNumber, settle } from "../src/widgets/numbers";
 
 test("whole numbers are shown to the last digit, fractions without dust", () => {
@@ -40,7 +40,7 @@ test("a seed of a stored workflow that a browser would round is refused, others 
   vi.stubGlobal("fetch", (path: string, init: RequestInit) => fetch(base + path, init));
   const client = new Client();
   for (const ask of [() => client.workflow("w"), () => client.template("t"), () => client.runWorkflow("r"), () => client.artifactWorkflow("a")]) {
-    await expect(ask()).rejects.toThrow(DocumentError);
+    await expect(ask()).rejects.toThrow(InexactNumber);
   }
   seed = "156680208700286";
   expect(JSON.stringify(await client.workflow("w"))).toContain(seed);
