@@ -61,13 +61,29 @@ def test_what_became_of_each_node_stays_until_it_is_closed_and_leads_to_it(
     report.get_by_role("button", name="VAEDecode").click()
     expect(editor.node("decode")).to_be_focused()
     expect(report).to_be_visible()
-    page.keyboard.press("Alt+n")  # the report knows its tab
-    page.locator(".blank").wait_for()
-    kept.click()
-    expect(editor.node("FancyStyler")).to_be_visible()
     report.get_by_role("button", name="Close").focus()
     page.keyboard.press("Escape")
     expect(report).to_be_hidden()
+
+
+def test_what_became_of_the_nodes_is_shown_with_its_tab_and_goes_with_it(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    page = editor.page
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(API))
+    editor.drop(file, "application/json")
+    report = page.get_by_role("dialog", name="From ComfyUI: mine.json")
+    expect(report).to_be_focused()
+    editor.new()
+    expect(report).to_have_count(0)
+    tab = page.locator(".tab-name", has_text="mine")
+    tab.click()
+    expect(report).to_be_visible()
+    expect(report).not_to_be_focused()
+    page.keyboard.press("Alt+w")
+    expect(tab).to_have_count(0)
+    expect(report).to_have_count(0)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])

@@ -12,7 +12,7 @@ import { freshId, snakeCase } from "../model/names";
 import { placeholder } from "../model/placeholder";
 import { definitionAt, innerIds, subgraphOf, subgraphTypes, typeTitle } from "../model/subgraph";
 import { Panels } from "../panels/panels.svelte";
-import type { Carried, Report } from "./carried";
+import type { Carried } from "./carried";
 import { Linking, type End } from "./linking.svelte";
 import { Problems } from "./problems.svelte";
 import { Runs, type NodeRun } from "./runs.svelte";
@@ -106,8 +106,6 @@ export class App {
   conflict = $state.raw<{ tab: Tab; name: string } | null>(null);
   /** A picture with a workflow in it that waits for what to do with it. */
   dropped = $state.raw<Carried | null>(null);
-  /** What is to be read of a workflow that came from elsewhere, or goes there. */
-  report = $state.raw<Report | null>(null);
   toasts = $state.raw<readonly Toast[]>([]);
   status = $state("");
   connected = $state(true);

@@ -1,7 +1,6 @@
 // Workflows that come from elsewhere or go there, and what is to be read of that.
 import type { ImportedNode, ImportedWorkflow } from "../api/generated";
 import type { Workflow } from "../model/document";
-import type { Tab } from "./tab.svelte";
 
 /** A file, the workflow in it, and what became of its nodes where ComfyUI made it. */
 export interface Carried {
@@ -12,16 +11,16 @@ export interface Carried {
   seeds: ImportedWorkflow["seeds"];
 }
 
-/** One line of a report: a node of the tab (null where it is about more than one), and what is said of it. */
+/** One line of a report: a node of its tab (null where it is about more than one), and what is said of it. */
 export interface Line {
   node: string | null;
   input: string | null;
   type: string;
   message: string;
 }
+/** What is to be read of the workflow of a tab, which came from elsewhere or goes there. */
 export interface Report {
   title: string;
-  tab: Tab;
   /** Lines under their headings; those of a folded part are shown when asked for. */
   parts: { heading: string; folded: boolean; lines: Line[] }[];
   /** What is offered below; null where nothing is. */

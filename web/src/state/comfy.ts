@@ -3,7 +3,6 @@ import type { ImportedNode } from "../api/generated";
 import { locale, t } from "../i18n/index.svelte";
 import { own } from "../model/document";
 import { imported } from "../words/imported.zh";
-import type { App } from "./app.svelte";
 import type { Tab } from "./tab.svelte";
 
 /** What is said of a node, in the language of the reader where each sentence is known in it; else as the server says it. */
@@ -14,11 +13,11 @@ function inWords({ message, said }: ImportedNode): string {
 }
 
 /** Say what became of each node of ComfyUI. */
-export function tellImported(app: App, tab: Tab, name: string, nodes: ImportedNode[]): void {
+export function tellImported(tab: Tab, name: string, nodes: ImportedNode[]): void {
   const parts = (["kept", "adjusted", "translated"] as const).flatMap((became) => {
     const lines = nodes.filter((one) => one.became === became).map((one) => ({ ...one, input: null, message: inWords(one) }));
     return lines.length ? [{ heading: t(`report.${became}`, { count: lines.length }), folded: became === "translated", lines }] : [];
   });
   if (parts.every((part) => part.folded)) parts.unshift({ heading: t("report.whole"), folded: false, lines: [] });
-  app.report = { title: t("report.imported", { name }), tab, parts, action: null };
+  tab.report = { title: t("report.imported", { name }), parts, action: null };
 }

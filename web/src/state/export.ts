@@ -25,7 +25,7 @@ export async function exportForComfyui(app: App): Promise<void> {
   try {
     const { prompt, problems } = await app.client.exportComfyui({ workflow: compact(tab.root) });
     const download = () => offer(name, `${JSON.stringify(prompt, null, 2)}\n`);
-    if (problems.length) return tellUnsaid(app, tab, problems, download);
+    if (problems.length) return tellUnsaid(tab, problems, download);
     download();
     app.toast(t("report.done"));
   } catch (error) {
@@ -33,15 +33,14 @@ export async function exportForComfyui(app: App): Promise<void> {
   }
 }
 
-function tellUnsaid(app: App, tab: Tab, problems: ApiProblem[], download: () => void): void {
+function tellUnsaid(tab: Tab, problems: ApiProblem[], download: () => void): void {
   const lines = problems.map((one) => ({ ...one, type: (one.node && specAt(tab.root, one.node)?.type) || "" }));
   const run = () => {
     download();
-    app.report = null;
+    tab.report = null;
   };
-  app.report = {
+  tab.report = {
     title: t("report.exported", { name: tab.title || t("tab.untitled") }),
-    tab,
     parts: [{ heading: t("report.unsaid"), folded: false, lines }],
     action: { label: t("report.download"), run },
   };

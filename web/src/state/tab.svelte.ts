@@ -9,6 +9,7 @@ import {
 import { begin, commit, redo, undo, type History } from "../model/history";
 import type { Problem } from "../model/problems";
 import { specAt, validPath, viewOf, withView } from "../model/subgraph";
+import type { Report } from "./carried";
 import { linkOfEdge } from "./edges";
 
 export type SeedMode = "fixed" | "random" | "increment";
@@ -50,6 +51,8 @@ export class Tab {
   run = $state<string | null>(null);
   /** The workflow as it was given to that run; null where that is not known any more. */
   submitted = $state.raw<Workflow | null>(null);
+  /** What is to be read beside the canvas while this tab is in front; null where nothing is. */
+  report = $state.raw<Report | null>(null);
   /** Where the canvas was left, by the path that was in view. */
   readonly views = new Map<string, Viewport>();
   /** Results that are there already, by node, for the workflow as it stands; null where not known. */
