@@ -179,13 +179,13 @@ class EditorPage:
         return found
 
     def drop(self, path: Path, media_type: str) -> None:
-        """Drop a file on the canvas."""
+        """Drop a file on the canvas, or on what a phone shows."""
         content = list(path.read_bytes())
         self.page.evaluate(
             """([bytes, name, type]) => {
                 const data = new DataTransfer();
                 data.items.add(new File([new Uint8Array(bytes)], name, { type }));
-                const target = document.querySelector('.svelte-flow__pane');
+                const target = document.querySelector('.svelte-flow__pane, .phone');
                 target.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
             }""",
             [content, path.name, media_type],

@@ -50,8 +50,8 @@ def test_what_became_of_each_node_stays_until_it_is_closed_and_leads_to_it(
     kept = report.get_by_role("button", name="FancyStyler")
     expect(kept).to_contain_text("there is no counterpart here")
     expect(report.get_by_role("button", name="KSampler")).to_contain_text("modulo 2^53")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    for _ in range(3):  # past its title, which folds it, and Close
+        page.keyboard.press("Tab")
     expect(kept).to_be_focused()
     page.keyboard.press("Enter")
     expect(editor.node("FancyStyler")).to_be_focused()
@@ -84,6 +84,58 @@ def test_what_became_of_the_nodes_is_shown_with_its_tab_and_goes_with_it(
     page.keyboard.press("Alt+w")
     expect(tab).to_have_count(0)
     expect(report).to_have_count(0)
+
+
+# Whether a panel is what one sees and touches all over.
+UNCOVERED = """() => {
+    const dock = document.querySelector('.dock'), { x, y, width, height } = dock.getBoundingClientRect();
+    const shares = [0.02, 0.25, 0.5, 0.75, 0.98];
+    return shares.every((a) => shares.every((b) => dock.contains(document.elementFromPoint(x + a * width, y + b * height))));
+}"""
+
+
+@pytest.mark.parametrize("width", [1440, 800, 700])
+def test_what_became_of_the_nodes_covers_no_panel(editor: EditorPage, tmp_path: Path, width: int) -> None:
+    page = editor.page
+    page.set_viewport_size({"width": width, "height": 900})
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**API, "12": FANCY}))
+    editor.drop(file, "application/json")
+    report = page.get_by_role("dialog", name="From ComfyUI: mine.json")
+    expect(report.get_by_role("button", name="FancyStyler")).to_be_visible()
+    for panel in "Problems", "Queue":
+        page.get_by_role("button", name="View").click()
+        page.get_by_role("menuitem", name=panel).click()
+        expect(page.locator(".dock h2")).to_have_text(panel)
+        assert page.evaluate(UNCOVERED), panel
+        page.locator(".dock > header button").click()
+        expect(report).to_be_visible()
+
+
+def test_on_a_phone_what_became_of_the_nodes_is_one_line_until_it_is_asked_for(
+    chromium: Any, server: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**API, "12": FANCY}))
+    with opened(chromium, server.url, viewport={"width": 390, "height": 844}, has_touch=True) as editor:
+        page = editor.page
+        editor.drop(file, "application/json")
+        report = page.get_by_role("dialog", name="From ComfyUI: mine.json")
+        kept = report.get_by_role("button", name="FancyStyler")
+        expect(report).to_be_visible()
+        expect(kept).to_have_count(0)
+        line, below = report.bounding_box(), page.locator(".phone main").bounding_box()
+        assert line
+        assert below
+        assert line["height"] < 70
+        assert line["y"] + line["height"] <= below["y"] + 1
+        assert violations(page, ".report") == []
+        report.get_by_role("button", name="From ComfyUI").tap()
+        kept.tap()  # leads to the graph, where there is no room for more than the line either
+        expect(editor.node("FancyStyler")).to_be_visible()
+        expect(kept).to_have_count(0)
+        report.get_by_role("button", name="Close").tap()
+        expect(report).to_have_count(0)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])
