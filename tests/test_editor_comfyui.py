@@ -296,6 +296,28 @@ def test_imported_nodes_lie_apart_in_a_tab_of_the_name_of_the_file(editor: Edito
     assert boxes["prompt"]["y"] < boxes["negative"]["y"] < boxes["blank"]["y"]
 
 
+def test_what_says_no_places_is_laid_out_as_it_is_opened_and_there_is_nothing_to_undo(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    page = editor.page
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**API, "12": FANCY}))
+    editor.drop(file, "application/json")
+    expect(editor.node("FancyStyler")).to_be_visible()
+    editor.still()
+    before = editor.document()["layout"]
+    boxes = [editor.node(name).bounding_box() or {} for name in editor.nodes()]
+    for a, b in itertools.combinations(boxes, 2):
+        beside = a["x"] >= b["x"] + b["width"] or b["x"] >= a["x"] + a["width"]
+        assert beside or a["y"] >= b["y"] + b["height"] or b["y"] >= a["y"] + a["height"]
+    page.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("menuitem", name="Undo")).to_be_disabled()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    editor.still()
+    assert editor.document()["layout"] == before
+
+
 def test_the_list_of_an_import_is_read_in_chinese(chromium: Any, server: Running, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({**API, "12": FANCY}))

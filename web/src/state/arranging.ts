@@ -1,5 +1,5 @@
 // Where things lie: groups and notes, automatic layout, lining up, moving by keys.
-import { arrange, type Size } from "../model/arrange";
+import { arrange, isUnplaced, type Size } from "../model/arrange";
 import { lead, pointsOf } from "../model/bends";
 import { throughInput } from "../model/bypass";
 import { own, type Workflow } from "../model/document";
@@ -8,16 +8,27 @@ import { guess, WIDTH } from "../model/guess";
 import { placeholder } from "../model/placeholder";
 import type { App } from "./app.svelte";
 import { linkOfEdge } from "./edges";
+import { missingFiles } from "./missing";
 
 const SIZE = { width: 232, height: 120 };
+const TOLD = 36; // pixels that a node grows by when it says that a file or its type is not there
 
 /** How large the nodes of a workflow that was not drawn yet will be. */
 export function sizesOf(app: App, { nodes, layout }: Workflow): (id: string) => Size {
   return (id) => {
     const spec = nodes[id]!;
     const { width, collapsed } = own(layout, id) ?? { width: null, collapsed: false };
-    return { width: width ?? WIDTH, height: guess(spec, own(app.types, spec.type) ?? placeholder(spec, []), collapsed).height };
+    const type = own(app.types, spec.type);
+    const { height } = guess(spec, type ?? placeholder(spec, []), collapsed);
+    const told = collapsed ? 0 : missingFiles(app, spec).length + (type ? 0 : 1);
+    return { width: width ?? WIDTH, height: height + TOLD * told };
   };
+}
+
+/** Places for what was written without any, by hand or by a program, so that no node lies on another. */
+export function placed(app: App, workflow: Workflow): Workflow {
+  if (!isUnplaced(workflow)) return workflow;
+  return { ...moveNodes(workflow, arrange(workflow, sizesOf(app, workflow))), bends: [] }; // points were where nodes had been
 }
 
 function boxes(app: App): { id: string; x: number; y: number; width: number; height: number }[] {

@@ -1,10 +1,8 @@
 // Copy, cut and paste: what is copied is a workflow as JSON, so it goes between tabs, windows and chats.
 import { t } from "../i18n/index.svelte";
-import { arrange, isUnplaced } from "../model/arrange";
-import { DocumentError, parseWorkflow, type Workflow } from "../model/document";
-import { moveNodes } from "../model/edit";
+import { DocumentError, parseWorkflow } from "../model/document";
 import type { App } from "./app.svelte";
-import { sizesOf } from "./arranging";
+import { placed } from "./arranging";
 import { importFiles, takePicture } from "./files";
 import { isTyping } from "./keys";
 
@@ -26,12 +24,6 @@ export async function pasteFromClipboard(app: App): Promise<void> {
   const text = await navigator.clipboard.readText().catch(() => null);
   if (text === null) app.toast(t("clip.denied"), "error");
   else pasteText(app, text);
-}
-
-/** Places for what was written without any, by hand or by a program, so that no node lies on another. */
-function placed(app: App, part: Workflow): Workflow {
-  if (!isUnplaced(part)) return part;
-  return moveNodes(part, arrange(part, sizesOf(app, part)));
 }
 
 /** Paste a text in the middle of what is in view, each further time a little lower. */

@@ -8,34 +8,25 @@ import { freshId } from "../model/names";
 import { isPng, pngText } from "../model/picture";
 import { spread } from "../model/spread";
 import type { App } from "./app.svelte";
-import { sizesOf, tidy } from "./arranging";
+import { placed, sizesOf } from "./arranging";
 import type { Carried } from "./carried";
 import { tellImported } from "./comfy";
-import { missingFiles } from "./missing";
 import { words } from "./say";
 import { Tab } from "./tab.svelte";
 
-/** Open a workflow in a tab of its own, laid out where it says no places. */
+/** Open a workflow in a tab of its own, laid out where it says no places: how it is opened is nothing to undo. */
 export function openTab(app: App, workflow: Workflow): Tab {
   const blank = app.tabs.length === 1 && app.tab.name === null && app.tab.history.past.length === 0
     && Object.keys(app.tab.root.nodes).length === 0 ? app.tab : null;
-  const tab = new Tab(workflow);
+  const tab = new Tab(placed(app, workflow));
   app.front(tab);
   if (blank) app.remove(blank);
-  if (isUnplaced(workflow)) setTimeout(() => app.tab === tab && tidy(app), 60);
   return tab;
 }
 
-const TOLD = 36; // pixels that a node grows by when it says of a file that it is not there
-
 /** The same arrangement with room for nodes that are larger here than where it was made. */
 function apart(app: App, workflow: Workflow): Workflow {
-  if (isUnplaced(workflow)) return workflow;
-  const sizeOf = sizesOf(app, workflow);
-  return spread(workflow, (id) => {
-    const { width, height } = sizeOf(id);
-    return { width, height: height + TOLD * missingFiles(app, workflow.nodes[id]!).length };
-  });
+  return isUnplaced(workflow) ? workflow : spread(workflow, sizesOf(app, workflow));
 }
 
 export function newTab(app: App): void {
