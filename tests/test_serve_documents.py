@@ -160,13 +160,13 @@ def test_templates_are_the_shipped_workflows(server: Running) -> None:
 def test_import_reads_json_and_pictures_that_carry_a_workflow(server: Running, tmp_path: Path) -> None:
     text = json.dumps(workflow()).encode()
     as_json = server.ask("POST", "/api/import", headers={"Content-Type": "application/json"}, content=text)
-    assert as_json.json == {"workflow": workflow(), "receipt": None, "nodes": []}
+    assert as_json.json == {"workflow": workflow(), "receipt": None, "nodes": [], "seeds": {}}
     import numpy as np
 
     metadata = {"nodegraph": text.decode(), "nodegraph-receipt": '{"node": "save"}'}
     png = pictures.encode_png(np.zeros((3, 8, 8), np.float32), metadata)
     as_png = server.ask("POST", "/api/import", headers={"Content-Type": "image/png"}, content=png)
-    assert as_png.json == {"workflow": workflow(), "receipt": {"node": "save"}, "nodes": []}
+    assert as_png.json == {"workflow": workflow(), "receipt": {"node": "save"}, "nodes": [], "seeds": {}}
     bare = pictures.encode_png(np.zeros((3, 8, 8), np.float32))
     refused = server.ask("POST", "/api/import", headers={"Content-Type": "image/png"}, content=bare)
     assert refused.status == 422
