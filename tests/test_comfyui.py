@@ -438,6 +438,14 @@ def test_what_a_kept_node_reads_is_kept_with_it() -> None:
     assert nodes["sampler"].values["seed"] == 12
 
 
+def test_a_kept_node_has_no_seed_that_a_browser_would_round() -> None:
+    inputs = {"seed": 2**60 + 5, "noise_seed": -1, "steps": 4}
+    data = {"1": {"class_type": "FancySampler", "inputs": inputs}}
+    values = Workflow.from_data(data).nodes["FancySampler"].values
+    assert values == {**inputs, "seed": (2**60 + 5) % 2**53}
+    assert f"the seed {2**60 + 5} is taken modulo 2^53" in translated(data).notes[0].message
+
+
 def test_a_node_of_a_name_that_is_taken_here_is_told_apart(registry: Registry) -> None:
     masks = {"destination": ["9", 0], "source": ["9", 1], "x": 0, "y": 0, "operation": "or"}
     data = {

@@ -437,6 +437,13 @@ def test_a_seed_is_chosen_before_the_run_and_shown(editor: EditorPage) -> None:
     expect(seed).not_to_have_value("8")
     editor.node("sampler").get_by_role("button", name=re.compile("seed of the last run again: 8")).click()
     expect(seed).to_have_value("8")
+    # No digit is lost, nor taken for another.
+    for typed in ("156680208700286", "9007199254740993"):
+        seed.fill(typed)
+        seed.press("Enter")
+        expect(seed).to_have_value("156680208700286")
+        assert editor.document()["nodes"]["sampler"]["values"]["seed"] == 156680208700286
+    expect(page.locator(".toast.error")).to_contain_text("9007199254740993 has more digits than a browser keeps")
 
 
 def large(count: int) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class Translation:
                 self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
         first = self.names[id(reading.drafts[0])]
         if reading.is_kept:
-            self.notes.append(Note(first, node.type[:200], "kept", (as_said(reading.told[0]),)))
+            self.notes.append(Note(first, node.type[:200], "kept", tuple(map(as_said, reading.told))))
         else:
             types = list(dict.fromkeys(draft.type for draft in reading.drafts))
             one, other = types[0], " and ".join(types[1:])
@@ -268,11 +268,16 @@ class Translation:
 
 
 def kept(node: Node, why: str) -> Reading:
-    """A node as it was: its type, values and links."""
+    """A node as it was: its type, values and links; but for a seed that a browser does not hold."""
+    told = [why]
     links = {name: value for name, value in node.inputs.items() if isinstance(value, Source)}
-    values = {name: value for name, value in node.inputs.items() if name not in links}
+    values = {
+        name: cleaned(name, value, told) if isinstance(value, int) and value >= SEED_LIMIT else value
+        for name, value in node.inputs.items()
+        if name not in links
+    }
     type = APART + node.type if node.type in NAMESAKES else node.type or "node"
-    return Reading([Draft(type, node.type, values, dict(links))], {}, told=[why], is_kept=True)
+    return Reading([Draft(type, node.type, values, dict(links))], {}, told=told, is_kept=True)
 
 
 def returned(node: Node, lists: tuple[str, ...]) -> Reading:

@@ -1,6 +1,7 @@
 // Workflows in and out: stored ones, templates, files, pictures. Nothing is ever written over unseen.
 import { ApiFailure } from "../api/client";
 import { t } from "../i18n/index.svelte";
+import { InexactNumber } from "../lib/exact";
 import { isUnplaced } from "../model/arrange";
 import { compact, DocumentError, emptyWorkflow, parseWorkflow, readWorkflow, type Workflow } from "../model/document";
 import { addNode, describe, setValue } from "../model/edit";
@@ -148,7 +149,7 @@ async function imported(app: App, file: File): Promise<Carried> {
     const { workflow, nodes, seeds } = await app.client.importFile(file);
     return { file, workflow: readWorkflow(workflow), nodes, seeds };
   } catch (error) {
-    throw error instanceof ApiFailure ? new DocumentError(error.message) : error;
+    throw error instanceof ApiFailure || error instanceof InexactNumber ? new DocumentError(error.message) : error;
   }
 }
 
