@@ -883,3 +883,26 @@ def test_what_is_said_of_a_node_has_its_template_and_its_slots() -> None:
     assert second.slots == {"seed": str(2**60 + 5)}
     assert notes["KSampler"].message == f"as Sampler and Schedule; {second}"
     assert str(2**60 + 5) in second
+
+
+def test_every_node_is_accounted_for() -> None:
+    """Also those that are no nodes here: reroutes, values that are written into inputs, notes, uses, and choosers."""
+    told = {note.type: (note.node, note.became, note.message) for note in translated(SAVED).notes}
+    assert set(told) == {node["type"] for node in SAVED["nodes"]}
+    assert told["Reroute"] == (None, "translated", "1 of them: points of the links that they led")
+    assert told["Note"] == (None, "translated", "1 of them: notes on the canvas")
+    inner = within(
+        "u", [{"id": 5, "type": "Unheard", "inputs": [{"name": "a", "link": 1}]}],
+        [[1, -10, 0, 5, 0], [2, 5, 0, -20, 0]], inputs=[{"name": "a"}],
+    )  # fmt: skip
+    uses = [{"id": n, "type": "u", "inputs": [{"name": "a", "link": 9}]} for n in (1, 2)]
+    primitive = {"id": 3, "type": "PrimitiveNode", "widgets_values": [7]}
+    data = saved(*uses, primitive, links=[[9, 3, 0, 1, 0, "X"]], definitions={"subgraphs": [inner]})
+    counted = {note.type: note.message for note in translated(data).notes if note.node is None}
+    assert counted == {
+        inner.get("name", "u"): "2 of them: the nodes within stand in the place of the subgraph",
+        "PrimitiveNode": "1 of them: the value stands in the inputs that they fed",
+    }
+    parts = {note.type: (note.node, note.message) for note in translated(ADVANCED).notes}
+    assert set(parts) == {node["class_type"] for node in ADVANCED.values()}
+    assert parts["KSamplerSelect"] == parts["RandomNoise"] == ("sampler", "as a part of sampler")

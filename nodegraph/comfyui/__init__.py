@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from nodegraph.comfyui import api_format, saved_format
 from nodegraph.comfyui.graph import refuse, straightened
+from nodegraph.comfyui.read_apart import Note
 from nodegraph.comfyui.readers import READERS
-from nodegraph.comfyui.reading import Note, Translation
+from nodegraph.comfyui.reading import Translation
 
 __all__ = ["Note", "Translated", "is_from_comfyui", "translated"]
 

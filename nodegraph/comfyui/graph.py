@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from nodegraph.errors import DocumentError
 from nodegraph.sizes import Sizes
 
 REROUTE = "Reroute"
+USE = "a use of a subgraph"
 PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the inputs linked to it
 MUTED, BYPASSED = 2, 4
 SHOWN = 80  # characters of a name or a value in a message
@@ -49,6 +51,7 @@ class Node:
     under: dict[str, Any] = field(default_factory=dict)  # values that links stand in the place of
     lists: tuple[str, ...] | None = None  # of a node of this engine the inputs that take many links; else None
     id: str = ""
+    is_joint: bool = False  # stands for an input or an output of a subgraph: nobody drew it
 
 
 class Copies:
@@ -74,6 +77,7 @@ class Graph:
     nodes: dict[str, Node]
     frames: list[Mapping[str, Any]] = field(default_factory=list)
     copies: Copies = field(default_factory=Copies)
+    apart: Counter[tuple[str, str]] = field(default_factory=Counter)  # what is taken apart: its kind and its type
 
     def __post_init__(self) -> None:
         for id, node in self.nodes.items():
@@ -131,8 +135,10 @@ def straightened(graph: Graph) -> Graph:
                 after = next((one for one in values if isinstance(one, str)), None)
                 if name in SEEDS and after is not None:
                     node.inputs[AFTER] = after
+    leading = [node for node in graph.nodes.values() if node.type in (REROUTE, PRIMITIVE)]
+    graph.apart.update((node.type, node.type) for node in leading if not node.is_joint)
     kept = {id: node for id, node in graph.nodes.items() if node.type not in (REROUTE, PRIMITIVE)}
-    return Graph(kept, graph.frames, graph.copies)
+    return Graph(kept, graph.frames, graph.copies, graph.apart)
 
 
 def _via(source: Source, nodes: Mapping[str, Node]) -> tuple[Place, ...]:

@@ -7,37 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
+from nodegraph.comfyui.read_apart import NOTES, Became, Note, SeedMode, taken_apart, taken_in
 from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
-NOTES = ("Note", "MarkdownNote")
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 ROOM = 440  # below a node, for the next that came of the same one; the Sampler is 422 high
 SEED_INPUTS = {"Sampler": "seed", "Seed": "value"}  # by the type here
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
 _NUMBERED = re.compile(r"(.+)_(\d{1,6})", re.ASCII)  # one of the links of a list
 _FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
-Became = Literal["translated", "adjusted", "kept"]
-SeedMode = Literal["random", "increment"]
 AFTER_RUN: dict[object, SeedMode] = {"randomize": "random", "increment": "increment"}  # others leave it as it is
-
-
-class Note(NamedTuple):
-    """What became of a node of ComfyUI: its name here, its type there, how, and why."""
-
-    node: str
-    type: str
-    became: Became
-    said: tuple[Said, ...]
-    seed: tuple[str, SeedMode] | None = None  # `node.input` of a seed that each run has another of, and how found
-
-    @property
-    def message(self) -> str:
-        """All that is said, in English."""
-        return "; ".join(self.said)
 
 
 @dataclass(eq=False)
@@ -96,13 +79,17 @@ class Translation:
         """The document as JSON data."""
         beside = {id: node for id, node in self.graph.nodes.items() if node.type in NOTES}
         self.read = {id: self._read(node) for id, node in self.graph.nodes.items() if id not in beside}
-        for id in self._absorbed():
+        absorbed = self._absorbed()
+        for id in absorbed:
             del self.read[id]
         for reading in self.read.values():
             for draft in reading.drafts:
                 self._name(draft)
         for id, reading in self.read.items():
             self._write(self.graph.nodes[id], reading)
+        for id, by in absorbed.items():
+            self.notes.append(taken_in(self.graph.nodes[id].type, self._first_name(self.read[by])))
+        self.notes += taken_apart(self.graph)
         return {
             "format": "nodegraph",
             "version": 1,
@@ -110,7 +97,7 @@ class Translation:
             "layout": self.layout,
             "description": self._told(),
             "groups": [_group(one) for one in self.graph.frames if one.get("bounding")],
-            "notes": [_note(node) for node in beside.values() if node.place],
+            "notes": [_note(node) for node in beside.values()],
             "bends": self.bends,
         }
 
@@ -166,17 +153,17 @@ class Translation:
         except Untold as why:
             return kept(node, why.why)
 
-    def _absorbed(self) -> list[str]:
-        """The nodes that live on in others: everything that reads them stands for them, or is such a node."""
+    def _absorbed(self) -> dict[str, str]:
+        """The nodes that live on in others, each with one: all its readers stand for it, or are such nodes."""
         standing: dict[str, set[str]] = {}
         for id, reading in self.read.items():
             for other in reading.absorbed:
                 standing.setdefault(other, set()).add(id)
-        gone: dict[str, None] = {}
+        gone: dict[str, str] = {}
         for id, by in standing.items():
             if all(reader in by or reader in gone for reader in self.graph.readers.get(id, ())):
-                gone[id] = None
-        return list(gone)
+                gone[id] = min(by)
+        return gone
 
     def _name(self, draft: Draft) -> None:
         name = re.sub(r"[^\w-]+", "_", draft.name).strip("_-")[:80] or "node"
@@ -187,6 +174,9 @@ class Translation:
         self.names[id(draft)] = free
         self.nodes[free] = {}
 
+    def _first_name(self, reading: Reading) -> str:
+        return self.names[id(reading.drafts[0])]
+
     def _write(self, node: Node, reading: Reading) -> None:
         for number, draft in enumerate(reading.drafts):
             name = self.names[id(draft)]
@@ -195,7 +185,7 @@ class Translation:
                 self._bend(name, draft)
             if node.place:
                 self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
-        first = self.names[id(reading.drafts[0])]
+        first = self._first_name(reading)
         if reading.is_kept:
             self.notes.append(Note(first, node.type[:200], "kept", tuple(map(as_said, reading.told))))
         else:
@@ -367,9 +357,9 @@ def _group(one: Any) -> dict[str, Any]:
 
 
 def _note(node: Node) -> dict[str, Any]:
-    assert node.place is not None
+    x, y = node.place or (0.0, 0.0)
     words = "\n".join(_words(node))
-    return {"x": node.place[0], "y": node.place[1], "width": 300.0, "height": 160.0, "text": words[:100_000]}
+    return {"x": x, "y": y, "width": 300.0, "height": 160.0, "text": words[:100_000]}
 
 
 def _words(node: Node) -> Iterator[str]:

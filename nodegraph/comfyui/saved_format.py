@@ -5,6 +5,7 @@ A use of one of its subgraphs becomes the nodes within, named `use:node`; what l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from nodegraph.comfyui.graph import (
     MUTED,
     PRIMITIVE,
     REROUTE,
+    USE,
     Copies,
     Graph,
     Node,
@@ -51,7 +53,7 @@ def read(data: Mapping[str, Any]) -> Graph:
     reading = _Reading(definitions)
     reading.scope(data, _Scope())
     frames = [record(one, "a group") for one in rows(data.get("groups"), "`groups`")]
-    return Graph(reading.nodes, frames, reading.copies)
+    return Graph(reading.nodes, frames, reading.copies, reading.apart)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class _Reading:
         self.nodes: dict[str, Node] = {}
         self.parts = 0
         self.copies = Copies()
+        self.apart: Counter[tuple[str, str]] = Counter()
 
     def scope(self, data: Mapping[str, Any], scope: _Scope) -> None:
         given = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
@@ -136,7 +139,7 @@ class _Reading:
             lines[number] = source
             if scope.prefix and len(parts) > 4 and str(parts[3]) == OUTSIDE_OUT:
                 end = f"{scope.prefix}out:{whole(parts[4], 'an output of a subgraph')}"
-                self.nodes[end] = Node(REROUTE, {"": source})
+                self.nodes[end] = Node(REROUTE, {"": source}, is_joint=True)
         return lines
 
     def _use(self, id: str, use: Node, scope: _Scope) -> None:
@@ -147,12 +150,13 @@ class _Reading:
             raise refuse(f"the id {shown(id[len(scope.prefix) :])} is longer than {LONGEST_USE} characters")
         definition = self.definitions[use.type]
         self.copies.take(definition)
+        self.apart[USE, text(definition.get("name") or use.type, "the name of a subgraph")] += 1
         for slot, one in enumerate(rows(definition.get("inputs"), "the inputs of a subgraph")):
             given = use.inputs.get(text(record(one, "an input of a subgraph").get("name") or "", "its name"))
             if isinstance(given, Source):
-                self.nodes[f"{id}:in:{slot}"] = Node(REROUTE, {"": given})
+                self.nodes[f"{id}:in:{slot}"] = Node(REROUTE, {"": given}, is_joint=True)
             elif given is not None:
-                self.nodes[f"{id}:in:{slot}"] = Node(PRIMITIVE, {"value": given})
+                self.nodes[f"{id}:in:{slot}"] = Node(PRIMITIVE, {"value": given}, is_joint=True)
         mode = use.mode if use.mode in (MUTED, BYPASSED) else 0
         self.scope(definition, _Scope(f"{id}:", scope.depth + 1, use.place or (0.0, 0.0), scope.mode or mode))
 

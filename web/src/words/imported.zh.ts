@@ -2,6 +2,11 @@
 export const imported: { [sentence: string]: string } = {
   "as {one}": "转换为 {one}",
   "as {one} and {other}": "转换为 {one} 和 {other}",
+  "as a part of {one}": "成为 {one} 的一部分",
+  "{count} of them: points of the links that they led": "共 {count} 个：成为所引连线上的点",
+  "{count} of them: the value stands in the inputs that they fed": "共 {count} 个：值已写入所连的输入",
+  "{count} of them: the nodes within stand in the place of the subgraph": "共 {count} 个：子图由其中的节点代替",
+  "{count} of them: notes on the canvas": "共 {count} 个：成为画布上的便签",
   "there is no counterpart here": "这里没有对应的节点",
   "its `{name}` is linked; give it a value there": "其 `{name}` 已连线；请在 ComfyUI 中给出一个值",
   "its `{name}` is {given}, not a text": "其 `{name}` 是 {given}，不是文本",
