@@ -17,7 +17,7 @@ from nodegraph.check import check as check_workflow
 from nodegraph.console import printable
 from nodegraph.errors import NodeError, NodegraphError, RunError
 from nodegraph.heap import keep_pages
-from nodegraph.home import Home
+from nodegraph.home import PREVIEWS, Home
 from nodegraph.options import (
     CANCELLED,
     FAILED,
@@ -64,8 +64,12 @@ def run(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
     models: Models = None,
 ) -> None:
-    """Run a workflow; print the plain values that it ends with, and the paths of the files that it wrote."""
+    """Run a workflow; print the plain values that it ends with, and the paths of the files that it wrote.
+
+    Pictures that are only shown, by PreviewImage, go to the folder `previews` of the output.
+    """
     opened = open_workflow(workflow, values, plugins, output, models)
+    opened.files.previews = output / PREVIEWS
     if not as_events:
         tell_imported(opened.imported)
     cli_run.run_opened(

@@ -118,7 +118,7 @@ def explain_cache(
     compiled: Compile = False,
     output: Output = Path("out"),
 ) -> None:
-    """Say for each node whether its result is cached, and if not, what changed since the last run."""
+    """Say for each node whether its result is cached or not needed, and if neither, what changed since it ran."""
     from nodegraph.engine import Engine
     from nodegraph.explain import explain
 
@@ -133,8 +133,8 @@ def explain_cache(
         dtype=dtype,
         compiled=compiled,
     )
-    for node, cached, why in explain(engine.plan(opened.workflow), cache, output):
-        print(f"{node}: cached" if cached else f"{node}: not cached: {why}")
+    for node, state, why in explain(engine.plan(opened.workflow), cache, output):
+        print(f"{node}: {state}: {why}" if why else f"{node}: {state}")
 
 
 @cache_app.command("info")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 PREVIEW_SECONDS = 0.25
+KEY_SHOWN = 8  # letters of a key in the name of a preview
 
 
 class Models(Protocol):
@@ -170,6 +171,23 @@ class Context:
             from nodegraph.pictures import thumbnail
 
             self._listen(events.Preview(self.node, thumbnail(image.tensor)))
+
+    def show(self, image: Image) -> None:
+        """Show the pictures of a batch as a result; where previews are kept, whole ones are written too.
+
+        Their names say the node and what they were made of, so the same pictures are not piled up run by run.
+
+        Raises ValueError where a picture that is to be written holds values that are no numbers.
+        """
+        self.preview(image)
+        if self.files.previews is not None:
+            from nodegraph.pictures import encode_png, refuse_no_numbers
+
+            refuse_no_numbers(image.tensor)
+            name = f"{self.node.replace('/', '-')}-{self.key[:KEY_SHOWN]}"
+            for number, picture in enumerate(image.tensor, 1):
+                content = encode_png(picture, self.metadata)
+                self.written.append(self.files.write_preview(f"{name}-{number:04d}.png", content))
 
     def save(self, name: str, suffix: str, content: bytes, kind: str | None = None) -> Path:
         """Write a file under a fresh name; it is announced with the node's end.

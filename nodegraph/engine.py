@@ -18,7 +18,7 @@ from nodegraph.check import Checked, check
 from nodegraph.context import default_models
 from nodegraph.execute import Result, execute
 from nodegraph.files import Files
-from nodegraph.home import Home
+from nodegraph.home import PREVIEWS, Home
 from nodegraph.plan import Plan, default_dtype, placement, plan
 from nodegraph.receipt import metadata as receipt_metadata
 from nodegraph.registry import Registry
@@ -191,7 +191,7 @@ def run(
     """Run a workflow, or the one in a JSON or PNG file, with the engine of this process.
 
     `values` replaces values by `node.input`, and may name files anywhere by their absolute paths; a document may
-    not. `output` is where files are written. See `Engine.run`.
+    not. `output` is where files are written, what is only shown to its folder `previews`. See `Engine.run`.
     """
     folder = Path()
     if not isinstance(workflow, Workflow):
@@ -202,6 +202,7 @@ def run(
         given = [Path(value) for value in (values or {}).values() if isinstance(value, str) and "\0" not in value]
         allowed = [path for path in given if path.is_absolute()]
         engine.files = engine.home.files(output=Path(output), inputs=[folder, Path()], allowed=allowed)
+        engine.files.previews = Path(output) / PREVIEWS
     return engine.run(workflow, values=values, targets=targets, listen=listen)
 
 

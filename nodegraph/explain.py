@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nodegraph.cache import ResultCache
 from nodegraph.plan import Plan, Step
 
 
 class Explanation(NamedTuple):
-    """Whether a node's result is cached, and why not."""
+    """What a run would do with a node: find its result, do without it, or run it, and why."""
 
     node: str
-    cached: bool
+    state: Literal["cached", "not needed", "not cached"]
     why: str
 
 
@@ -30,11 +30,11 @@ def explain(plan: Plan, cache: ResultCache, output: Path) -> list[Explanation]:
     found = []
     for name, step in plan.steps.items():
         if name in kept:
-            found.append(Explanation(name, True, ""))
+            found.append(Explanation(name, "cached", ""))
         elif name in runs:
             found.append(_explain(step, output, causes.get(name)))
         else:
-            found.append(Explanation(name, False, "not needed, what uses it is cached"))
+            found.append(Explanation(name, "not needed", "what uses it is cached"))
     return found
 
 
@@ -59,16 +59,17 @@ def _would_run(plan: Plan, kept: set[str]) -> set[str]:
 def _explain(step: Step, output: Path, before: str | None) -> Explanation:
     effect = step.shape.type.effect
     if effect == "always":
-        return Explanation(step.id, False, "its effect happens on every run")
+        return Explanation(step.id, "not cached", "its effect happens on every run")
     if before is None:
-        return Explanation(step.id, False, "it has not run here under this name")
+        return Explanation(step.id, "not cached", "it has not run here under this name")
     changes = _changes(json.loads(before), json.loads(step.cause), step)
     if changes:
-        return Explanation(step.id, False, "; ".join(changes))
+        return Explanation(step.id, "not cached", "; ".join(changes))
     if effect == "files":
-        return Explanation(step.id, False, f"nothing changed, but what it wrote is not, or no longer, in {output}")
+        why = f"nothing changed, but what it wrote is not, or no longer, in {output}"
+        return Explanation(step.id, "not cached", why)
     return Explanation(
-        step.id, False, "nothing changed: it was too quick to be worth storing, failed, or was evicted"
+        step.id, "not cached", "nothing changed: it was too quick to be worth storing, failed, or was evicted"
     )
 
 

@@ -36,6 +36,7 @@ class Files:
         roots: for each kind (`images`, `checkpoints`, ...) the folders it is looked up in, first match wins.
         builtin: for each kind, names that stand for a file or folder shipped with the package.
         output: the folder that output files go to; made when first needed.
+        previews: the folder where pictures that are only shown are kept; None keeps none.
         allowed: files outside the roots that the operator named on the command line.
         unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
         digests: the file where digests of large files are kept for other processes; None keeps none.
@@ -48,6 +49,7 @@ class Files:
         *,
         builtin: Mapping[str, Mapping[str, Path]] | None = None,
         output: Path = Path("out"),
+        previews: Path | None = None,
         allowed: Sequence[Path] = (),
         unfinished: Path | None = None,
         digests: Path | None = None,
@@ -56,6 +58,7 @@ class Files:
         self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
         self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
         self.output = output
+        self.previews = previews
         self._unfinished = unfinished
         self._hints = dict(hints or {})
         self._allowed = frozenset(path.resolve() for path in allowed)
@@ -169,6 +172,20 @@ class Files:
             return _write_new(folder, name, suffix, content)
         except OSError as error:
             raise FileRefused(f"cannot write {name}{suffix} to {folder}: {error.strerror or error}") from error
+
+    def write_preview(self, name: str, content: bytes) -> Path:
+        """Write a picture that is only shown, whole or not at all, over what stands under its name.
+
+        Raises FileRefused where the disk refuses, or no previews are kept.
+        """
+        if self.previews is None:
+            raise FileRefused(f"no previews are kept, so {name} has no folder to be written to")
+        try:
+            self.previews.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileRefused(f"cannot make the folder {self.previews}: {error.strerror or error}") from error
+        self.write_beside(self.previews / name, content)
+        return self.previews / name
 
     def write_beside(self, path: Path, content: bytes) -> None:
         """Write what belongs to an output file, whole or not at all. Raises FileRefused where the disk refuses."""

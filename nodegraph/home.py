@@ -12,6 +12,7 @@ from nodegraph.errors import FileRefused
 from nodegraph.files import Files
 
 PACKAGE = Path(__file__).parent
+PREVIEWS = "previews"  # the folder, in that of the output, of pictures that are only shown
 # Each kind of model with the folders that it is looked for in, the first of them our own and the rest ComfyUI's.
 MODEL_FOLDERS: dict[str, tuple[str, ...]] = {
     "checkpoints": ("checkpoints", "diffusion_models", "unet", "diffusers"),

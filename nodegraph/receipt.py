@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from nodegraph.carried import (
     read_beside,
     texts_of,
 )
+from nodegraph.comfyui import Note
 from nodegraph.errors import DocumentError
 from nodegraph.plan import Plan
 from nodegraph.workflow import Workflow
@@ -87,7 +89,8 @@ def versions() -> dict[str, str]:
 
 def read(path: Path) -> Made:
     """What a picture carries, or the file beside it says. Raises DocumentError."""
-    workflow = Workflow.load(path)
+    notes: list[Note] = []
+    workflow = Workflow.load(path, notes)
     content = _bytes(path)
     text = texts_of(path, content).get(RECEIPT_TEXT) if is_picture(content) else None
     written = read_beside(path)
@@ -95,6 +98,11 @@ def read(path: Path) -> Made:
     try:
         return Made(workflow, Receipt.model_validate_json(text or ""), altered)
     except ValidationError:
+        if notes:
+            raise DocumentError(
+                f"{path} holds a workflow of ComfyUI, which keeps no receipt to verify a picture by; "
+                f"`nodegraph run {shlex.quote(str(path))}` paints it here, and what that writes can be verified"
+            ) from None
         raise DocumentError(f"{path} carries a workflow but no receipt to verify it by") from None
 
 

@@ -47,7 +47,7 @@ def verify(path: Path, engine: Engine) -> Verdict:
     planned = engine.plan(workflow, [then.node])
     changed = tuple(name for name, step in planned.steps.items() if then.keys.get(name) != step.key)
     with tempfile.TemporaryDirectory() as folder:
-        engine.files.output = Path(folder)
+        engine.files.output = engine.files.previews = Path(folder)
         engine.cache = ResultCache()
         made = [file for file in engine.run(workflow, targets=[then.node]).files if file.suffix == path.suffix]
         if not made:

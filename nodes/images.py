@@ -57,8 +57,8 @@ def SaveImage(
 
 @node(category="image", effect="always")
 def PreviewImage(context: Context, image: Image) -> None:
-    """Show a picture while the workflow runs, without keeping a file."""
-    context.preview(image)
+    """Show a picture in the editor, which keeps no file of it; `nodegraph run` puts it into `previews`."""
+    context.show(image)
 
 
 @node(category="image/geometry")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,36 @@ def test_run_writes_a_picture_and_prints_its_path(shell: Shell, tmp_path: Path) 
     assert (
         decode((tmp_path / "again" / "shape-0001.png").read_bytes()).tolist() == decode(path.read_bytes()).tolist()
     )
+
+
+def test_what_is_only_shown_can_be_looked_at(shell: Shell, tmp_path: Path) -> None:
+    shown = json.loads(picture_workflow())
+    shown["nodes"]["show"] = {**shown["nodes"].pop("save"), "type": "PreviewImage", "values": {}}
+    (tmp_path / "w.json").write_text(json.dumps(shown))
+    done = shell("run", "w.json", "--output", "pictures")
+    (path,) = (tmp_path / "pictures").rglob("*.png")
+    assert path.parent.name == "previews"
+    assert done.stdout == f"{path.relative_to(tmp_path)}\n", done.stderr
+    assert decode(path.read_bytes()).shape == (3, 24, 32)  # whole, and no thumbnail
+    assert Workflow.load(path).nodes["show"].type == "PreviewImage"
+    again = shell("run", "w.json", "--output", "pictures")
+    assert again.stdout == done.stdout
+    assert list((tmp_path / "pictures").rglob("*.*")) == [path]
+    other = shell("run", "w.json", "--output", "pictures", "--set", "mask.size_x=0.25")
+    assert other.stdout not in ("", done.stdout)
+    verified = shell("verify", path)
+    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "the pixels are identical")
+
+
+def test_a_run_counts_the_start_of_the_program_too(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    began = time.monotonic()
+    done = shell("run", "w.json")
+    whole = time.monotonic() - began
+    last, run = (line.split() for line in done.stderr.splitlines()[:-3:-1])
+    assert run[:2] == ["finished", "in"]
+    assert last[1:] == ["s", "in", "all,", "with", "the", "start", "of", "the", "program"]
+    assert float(run[2]) < float(last[0]) < whole + 0.05  # the clocks differ by a tick
 
 
 def test_events_are_json_lines(shell: Shell, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from simple_nodes import simple_registry
@@ -15,6 +16,9 @@ from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.registry import Registered, Registry
 from nodegraph.workflow import Workflow
+
+if TYPE_CHECKING:
+    from conftest import Shell
 
 
 @pytest.fixture
@@ -39,7 +43,9 @@ def graph(**changes: Any) -> Workflow:
 
 def reasons(engine: Engine, workflow: Workflow) -> dict[str, str]:
     found = explain(engine.plan(workflow), engine.cache, engine.files.output)
-    return {node: "cached" if cached else why for node, cached, why in found}
+    return {
+        node: why if state == "not cached" else f"{state}: {why}".removesuffix(": ") for node, state, why in found
+    }
 
 
 def slowly(registry: Registry) -> None:
@@ -117,9 +123,25 @@ def test_what_is_needed_by_nothing_that_runs_is_not_called_for(engine: Engine) -
     workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
     engine.run(workflow)
     engine.cache = ResultCache(disk=engine.cache.disk)  # both were too quick to be stored
-    idle = "not needed, what uses it is cached"
+    idle = "not needed: what uses it is cached"
     assert reasons(engine, workflow) == {"n": idle, "p": idle, "save": "cached"}
     assert reasons(engine, workflow.with_values({"save.name": "x"}))["n"].startswith("nothing changed")
+
+
+def test_the_command_tells_what_is_not_needed_from_what_is_not_cached(shell: Shell, tmp_path: Path) -> None:
+    nodes = {
+        "mask": {"type": "MaskFromShape", "values": {"width": 32, "height": 24}},
+        "image": {"type": "MaskToImage", "links": {"mask": {"node": "mask", "output": "mask"}}},
+        "save": {"type": "SaveImage", "links": {"image": {"node": "image", "output": "image"}}},
+    }
+    (tmp_path / "w.json").write_text(json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes}))
+    assert shell("run", "w.json").returncode == 0
+    # The quick nodes are kept or not, as long as they took; either way nothing needs them but what is cached.
+    told = dict(line.split(": ", 1) for line in shell("explain-cache", "w.json").stdout.splitlines())
+    assert told["save"] == "cached"
+    assert {told["mask"], told["image"]} <= {"cached", "not needed: what uses it is cached"}
+    cleared = shell("explain-cache", "w.json", "--cache-dir", "empty").stdout.splitlines()
+    assert cleared == [f"{name}: not cached: it has not run here under this name" for name in nodes]
 
 
 def test_files_that_stand_need_not_be_written_again(engine: Engine) -> None:

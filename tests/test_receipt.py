@@ -202,3 +202,15 @@ def test_the_commands(shell: Shell, tmp_path: Path) -> None:
     assert (differed.returncode, differed.stdout) == (1, "sampler.seed: 3 -> 4\n")
     assert shell("diff", first, first).returncode == 0
     assert shell("verify", "w.json").returncode == 2
+
+
+def test_a_picture_of_comfyui_is_told_apart(shell: Shell, tmp_path: Path) -> None:
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "b"}},
+    }
+    (tmp_path / "a b.png").write_bytes(encode_png(torch.zeros(3, 4, 4), {"prompt": json.dumps(prompt)}))
+    done = shell("verify", "a b.png")
+    assert done.returncode == 2
+    assert "workflow of ComfyUI" in done.stderr
+    assert "`nodegraph run 'a b.png'` paints it here" in done.stderr

@@ -78,6 +78,10 @@ def test_preview_shows_and_writes_nothing(tmp_path: Path) -> None:
     nodes.PreviewImage(Context("p", listen=seen.append, previews=True), NOISY)
     assert isinstance(seen[0], events.Preview)
     assert seen[0].image.startswith(b"\xff\xd8")
+    assert not list(tmp_path.iterdir())
+    broken = Image(torch.full((1, 3, 8, 8), torch.nan))
+    with pytest.raises(ValueError, match="no numbers"):
+        nodes.PreviewImage(Context("p", files=Files(previews=tmp_path / "previews")), broken)
 
 
 def test_resize_and_scale() -> None:
