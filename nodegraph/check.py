@@ -15,7 +15,8 @@ from nodegraph.catalog import Catalog
 from nodegraph.errors import HINTED, CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
 from nodegraph.node import Input, NodeType
-from nodegraph.schema import Validator, ValueRefused, validator
+from nodegraph.schema import Validator, ValueRefused, says, validator
+from nodegraph.sides import wrong_sides
 from nodegraph.subgraphs import PREFIX, expanded
 from nodegraph.workflow import Link, NodeSpec, Workflow
 
@@ -38,9 +39,15 @@ class Shape:
             for entry in node_type.inputs
             if entry.value_schema is not None and "file" in entry.value_schema
         }
+        self.painted_by = {entry.name: entry.painted_by for entry in node_type.inputs if entry.painted_by}
         types = [kind for entry in node_type.inputs for kind in entry.types]
         types += [entry.type for entry in node_type.outputs]
         self.is_generic = any(kind.startswith("~") for kind in types)
+
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        """The inputs that are the width or the height of what the node makes, in pixels."""
+        return tuple(name for name, entry in self.inputs.items() if says(entry.value_schema or {}, "side"))
 
     @cached_property
     def validators(self) -> dict[str, Validator]:
@@ -109,6 +116,8 @@ class _Check:
             shape = self._shape(name, spec)
             if shape is not None:
                 nodes[name] = self._bind(name, spec, shape)
+        if self.files is not None:
+            self.problems += wrong_sides(nodes, self.files)
         return Checked(self.workflow, tuple(self.problems), nodes)
 
     @cached_property

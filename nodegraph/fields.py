@@ -15,6 +15,11 @@ def file_field(kind: str, description: str) -> Any:
     return Field(min_length=1, max_length=4096, description=description, json_schema_extra={"file": kind})
 
 
+def painted_by(model: str, description: str) -> Any:
+    """Metadata for a latent that the model of another input paints on; `check` compares their sizes."""
+    return Field(description=description, json_schema_extra={"painted_by": model})
+
+
 def _widget(name: str) -> dict[str, Any]:
     return {"widget": name}
 
@@ -48,8 +53,10 @@ Strength = Annotated[
         "of the latent that is given.",
     ),
 ]
-Width = Annotated[int, Field(ge=8, le=8192, description="Width in pixels.")]
-Height = Annotated[int, Field(ge=8, le=8192, description="Height in pixels.")]
+Width = Annotated[int, Field(ge=8, le=8192, description="Width in pixels.", json_schema_extra={"side": "width"})]
+Height = Annotated[
+    int, Field(ge=8, le=8192, description="Height in pixels.", json_schema_extra={"side": "height"})
+]
 BatchSize = Annotated[int, Field(ge=1, le=256, description="How many pictures are made at once.")]
 Prompt = Annotated[
     str,

@@ -46,7 +46,8 @@ class Input(_Data):
     """One input: the wire types it takes, and the JSON Schema of a literal where one fits.
 
     A type that starts with `~` is a variable: every input and output of the node that names it has the
-    same type. `value_schema` None means that only a link fits.
+    same type. `value_schema` None means that only a link fits. `painted_by` is the input whose model paints on
+    what is linked to this one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Input(_Data):
     lazy: bool = False
     default: JsonValue = None
     value_schema: dict[str, JsonValue] | None = None
+    painted_by: str | None = None
     doc: str = ""
 
 
@@ -214,8 +216,15 @@ def _input(place: str, parameter: inspect.Parameter, hint: Any) -> Input:
         lazy=lazy,
         default=list(default) if isinstance(default, tuple) else default,
         value_schema=_schema(place, value) if primitive else None,
+        painted_by=_painted_by(info),
         doc=doc,
     )
+
+
+def _painted_by(info: FieldInfo | None) -> str | None:
+    extra = info.json_schema_extra if info is not None else None
+    found = extra.get("painted_by") if isinstance(extra, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _outputs(name: str, hint: Any) -> tuple[tuple[Output, ...], bool]:

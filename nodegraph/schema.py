@@ -110,6 +110,12 @@ def choices_of(schema: Schema) -> list[JsonValue]:
     return [choice for entry in found for choice in entry]
 
 
+def says(schema: Schema, word: str) -> JsonValue:
+    """What a schema, or a member of its `anyOf`, says under a word; None where it says nothing."""
+    members = [schema, *map(_mapping, _list(schema.get("anyOf", [])))]
+    return next((member[word] for member in members if word in member), None)
+
+
 def describe(schema: Schema) -> str:
     """In words what a schema asks for, such as `a whole number from 1 to 1000`."""
     if "anyOf" in schema:

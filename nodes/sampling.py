@@ -32,10 +32,11 @@ from nodegraph.diffusion.values import (
     Model,
     Sigmas,
 )
-from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Strength, Width
+from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Strength, Width, painted_by
 
 from .models import VAEEncode, denoiser_of
 
+Painted = Annotated[Latent, painted_by("model", "What is painted on: a blank one, or that of a picture.")]
 Frames = Annotated[
     int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
 ]
@@ -82,7 +83,7 @@ def Sampler(
     context: Context,
     model: Model,
     positive: Conditioning,
-    latent: Latent,
+    latent: Painted,
     sigmas: Sigmas,
     negative: Annotated[
         Conditioning | None,
@@ -138,7 +139,7 @@ def Sampler(
 
 @node(category="sampling", on_device=True)
 def DDIMInvert(
-    context: Context, model: Model, conditioning: Conditioning, latent: Latent, steps: Steps = 50
+    context: Context, model: Model, conditioning: Conditioning, latent: Painted, steps: Steps = 50
 ) -> Latent:
     """The unit noise that a `ddim` sampler makes this latent from: link it to a sampler's `noise`.
 

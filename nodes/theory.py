@@ -28,6 +28,7 @@ from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Late
 from nodegraph.fields import GuidanceScale, Seed, Steps
 
 from .models import denoiser_of
+from .sampling import Painted
 
 
 @node(category="theory")
@@ -74,7 +75,7 @@ def StepFilm(
     vae: VAE,
     positive: Conditioning,
     sigmas: Sigmas,
-    latent: Latent,
+    latent: Painted,
     negative: Annotated[Conditioning | None, Field(description="What guidance moves away from.")] = None,
     sampler: Annotated[SamplerName, Field(description="The algorithm that walks down the sigmas.")] = "euler",
     seed: Seed = 0,

@@ -16,6 +16,8 @@ from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.check import _depth_first, check
 from nodegraph.errors import CheckError
 from nodegraph.files import Files
+from nodegraph.home import Home
+from nodegraph.registry import Registry
 from nodegraph.workflow import Workflow
 
 CATALOG = simple_registry().catalog
@@ -190,3 +192,64 @@ def test_many_links_between_layers_are_ordered_in_linear_time() -> None:
     assert order is not None
     assert len(list(order)) == 320
     assert Counted.looks <= 2 * 7 * 40 * 40
+
+
+class TestSides:
+    """A model that paints pictures of one size is given no other."""
+
+    @staticmethod
+    def nodes(checkpoint: str = "emoji", **sides: int) -> dict[str, Any]:
+        return {
+            "model": {"type": "LoadModel", "values": {"checkpoint": checkpoint}},
+            "blank": {"type": "EmptyLatent", "values": sides, "links": {"vae": link("model", "vae")}},
+            "text": {"type": "Encode", "links": {"text_encoder": link("model", "text_encoder")}},
+            "sigmas": {"type": "Schedule", "links": {"model": link("model", "model")}},
+            "tiled": {"type": "Tileable", "links": {"model": link("model", "model"), "vae": link("model", "vae")}},
+            "sampler": {
+                "type": "Sampler",
+                "values": {"guidance_scale": 1.0},
+                "links": {
+                    "model": link("model", "model"), "positive": link("text", "conditioning"),
+                    "latent": link("blank", "latent"), "sigmas": link("sigmas", "sigmas"),
+                },
+            },
+        }  # fmt: skip
+
+    def test_each_wrong_side_is_named_with_its_node_and_the_size(self, registry: Registry, home: Home) -> None:
+        files = home.files(output=home.folder)
+        said = "emoji paints 64 x 64 pixels alone; make it 64"
+        for sides, expected in (
+            ({"width": 512, "height": 128}, ["blank.width: is 512, but ", "blank.height: is 128, but "]),
+            ({"width": 64, "height": 72}, ["blank.height: is 72, but "]),
+            ({"width": 64, "height": 64}, []),
+            ({}, []),
+        ):
+            found = problems(self.nodes(**sides), files, registry.catalog)
+            assert [one.startswith(begin + said) for one, begin in zip(found, expected, strict=True)] == [
+                True for _ in expected
+            ], found
+
+    def test_it_is_the_model_that_paints_which_counts(self, registry: Registry, home: Home) -> None:
+        """One latent may come of the VAE of a model that does not paint on it."""
+        nodes = self.nodes(width=128, height=128)
+        nodes["other"] = {"type": "LoadModel", "values": {"checkpoint": "analytic://field?size=128"}}
+        nodes["sampler"]["links"]["model"] = link("other", "model")
+        assert problems(nodes, home.files(output=home.folder), registry.catalog) == []
+        through = {**self.nodes(width=128), "sampler": nodes["sampler"]}
+        through["sampler"]["links"]["model"] = link("tiled", "model")
+        found = problems(through, home.files(output=home.folder), registry.catalog)
+        assert [one.partition(":")[0] for one in found] == ["blank.width"]
+
+    def test_two_that_paint_on_one_latent_are_one_problem(self, registry: Registry, home: Home) -> None:
+        nodes = self.nodes(width=128)
+        nodes["again"] = nodes["sampler"]
+        assert len(problems(nodes, home.files(output=home.folder), registry.catalog)) == 1
+
+    def test_circles_and_what_is_missing_have_problems_of_their_own(self, registry: Registry, home: Home) -> None:
+        nodes = self.nodes(width=128)
+        nodes["tiled"]["links"]["model"] = link("tiled", "model")
+        nodes["sampler"]["links"]["model"] = link("tiled", "model")
+        (found,) = problems(nodes, home.files(output=home.folder), registry.catalog)
+        assert "wait for each other" in found
+        gone = problems(self.nodes("gone", width=128), home.files(output=home.folder), registry.catalog)
+        assert [one.partition(":")[0] for one in gone] == ["model.checkpoint"]

@@ -213,6 +213,29 @@ def test_check_is_quick_and_imports_no_torch(tmp_path: Path, shell: Shell) -> No
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
+def test_the_size_of_the_embedded_model_is_checked_without_torch(home: Home) -> None:
+    workflow = Workflow.load(Path(__file__).parent.parent / "workflows" / "text_to_image.json")
+    asked = workflow.with_values({"blank.width": 512})
+    code = (
+        "import sys; from nodegraph.catalog import load_catalog; from nodegraph.check import check\n"
+        "from nodegraph.home import Home; from nodegraph.workflow import Workflow\n"
+        "home = Home.of_user(); files = home.files(output=home.folder)\n"
+        "checked = check(Workflow.parse(sys.stdin.read()), load_catalog(home.cache, []), files)\n"
+        "print(*checked.problems); print('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "NODEGRAPH_HOME": str(home.folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        input=asked.dump(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert "blank.width: is 512, but emoji paints 64 x 64 pixels alone" in done.stdout
+
+
 def test_import_nodegraph_imports_no_torch() -> None:
     code = "import sys, nodegraph; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -124,6 +124,16 @@ def test_check_names_node_and_input(server: Running) -> None:
     assert server.ask("POST", "/api/check", {"workflow": workflow(), "values": values}).json["problems"]
 
 
+def test_a_size_that_the_model_does_not_paint_is_a_problem_before_the_run(server: Running) -> None:
+    body = {"workflow": workflow(), "values": {"blank.height": 512}}
+    for path, status in (("/api/check", 200), ("/api/runs", 422)):
+        answer = server.ask("POST", path, body)
+        assert answer.status == status
+        (problem,) = answer.json["problems"]
+        assert (problem["node"], problem["input"]) == ("blank", "height")
+        assert "emoji paints 64 x 64 pixels alone" in problem["message"]
+
+
 def test_check_reports_a_document_that_is_none(server: Running) -> None:
     answer = server.ask("POST", "/api/check", {"workflow": {"format": "other"}})
     assert answer.status == 200
