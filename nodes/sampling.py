@@ -134,7 +134,9 @@ def Sampler(
         result = step.x
         if context.wants_preview and (parts := context.open(model.checkpoint)).has_vae:
             context.preview(Image(parts.vae.decode(glance(step.denoised).float()).float().cpu()))
-    return Latent(sound(result.float().cpu().clone(), "the latent", model.checkpoint.name))
+    painted = sound(result.float().cpu().clone(), "the latent", model.checkpoint.name)
+    # Who goes on with what is still noisy is to be shown the same.
+    return Latent(painted, shown=latent.shown if float(sigmas.tensor[-1]) > 0 else None)
 
 
 @node(category="sampling", on_device=True)

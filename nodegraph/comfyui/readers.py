@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodegraph.comfyui import read_models, read_pictures, read_samplers
+from nodegraph.comfyui import read_models, read_pictures, read_samplers, read_videos
 from nodegraph.comfyui.graph import Node, Source
 from nodegraph.comfyui.reading import Draft, Reader, Reading, Translation
 from nodegraph.comfyui.table import NOISY
@@ -67,4 +67,8 @@ READERS: dict[str, Reader] = {
         read_samplers.chooser,
     ),
     "UpscaleModelLoader": read_pictures.upscale_loader,
+    **dict.fromkeys(read_videos.SEEN, read_videos.image_to_video),
+    "CLIPVisionEncode": read_videos.vision_encode,
+    "CreateVideo": read_videos.create_video,
+    "SaveVideo": read_videos.save_video,
 }

@@ -42,10 +42,13 @@ class Draft:
 
 @dataclass
 class Reading:
-    """What a node was read as: drafts, their outputs by the slot they have there, and what is worth knowing."""
+    """What a node was read as: drafts, their outputs by the slot they have there, and what is worth knowing.
+
+    An output may be a source: what the node hands on as it got it.
+    """
 
     drafts: list[Draft]
-    outputs: dict[int, tuple[Draft, str]]
+    outputs: Mapping[int, tuple[Draft, str] | Source]
     absorbed: tuple[str, ...] = ()  # ids of nodes that these stand for as well
     told: list[str] = field(default_factory=list)
     is_kept: bool = False
@@ -70,6 +73,7 @@ class Translation:
         self.readers = readers
         self.notes: list[Note] = []
         self.names: dict[int, str] = {}  # of drafts, by their identity
+        self.origins: dict[tuple[str, int], Source | tuple[Draft, str] | None] = {}  # of what is handed on
         self.taken: Counter[str] = Counter()
         self.nodes: dict[str, dict[str, Any]] = {}
         self.layout: dict[str, dict[str, float]] = {}
@@ -232,16 +236,31 @@ class Translation:
     def _links(self, given: Source | tuple[Draft, str] | list[Source]) -> Any:
         if isinstance(given, list):
             return [link for one in given if (link := self._links(one))]
-        if isinstance(given, Source):
-            reading = self.read.get(given.node)
-            if reading is None:
-                return None
-            if given.slot not in reading.outputs:
-                return {"node": self.names[id(reading.drafts[-1])], "output": self._slot(given)}
-            draft, output = reading.outputs[given.slot]
-        else:
-            draft, output = given
+        origin = self._origin(given) if isinstance(given, Source) else given
+        if origin is None:
+            return None
+        if isinstance(origin, Source):
+            return {"node": self.names[id(self.read[origin.node].drafts[-1])], "output": self._slot(origin)}
+        draft, output = origin
         return {"node": self.names[id(draft)], "output": output[:200]}
+
+    def _origin(self, source: Source) -> Source | tuple[Draft, str] | None:
+        """Where a link comes from, behind the nodes that hand it on; a source where they do not say its output."""
+        passed: list[tuple[str, int]] = []
+        found: Source | tuple[Draft, str] | None = source
+        while isinstance(found, Source):
+            at = (found.node, found.slot)
+            reading = self.read.get(found.node)
+            if at in self.origins or reading is None:  # also where they hand it on in a circle
+                found = self.origins.get(at)
+                break
+            if found.slot not in reading.outputs:
+                break
+            passed.append(at)
+            self.origins[at] = None
+            found = reading.outputs[found.slot]
+        self.origins.update(dict.fromkeys(passed, found))
+        return found
 
     def _slot(self, source: Source) -> str:
         names = self.graph.nodes[source.node].outputs

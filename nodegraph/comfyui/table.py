@@ -90,6 +90,8 @@ TILES = ("tile_size", *OVERLAPS)
 CROPPED = {"crop": "disabled"}
 METHODS = {"nearest": "nearest-exact"}
 MASKED = {"below": "destination", "above": "source", "mask": "mask"}
+VIDEO = (*SIZE.values(), "length", "batch_size")
+FASTEST = 60.0  # frames a second that a SaveAnimation writes
 AT_CORNER = {"x": 0, "y": 0, "resize_source": False}
 
 RULES = (
@@ -125,6 +127,12 @@ RULES = (
         {"image": "pixels", "vae": "vae"}, {"tile": "tile_size"}, ("latent",), TILES, OVERLAPS, needs=("tile",),
     ),
     Rule("SaveImage", "SaveImage", "save", {"image": "images"}, {"name": "filename_prefix"}),
+    Rule(
+        "SaveAnimatedWEBP", "SaveAnimation", "save", {"image": "images"},
+        {"name": "filename_prefix", "frames_per_second": "fps"},
+        widgets=("filename_prefix", "fps", "lossless", "quality", "method"),
+        fixed={"lossless": False, "quality": 90, "method": "default"},
+    ),
     Rule("PreviewImage", "PreviewImage", "preview", {"image": "images"}),
     Rule(
         "LoadImage", "LoadImage", "picture", values=same("image"), outputs=("image", "mask"),
@@ -266,5 +274,11 @@ WIDGETS: dict[str, tuple[str, ...]] = {
     "LatentUpscale": ("upscale_method", "width", "height", "crop"),
     "ConditioningAverage": ("conditioning_to_strength",),
     "MaskComposite": ("x", "y", "operation"),
+    "WanImageToVideo": VIDEO,
+    "WanFirstLastFrameToVideo": VIDEO,
+    "Wan22ImageToVideoLatent": VIDEO,
+    "CLIPVisionEncode": ("crop",),
+    "CreateVideo": ("fps",),
+    "SaveVideo": ("filename_prefix", "format", "codec"),
     "FeatherMask": ("left", "top", "right", "bottom"),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from nodegraph.comfyui.table import (
     TEXT_FAMILIES,
     WRITTEN,
 )
+from nodegraph.comfyui.write_videos import image_to_video, through_video
 from nodegraph.comfyui.writing import Slot, Writing, Written
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def sampler(writing: Writing, name: str) -> None:
     writing.without(name, "KSampler" if is_plain else "SamplerCustom", said)
     inputs = {
         "model": writing.link(name, "model"),
-        "positive": writing.link(name, "positive"),
-        "negative": _negative(writing, name),
+        "positive": through_video(writing, name, "positive") or writing.link(name, "positive"),
+        "negative": through_video(writing, name, "negative") or _negative(writing, name),
         "latent_image": writing.link(name, "latent"),
         "cfg": writing.value(name, "guidance_scale"),
     }
@@ -268,6 +269,7 @@ WRITERS: dict[str, Writer] = {
     "Reparametrize": reparametrize,
     "MaskInpaint": mask_inpaint,
     "Upscale": upscale,
+    "ImageToVideo": image_to_video,
     "ApplyControlNet": apply_controlnet,
     "CombineConditioning": _list("ConditioningCombine", "conditioning_", "conditionings", "conditioning"),
     "LatentBatch": _list("LatentBatch", "samples", "latents", "latent"),

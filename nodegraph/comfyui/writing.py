@@ -40,6 +40,13 @@ class Slot(NamedTuple):
     slot: int
 
 
+class Port(NamedTuple):
+    """An output that a node here has there alone, such as conditionings that go through it."""
+
+    node: str
+    output: str
+
+
 class Writing:
     """The nodes of a workflow on their way out.
 
@@ -57,7 +64,7 @@ class Writing:
         self.writers = writers
         self.prompt: Prompt = {}
         self.problems: list[Problem] = []
-        self.outputs: dict[tuple[str, str], Slot | Link] = {}
+        self.outputs: dict[tuple[str, str], Slot | Link | Port] = {}
 
     def written(self) -> Written:
         """Write every node, then put the links between them."""
@@ -124,6 +131,30 @@ class Writing:
                 else:
                     alone[alike] = name
         return pairs
+
+    @cached_property
+    def videos(self) -> dict[str, str]:
+        """The ImageToVideo that a Sampler paints on, or goes on with where another stopped; "" for none."""
+        found: dict[str, str] = {}
+        for name in self.nodes:
+            passed: dict[str, None] = {}
+            while (
+                name in self.nodes and self.nodes[name].type == "Sampler" and not (name in found or name in passed)
+            ):
+                passed[name] = None
+                latent = self.link(name, "latent")
+                name = latent.node if latent is not None else ""
+            is_video = name in self.nodes and self.nodes[name].type == "ImageToVideo"
+            found.update(dict.fromkeys(passed, name if is_video else found.get(name, "")))
+        return found
+
+    @cached_property
+    def painters(self) -> dict[str, list[str]]:
+        """By each ImageToVideo the Samplers that paint on it."""
+        found: dict[str, list[str]] = {}
+        for sampler, video in self.videos.items():
+            found.setdefault(video, []).append(sampler)
+        return found
 
     @cached_property
     def readers(self) -> dict[tuple[str, str], list[tuple[str, str]]]:

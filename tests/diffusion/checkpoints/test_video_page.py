@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tiny_flow
 from conftest import ROOT
+from test_comfyui_video import two_samplers
 
 from nodegraph.engine import Engine
 from nodegraph.home import Home
@@ -48,3 +49,28 @@ def test_it_runs(document: dict[str, Any], home: Home, tmp_path: Path) -> None:
     result = engine.run(Workflow.model_validate(document), values=SMALL)
     (video,) = result.files
     assert decode(video.read_bytes()).shape[-2:] == (48, 32)
+
+
+def test_two_samplers_of_comfyui_make_a_video_from_a_picture(home: Home, tmp_path: Path) -> None:
+    """The second network is shown the picture too, though its latent comes from the first one's Sampler."""
+    MADE["Wan 2.2 picture to video"](home.models)
+    shutil.copy(ROOT / "docs" / "images" / "upscale.png", tmp_path / "cat.png")
+    workflow = Workflow.from_data(two_samplers()).with_values(
+        {
+            "model.checkpoint": "wan2.2_i2v_high_noise_14B_fp16.safetensors",
+            "model_2.checkpoint": "wan2.2_i2v_low_noise_14B_fp16.safetensors",
+            "text_encoder.first": "umt5_xxl_fp16.safetensors",
+            "text_encoder.tokenizer": "umt5.json",
+            "video.width": 32,
+            "video.height": 48,
+            "video.frames": 5,
+            **{f"schedule{end}.steps": 4 for end in ("", "_2")},
+            **{f"split{end}.step": 2 for end in ("", "_2")},
+        }
+    )
+    engine = Engine(home=home, files=home.files(output=tmp_path / "out", inputs=[tmp_path]))
+    result = engine.run(workflow, targets=["sampler", "sampler_2", "save"])
+    (video,) = result.files
+    assert decode(video.read_bytes()).shape[-2:] == (48, 32)
+    assert result["sampler"]["latent"].shown is not None
+    assert result["sampler_2"]["latent"].shown is None
