@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node, pictures
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures.images import on_white
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import between, unit_noise
@@ -86,5 +87,7 @@ def SaveAnimation(
 ) -> None:
     """Write a batch of pictures as one animated file that repeats for ever."""
     pictures.refuse_no_numbers(image.tensor)
+    height, width = (scale * side for side in image.tensor.shape[2:])
+    afford("an animation", len(image.tensor), 3, height, width)
     frames = on_white(image.tensor).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     context.save(name, f".{format.lower()}", pictures.encode_animation(frames, format, frames_per_second))

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from nodegraph import Context, node, pictures
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.grid import contact_sheet, labelled_grid
 from nodegraph.diffusion.values import Image, Mask
@@ -64,6 +65,7 @@ def PreviewImage(context: Context, image: Image) -> None:
 @node(category="image/geometry")
 def ResizeImage(image: Image, width: Width, height: Height, resampling: Resampling = "bicubic") -> Image:
     """Resize to a width and height."""
+    afford("a picture", *image.tensor.shape[:2], height, width)
     return Image(images.resize(image.tensor, (height, width), resampling).clamp(0, 1))
 
 
@@ -75,6 +77,7 @@ def ScaleImage(
 ) -> Image:
     """Resize by a factor."""
     height, width = (max(1, round(side * factor)) for side in image.tensor.shape[2:])
+    afford("a picture", *image.tensor.shape[:2], height, width)
     return Image(images.resize(image.tensor, (height, width), resampling).clamp(0, 1))
 
 
@@ -106,7 +109,9 @@ def PadImage(
 ) -> Image:
     """Add a border; paint over it with a mask to grow a picture outwards."""
     count, channels, height, width = image.tensor.shape
-    padded = torch.ones(count, channels, height + top + bottom, width + left + right)
+    sides = height + top + bottom, width + left + right
+    afford("a picture", count, channels, *sides)
+    padded = torch.ones(count, channels, *sides)
     padded[:, :3] = images.colour(color)
     padded[..., top : top + height, left : left + width] = image.tensor
     return Image(padded)
@@ -238,6 +243,8 @@ def GridImage(
 ) -> Image:
     """Lay pictures out in a grid, with a label under each."""
     tensors = BatchImages(pictures).tensor
+    height, width = (scale * side for side in tensors.shape[2:])
+    afford("a grid", len(tensors), 3, height, width)
     return Image(labelled_grid(tensors, columns, labels.splitlines(), scale))
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nodegraph import Context, node
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.previews import glance
 from nodegraph.diffusion.sampling.conditioning import on_device
@@ -37,6 +38,7 @@ from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Stre
 from .models import VAEEncode, denoiser_of
 
 Painted = Annotated[Latent, painted_by("model", "What is painted on: a blank one, or that of a picture.")]
+PAINTING = 4  # latents that there are at once while one is painted: noise, the sample, its estimate, the result
 Frames = Annotated[
     int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
 ]
@@ -168,7 +170,7 @@ def EmptyLatent(
 ) -> Latent:
     """A blank latent to paint on."""
     sides = vae.latent_sides(height=height or vae.size, width=width or vae.size)
-    return Latent(torch.zeros(batch_size, vae.latent_channels, *sides))
+    return _blank(batch_size, vae.latent_channels, *sides)
 
 
 class Sides(NamedTuple):
@@ -210,7 +212,12 @@ def EmptyVideo(
     if frames % 4 != 1:
         raise ValueError(f"frames come in fours after the first; {frames} do not. Use {frames // 4 * 4 + 1}")
     sides = vae.latent_sides(height=height, width=width)
-    return Latent(torch.zeros(1, vae.latent_channels, frames // 4 + 1, *sides))
+    return _blank(1, vae.latent_channels, frames // 4 + 1, *sides)
+
+
+def _blank(*shape: int) -> Latent:
+    afford("a blank latent", *shape, times=PAINTING)
+    return Latent(torch.zeros(*shape))
 
 
 @node(category="inpaint", on_device=True)
@@ -316,6 +323,7 @@ def LatentScale(
     if latent.tensor.ndim < 4:
         raise ValueError(f"the latent {tuple(latent.tensor.shape)} has no height and width that could be scaled")
     height, width = (max(1, round(side * factor)) for side in latent.tensor.shape[-2:])
+    afford("a latent", *latent.tensor.shape[:-2], height, width)
 
     def scaled(tensor: Tensor, resampling: images.Resampling) -> Tensor:
         resized = images.resize(tensor.flatten(1, -3), (height, width), resampling)

@@ -12,6 +12,7 @@ from nodegraph import Context, node
 from nodegraph.diffusion.checkpoints import image_encoder as eyes
 from nodegraph.diffusion.checkpoints import wan
 from nodegraph.diffusion.live import EncodesFrames
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures.images import covering, on_white
 from nodegraph.diffusion.values import VAE, Image, ImageEncoder, Latent, Model, Shown
 from nodegraph.fields import Height, ImageEncoderFile, Width
@@ -64,6 +65,10 @@ def ImageToVideo(
 ) -> Latent:
     """A blank latent of a video that starts from a picture, for networks of Wan from picture to video."""
     latent = EmptyVideo(vae, width, height, frames)
+    encoder = context.open(vae.checkpoint).vae
+    if not isinstance(encoder, EncodesFrames):
+        raise ValueError(f"the VAE of {vae.checkpoint.name} makes pictures; link that of Wan, which makes videos")
+    afford("a video", frames, 3, height, width)
     ends = [covering(on_white(one.tensor[:1]), (height, width)) for one in (image, last) if one is not None]
     if len(ends) > frames:
         raise ValueError("a video from one picture to another has 5 frames or more; make `frames` larger")
@@ -71,9 +76,6 @@ def ImageToVideo(
     video[0] = ends[0][0]
     if last is not None:
         video[-1] = ends[1][0]
-    encoder = context.open(vae.checkpoint).vae
-    if not isinstance(encoder, EncodesFrames):
-        raise ValueError(f"the VAE of {vae.checkpoint.name} makes pictures; link that of Wan, which makes videos")
     channels = wan.shown(vae.checkpoint.family, encoder, video.to(context.device), last is not None).cpu()
     states = None
     if image_encoder is not None:

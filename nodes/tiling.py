@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from nodegraph import node
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures import tiling
 from nodegraph.diffusion.values import VAE, Image, Model, Wrap
 
@@ -42,6 +43,8 @@ def RepeatImage(
     rows: Annotated[int, Field(ge=1, le=64, description="How many rows there are.")] = 2,
 ) -> Image:
     """Lay a picture side by side with itself, as tiles on a wall."""
+    height, width = image.tensor.shape[2:]
+    afford("a picture", *image.tensor.shape[:2], rows * height, columns * width)
     return Image(image.tensor.repeat(1, 1, rows, columns))
 
 

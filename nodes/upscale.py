@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nodegraph import Context, node
 from nodegraph.diffusion.models import exporting, upscaling
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.networks.onnx import OnnxNetwork
 from nodegraph.diffusion.pictures.images import on_white
 from nodegraph.diffusion.values import Checkpoint, Image, Model
@@ -58,6 +59,7 @@ def ExportOnnx(
 
 def _each(context: Context, image: Image, network: upscaling.Upscaler, tile: int | None) -> torch.Tensor:
     rgb = on_white(image.tensor)
+    afford("a picture", *rgb.shape[:2], *(side * network.scale for side in rgb.shape[2:]))
     with torch.inference_mode():
         made = [network(one[None], tile) for one in context.track(list(rgb))]
     return torch.cat(made).float().clamp(0, 1).clone()

@@ -33,7 +33,7 @@ from nodegraph.heap import give_pages_back, keep_pages
 from nodegraph.home import Home
 from nodegraph.registry import Registry
 from nodegraph.serve.forecast import Forecast, Timings
-from nodegraph.serve.parent import die_with_parent
+from nodegraph.serve.parent import die_first, die_with_parent
 from nodegraph.serve.printing import bound_log, flush, printing_to
 from nodegraph.serve.reports import Reports, RunListener, clean
 from nodegraph.workflow import Workflow
@@ -198,6 +198,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run as a worker whose server holds the other ends of standard input and output."""
     die_with_parent()
+    die_first()
     keep_pages()
     commands, stream = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

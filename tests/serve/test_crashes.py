@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -213,6 +214,22 @@ def test_no_worker_outlives_its_server(plugged: Home, tmp_path: Path) -> None:
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone kills where memory runs out")
+def test_where_memory_runs_out_a_worker_goes_before_the_server(live: Live, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    async def scenario() -> None:
+        one = await live.service.submit(workflow(steps=("Steps", {"path": str(notes), "steps": 1})))
+        assert (await ended(live.service, one.id)).status == "succeeded"
+
+    live.run(scenario())
+    worker = lines(notes)[0].split()[1]
+    if int(Path("/proc/self/oom_score_adj").read_text()) > 500:  # as in some containers
+        pytest.skip("everything here is killed first")
+    its, mine = (int(Path(f"/proc/{pid}/oom_score").read_text()) for pid in (worker, "self"))
+    assert its > mine + 300  # of 1,000; what either holds counts for less
 
 
 def test_a_second_server_on_one_home_is_refused_with_words(home: Home) -> None:

@@ -15,6 +15,7 @@ from nodegraph.diffusion.checkpoints.parts import APART, weight_files
 from nodegraph.diffusion.checkpoints.weights import DTYPES
 
 HOST = "cpu"
+ALWAYS_THERE = 64 << 20  # bytes that are not worth a look at what is free
 _ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -45,6 +46,29 @@ def available(device: str) -> int | None:
     if not device.startswith(HOST):
         return None
     return _least([_read(Path("/proc/meminfo"), "MemAvailable:", 1024), _left_in_group(), _left_of_addresses()])
+
+
+def afford(what: str, *shape: int, times: int = 2) -> None:
+    """Refuse a float32 tensor that a few small numbers ask for and the host has no room for, before it is made.
+
+    Linux gives memory that it does not have, and kills the process, or another one, when it is written to.
+
+    Args:
+        what: what is made, for the message.
+        shape: its sides.
+        times: how many of its size there are at once until it is of use.
+
+    Raises:
+        OutOfMemory: that many do not fit into what is free.
+    """
+    size = 4 * math.prod(shape)
+    free = available(HOST) if size >= ALWAYS_THERE else None
+    if free is not None and times * size > free:
+        sides = " x ".join(map(str, shape))
+        raise OutOfMemory(
+            f"{what} of {sides} numbers takes {gigabytes(size)}, {times} times as much while it is worked on, "
+            f"and {gigabytes(free)} are free"
+        )
 
 
 def asked(error: BaseException) -> int | None:
