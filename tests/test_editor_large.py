@@ -121,10 +121,12 @@ def test_a_pan_shifts_the_canvas_and_repaints_nothing_of_it(
     page.mouse.down()
     page.mouse.move(44, 452)
     expect(page.locator(".canvas.moving")).to_be_visible()
-    chromium.start_tracing(page=page, categories=["disabled-by-default-blink.invalidation"])
+    chromium.start_tracing(page=page, categories=["disabled-by-default-blink.invalidation", "blink"])
     assert page.evaluate(CHANGES) == ["attributes style frame-in", "attributes style svelte-flow__viewport"]
     events = json.loads(chromium.stop_tracing())["traceEvents"]
     # Not each of the thousand things on the canvas in each of ten frames.
     assert sum(event["name"] == "PaintInvalidator::InvalidatePaint()" for event in events) < 1000
+    # Nor is it put into layers anew in each of them.
+    assert sum(event["name"] == "PaintArtifactCompositor::Update" for event in events) < 5
     page.mouse.up()
     expect(page.locator(".canvas.moving")).to_have_count(0)
