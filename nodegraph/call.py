@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from nodegraph.errors import NodegraphError
 from nodegraph.registry import Registered
+from nodegraph.undisturbed import torch_undisturbed
 
+log = logging.getLogger("nodegraph.call")
 Outputs = dict[str, Any]
 # What torch, the system and oneDNN say; the last has no words of its own for it.
 _SHORT = re.compile("can(not|'t) allocate memory|could not create a primitive", re.IGNORECASE)
@@ -39,13 +43,13 @@ def call(
         Exception: whatever the node raised.
     """
     try:
-        return _ports(node, node.function(**arguments))
+        return _ports(node, _called(node, arguments))
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
     free()
     try:
-        return _ports(node, node.function(**arguments))
+        return _ports(node, _called(node, arguments))
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
@@ -54,6 +58,15 @@ def call(
             f"out of memory, again after everything that could be freed was freed: {told}. "
             "Make the picture or the batch smaller, or close other programs that use the device"
         ) from error
+
+
+def _called(node: Registered, arguments: Mapping[str, Any]) -> Any:
+    with torch_undisturbed(partial(_told_changed, node.type.name)):
+        return node.function(**arguments)
+
+
+def _told_changed(type: str, names: str) -> None:
+    log.warning("%s changed %s for all nodes; that was put back", type, names)
 
 
 def message(error: BaseException) -> str:

@@ -16,10 +16,11 @@ import torch
 from nodegraph import run
 from nodegraph.cache import ResultCache
 from nodegraph.engine import Engine
+from nodegraph.errors import NodeError
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.registry import Registry
-from nodegraph.undisturbed import undisturbed
+from nodegraph.undisturbed import torch_undisturbed, undisturbed
 from nodegraph.workflow import Workflow
 
 DISTURB = """
@@ -43,6 +44,29 @@ def Disturb() -> None:
     """Change what all share."""
     disturb()
 '''
+CARELESS = '''
+import torch
+from nodegraph import node
+
+def ways() -> str:
+    return f"{torch.get_default_dtype()} {torch.zeros(1).device} {torch.is_grad_enabled()}"
+
+@node(category="test")
+def Probe(after: str = "") -> str:
+    """How torch computes."""
+    return ways()
+
+@node(category="test")
+def Change(after: str = "", fails: bool = False) -> str:
+    """Compute in another way, and leave it so."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    if fails:
+        raise ValueError("it fails")
+    return ways()
+'''
+OF_TORCH = "torch's dtype, torch's device, whether torch records gradients"
 ALL = (
     "the working folder, the locale, the limit of recursion, standard output, torch's dtype, torch's device, "
     "whether torch records gradients"
@@ -94,7 +118,44 @@ def test_nodes_that_change_them_change_them_for_their_own_run(
         )
     signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
     assert shared() == before
-    assert f"nodes of this run changed {ALL}; that was put back" in caplog.text
+    assert f"Disturb changed {OF_TORCH} for all nodes; that was put back" in caplog.text
+    assert f"nodes of this run changed {ALL.removesuffix(f', {OF_TORCH}')}; that was put back" in caplog.text
+
+
+def test_a_node_that_changes_how_torch_computes_changes_no_node_after_it(
+    tmp_path: Path, home: Home, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = plugin(tmp_path / "plugins", CARELESS)
+    engine = Engine(home=home, registry=registry, cache=ResultCache(), files=files, device="cpu")
+    nodes = {
+        "before": {"type": "Probe"},
+        "change": {"type": "Change", "links": {"after": {"node": "before", "output": "value"}}},
+        "probe": {"type": "Probe", "links": {"after": {"node": "change", "output": "value"}}},
+        "failing": {"type": "Change", "values": {"fails": True}},
+    }
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    as_ever = "torch.float32 cpu True"
+    for _ in range(2):
+        result = run(workflow, engine=engine, targets=["before", "change", "probe"])
+        assert result["before"]["value"] == result["probe"]["value"] == as_ever
+        assert result["change"]["value"] == "torch.float64 meta False"
+    assert caplog.text.count("Change changed") == 1  # the second time it was cached
+    with pytest.raises(NodeError, match="it fails"):
+        run(workflow, engine=engine, targets=["failing"])
+    assert caplog.text.count("Change changed") == 2
+    assert "nodes of this run" not in caplog.text
+
+
+def test_a_device_that_is_not_there_is_put_back_too() -> None:
+    told: list[str] = []
+    absent = "xpu:7"
+    with torch_undisturbed(told.append):
+        torch.set_default_device(absent)
+    assert told == ["torch's device"]
+    assert torch.zeros(1).device.type == "cpu"
+    with torch_undisturbed(told.append):
+        torch.zeros(1)
+    assert told == ["torch's device"]
 
 
 def test_what_has_gone_keeps_nothing_else_from_being_put_back(tmp_path: Path) -> None:

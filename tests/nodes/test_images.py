@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,38 @@ def test_blur_keeps_the_mean_and_spreads_a_point() -> None:
     offsets = torch.arange(31) - 15.0
     assert float((blurred.sum(0) * offsets**2).sum()) == pytest.approx(4.0, rel=0.02)  # variance = radius squared
     assert torch.equal(nodes.BlurImage(NOISY, 0).tensor, NOISY.tensor)
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.7, 3.0, 20.0, 200.0])
+def test_blur_is_the_sum_over_every_pixel_with_the_edges_repeated(radius: float) -> None:
+    """Against the definition, in float64: a matrix over the rows and one over the columns."""
+    picture = torch.rand(2, 3, 24, 37, generator=torch.Generator().manual_seed(1))
+    reach = max(1, int(3 * radius + 0.5))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-(offsets**2) / (2 * radius**2))
+
+    def along(side: int) -> torch.Tensor:
+        """(side, side): how much of each pixel is in each."""
+        seen = (torch.arange(side)[:, None] + offsets.long()).clamp(0, side - 1)
+        return torch.zeros(side, side, dtype=torch.float64).scatter_add_(
+            1, seen, (weights / weights.sum()).expand(side, -1)
+        )
+
+    expected = along(24) @ picture.double() @ along(37).T
+    blurred = nodes.BlurImage(Image(picture), radius).tensor
+    assert torch.allclose(blurred.double(), expected, atol=2e-6, rtol=0)
+
+
+def test_blur_leaves_a_flat_picture_alone_and_takes_no_longer_for_a_large_radius() -> None:
+    flat = Image(torch.full((1, 3, 16, 16), 0.3))
+    assert torch.equal(nodes.BlurImage(flat, 50.0).tensor, flat.tensor)
+    picture = Image(torch.rand(1, 3, 512, 512))
+    took = []
+    for radius in (20.0, 200.0):  # a convolution takes some 20 times as long for the second
+        began = time.process_time()
+        nodes.BlurImage(picture, radius)
+        took.append(time.process_time() - began)
+    assert took[1] < 12 * max(took[0], 0.05)
 
 
 def test_sharpening_raises_an_edge() -> None:
