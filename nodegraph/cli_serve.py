@@ -118,6 +118,31 @@ def submit(
 
 
 @app.command()
+def trash(
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Remove all of it for good; nothing brings it back.")
+    ] = False,
+    server: ServerUrl = None,
+    token: Token = None,
+) -> None:
+    """Show the deleted workflows of a server and how much its trash takes, or empty it."""
+    with _client(server, token) as client:
+        if empty:
+            gone = client.empty_trash()
+            print(f"removed for good: {_trashed(gone.workflows, gone.artifacts, gone.bytes)}")
+            return
+        found = client.trash()
+        for one in found.workflows:
+            print(printable(f"{one.id}  {one.name}"))
+        typer.echo(_trashed(len(found.workflows), found.artifacts, found.bytes), err=True)
+
+
+def _trashed(workflows: int, artifacts: int, size: int) -> str:
+    several = ("" if count == 1 else "s" for count in (workflows, artifacts))
+    return f"{workflows} workflow{next(several)}, {artifacts} file{next(several)} of runs, {size / 1e6:.1f} MB"
+
+
+@app.command()
 def queue(
     pause: Annotated[bool, typer.Option("--pause", help="Begin no further run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on.")] = False,

@@ -175,6 +175,14 @@ class Client:
 
     # Files
 
+    def trash(self) -> models.Trash:
+        """The deleted workflows, newest first, and how much the trash takes, with its artifacts."""
+        return self._server.ask("GET", "/api/trash", models.Trash)
+
+    def empty_trash(self) -> models.EmptiedTrash:
+        """Remove for good every deleted workflow and artifact."""
+        return self._server.ask("DELETE", "/api/trash", models.EmptiedTrash)
+
     def gallery(self, *, limit: int = 100, before: str | None = None) -> models.Gallery:
         """A page of artifacts, newest first."""
         return self._server.ask("GET", "/api/gallery", models.Gallery, query={"limit": limit, "before": before})

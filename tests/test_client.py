@@ -109,6 +109,20 @@ def test_submit_follow_prints_what_was_made(server: Running, shell: Shell, tmp_p
     assert "Did you mean 'size'?" in refused.stderr
 
 
+def test_the_trash_is_shown_and_emptied_as_a_command(client: Client, server: Running, shell: Shell) -> None:
+    client.empty_trash()
+    home = {"NODEGRAPH_HOME": str(server.home)}
+    (server.home / "workflows").mkdir(exist_ok=True)
+    (server.home / "workflows" / "old.json").write_text("{" + " " * 1_199_999)
+    server.ask("DELETE", "/api/workflows/old")
+    (trashed,) = client.trash().workflows
+    shown = shell("trash", **home)
+    assert (shown.stdout, shown.stderr) == (f"{trashed.id}  old\n", "1 workflow, 0 files of runs, 1.2 MB\n")
+    gone = shell("trash", "--empty", **home)
+    assert gone.stdout == "removed for good: 1 workflow, 0 files of runs, 1.2 MB\n"
+    assert client.trash().workflows == []
+
+
 def test_submit_queue_and_cancel_as_commands(server: Running, shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "wait.json").write_text(json.dumps(one("Wait", "Long", steps=10_000)))
     url = f"http://127.0.0.1:{server.port}"

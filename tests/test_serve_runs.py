@@ -136,6 +136,22 @@ def test_a_deleted_artifact_goes_to_the_trash(server: Running) -> None:
     assert server.ask("POST", f"{artifact['content']}/restore").status == 404
 
 
+def test_the_trash_says_what_it_takes_and_is_emptied_for_good(server: Running) -> None:
+    (artifact,) = ended(server, submit(server, one("Paint", seed=78))["id"])["artifacts"]
+    assert server.ask("DELETE", "/api/trash").status == 200
+    assert server.get("/api/trash").json == {"workflows": [], "artifacts": 0, "bytes": 0}
+    assert server.ask("PUT", "/api/workflows/gone", {"workflow": one("Paint")}).status == 201
+    size = (server.home / "workflows" / "gone.json").stat().st_size + artifact["bytes"]
+    trashed = server.ask("DELETE", "/api/workflows/gone").json
+    server.ask("DELETE", artifact["content"])
+    assert server.get("/api/trash").json == {"workflows": [trashed], "artifacts": 1, "bytes": size}
+    assert server.ask("DELETE", "/api/trash").json == {"workflows": 1, "artifacts": 1, "bytes": size}
+    assert [path for path in (server.home / "trash").rglob("*") if path.is_file()] == []
+    assert server.ask("POST", f"/api/trash/{trashed['id']}/restore").status == 404
+    assert server.ask("POST", f"{artifact['content']}/restore").status == 404
+    assert server.ask("DELETE", "/api/trash").json == {"workflows": 0, "artifacts": 0, "bytes": 0}
+
+
 def test_a_workflow_with_problems_is_refused_with_all_of_them(server: Running) -> None:
     data = one("Paint", seed="x", sise=3)
     answer = server.ask("POST", "/api/runs", {"workflow": data})

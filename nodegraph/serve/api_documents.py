@@ -20,6 +20,7 @@ from nodegraph.node import NodeType
 from nodegraph.serve.media import FOREVER
 from nodegraph.serve.models import (
     CheckWorkflow,
+    EmptiedTrash,
     ExportedToComfyui,
     ExportWorkflow,
     ImportedNode,
@@ -93,8 +94,21 @@ async def delete_workflow(server: Server, name: StoredName) -> TrashedWorkflow:
 
 @routes.get("/api/trash")
 async def list_trash(server: Server) -> Trash:
-    """The deleted workflows, newest first."""
-    return await asyncio.to_thread(server.workflows.trash)
+    """The deleted workflows, newest first, and how much the trash takes, with its artifacts."""
+    workflows = await asyncio.to_thread(server.workflows.trash)
+    artifacts = await server.service.gallery.trash()
+    size = workflows.bytes + artifacts.bytes
+    return Trash(workflows=workflows.workflows, artifacts=artifacts.files, bytes=size)
+
+
+@routes.add("DELETE", "/api/trash")
+async def empty_trash(server: Server) -> EmptiedTrash:
+    """Remove for good every deleted workflow and artifact; nothing brings them back."""
+    workflows = await asyncio.to_thread(server.workflows.empty_trash)
+    artifacts = await server.service.gallery.empty_trash()
+    return EmptiedTrash(
+        workflows=workflows.files, artifacts=artifacts.files, bytes=workflows.bytes + artifacts.bytes
+    )
 
 
 @routes.add("POST", "/api/trash/{id}/restore", refuses=(404, 409))

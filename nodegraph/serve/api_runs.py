@@ -123,39 +123,39 @@ async def clear_queue(server: Server) -> Cleared:
 @routes.get("/api/gallery", refuses=(404,))
 async def list_artifacts(server: Server, limit: Limit = 100, before: ArtifactId | None = None) -> Gallery:
     """A page of artifacts, newest first."""
-    return await server.service.gallery(limit, before)
+    return await server.service.gallery.page(limit, before)
 
 
 @routes.get("/api/artifacts/{id}", refuses=(404,), produces=SHOWN)
 async def read_artifact(server: Server, id: ArtifactId) -> web.FileResponse:
     """The file: shown where it is a picture or a video by its content, else only to be stored."""
-    stored = await server.service.artifact(id)
+    stored = await server.service.gallery.artifact(id)
     return file_response(stored.path, stored.artifact.name, {"Cache-Control": FOREVER})
 
 
 @routes.add("DELETE", "/api/artifacts/{id}", refuses=(404,))
 async def delete_artifact(server: Server, id: ArtifactId) -> Artifact:
     """Take an artifact out of the gallery; its file goes to the trash folder."""
-    return await server.service.delete_artifact(id)
+    return await server.service.gallery.delete(id)
 
 
 @routes.add("POST", "/api/artifacts/{id}/restore", refuses=(404,))
 async def restore_artifact(server: Server, id: ArtifactId) -> Artifact:
     """Take an artifact out of the trash folder, back to its place in the gallery."""
-    return await server.service.restore_artifact(id)
+    return await server.service.gallery.restore(id)
 
 
 @routes.get("/api/artifacts/{id}/thumbnail", refuses=(404, 415), produces=("image/webp",))
 async def artifact_thumbnail(server: Server, id: ArtifactId, size: Size = THUMBNAIL) -> web.Response:
     """A small WebP of a picture."""
-    stored = await server.service.artifact(id)
+    stored = await server.service.gallery.artifact(id)
     return await server.thumbnails.response(stored.path, size)
 
 
 @routes.get("/api/artifacts/{id}/workflow", refuses=(404,))
 async def artifact_workflow(server: Server, id: ArtifactId) -> ImportedWorkflow:
     """The workflow that made an artifact, and its receipt."""
-    stored = await server.service.artifact(id)
+    stored = await server.service.gallery.artifact(id)
     try:
         return await asyncio.to_thread(_carried, stored)
     except (DocumentError, OSError):

@@ -19,7 +19,7 @@ from typing import Any
 
 from nodegraph.serve.models import Artifact
 from nodegraph.serve.storefile import StoreFile, StoreFull
-from nodegraph.serve.trash import LONGEST, TRASH_BYTES, bounded, linked
+from nodegraph.serve.trash import LONGEST, TRASH_BYTES, Held, bounded, held, linked
 
 OTHER = "application/octet-stream"
 _PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -154,7 +154,21 @@ class Artifacts:
 
     def bound_trash(self) -> None:
         """Remove for good what was deleted longest ago, until what is in the trash fits its budget."""
-        gone, self._trash_bytes = bounded(self._trash, self._trash_budget)
+        self._bound_trash(self._trash_budget)
+
+    def in_trash(self) -> Held:
+        """What is in the trash."""
+        return held(self._trash)
+
+    def empty_trash(self) -> Held:
+        """Remove for good what is in the trash. Returns what went."""
+        before = held(self._trash)
+        self._bound_trash(0)
+        after = held(self._trash)
+        return Held(before.files - after.files, before.bytes - after.bytes)
+
+    def _bound_trash(self, budget: int) -> None:
+        gone, self._trash_bytes = bounded(self._trash, budget)
         if gone:
             with suppress(StoreFull), self._file.transaction() as database:
                 ids = [(path.name.partition("-")[0],) for path in gone]

@@ -22,7 +22,7 @@ from nodegraph.serve.models import (
 )
 from nodegraph.serve.names import inside, new_id, safe_name, write_whole
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.trash import WORKFLOWS_BYTES, bounded
+from nodegraph.serve.trash import WORKFLOWS_BYTES, Held, bounded, emptied, held
 from nodegraph.workflow import MAX_BYTES, Workflow
 
 _TRASHED = re.compile(r"([0-9a-f]{24})-(\d+)-(.+)\.json", re.DOTALL)
@@ -114,9 +114,15 @@ class WorkflowStore:
             return trashed
 
     def trash(self) -> Trash:
-        """The deleted workflows, newest first."""
+        """The deleted workflows, newest first, and how much they take."""
         found = [entry for _, entry in self._trashed()]
-        return Trash(workflows=sorted(found, key=lambda entry: -entry.deleted))
+        size = held(self.trash_folder).bytes
+        return Trash(workflows=sorted(found, key=lambda entry: -entry.deleted), bytes=size)
+
+    def empty_trash(self) -> Held:
+        """Remove for good what is in the trash. Returns what went."""
+        with self._lock:
+            return emptied(self.trash_folder)
 
     def restore(self, id: str) -> SavedWorkflow:
         """Take a workflow out of the trash, under its old name or the nearest free one."""

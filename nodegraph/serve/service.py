@@ -11,27 +11,28 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
 
 from nodegraph.cache.disk import DEFAULT_BYTES
 from nodegraph.catalog import Catalog
-from nodegraph.errors import NodegraphError
 from nodegraph.home import Home
 from nodegraph.serve import models
 from nodegraph.serve.accept import Acceptor
-from nodegraph.serve.artifacts import Artifacts, StoredArtifact
+from nodegraph.serve.artifacts import Artifacts
 from nodegraph.serve.database import Database
 from nodegraph.serve.dispatch import Dispatcher
-from nodegraph.serve.errors import DiskFull, NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged
+from nodegraph.serve.errors import DiskFull, NotQueued, QueueDamaged
 from nodegraph.serve.events import BLOCK, Events
+from nodegraph.serve.gallery import Gallery
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
 from nodegraph.serve.nodetypes import NodeTypes
 from nodegraph.serve.process import WorkerSettings
+from nodegraph.serve.refusals import refusals
 from nodegraph.serve.spawn import Spawner
 from nodegraph.serve.store import Store
 from nodegraph.serve.storefile import StoreFile, StoreFull
@@ -79,6 +80,7 @@ class Service:
     ) -> None:
         self.home = home
         self.events: Events
+        self.gallery: Gallery
         self._types = NodeTypes(home.cache, (home.plugins, *plugins), self._types_changed)
         self._max_queued = max_queued
         self._reserve_bytes = reserve
@@ -135,9 +137,9 @@ class Service:
             self._lock.release()
             raise
         trash = self.home.folder / "trash" / "artifacts"
-        self._artifacts = Artifacts(self._file, self.outputs, trash, self._trash_bytes)
-        await self._database(self._artifacts.bound_trash)
-        self._listing = Listing(self._store, self._artifacts)
+        artifacts = Artifacts(self._file, self.outputs, trash, self._trash_bytes)
+        await self._database(artifacts.bound_trash)
+        self._listing = Listing(self._store, artifacts)
         self._acceptor = Acceptor(
             self._database,
             self._store,
@@ -148,8 +150,9 @@ class Service:
             self._accepted,
         )
         self.events = Events(number, self._reserve)
+        self.gallery = Gallery(self.home.folder, self._database, self._listing, artifacts, self.events)
         self._dispatch = Dispatcher(
-            self._database, self._store, self._artifacts, self.events, self._types, self._settings.logs
+            self._database, self._store, artifacts, self.events, self._types, self._settings.logs
         )
         # Read when torch is imported: threads that spin while they wait slow a busy machine down many times over.
         threads = max(1, (os.cpu_count() or 1) // self._count)
@@ -217,7 +220,7 @@ class Service:
         self, status: models.RunStatus | None = None, limit: int = 100, before: str | None = None
     ) -> models.Runs:
         """A page of runs. Raises NoSuchRun where `before` is none."""
-        with self._refusals():
+        with refusals(self.home.folder):
             page = await self._database(self._listing.page, status, limit, before)
         for run in page.runs:
             if (running := self._dispatch.running.get(run.id)) is not None:
@@ -228,7 +231,7 @@ class Service:
         """A run and what its nodes do or did. Raises NoSuchRun."""
         # What is told later may be in the state already; what was told before must be.
         number = self.events.number
-        with self._refusals():
+        with refusals(self.home.folder):
             details = await self._database(self._listing.details, run)
         running = self._dispatch.running.get(run)
         if running is not None:
@@ -239,7 +242,7 @@ class Service:
 
     async def workflow_of(self, run: str) -> models.RunWorkflow:
         """The workflow of a run and its targets. Raises NoSuchRun."""
-        with self._refusals():
+        with refusals(self.home.folder):
             text, targets = await self._database(self._store.document, run)
         return models.RunWorkflow(workflow=json.loads(text), targets=targets)
 
@@ -252,7 +255,7 @@ class Service:
 
     async def cancel(self, run: str) -> models.Run:
         """Cancel a run: at once where it is queued, else within seconds. Raises NoSuchRun, DiskFull."""
-        with self._refusals():
+        with refusals(self.home.folder):
             before = await self._database(self._store.cancel, run)
         if before == "running":
             # One that is just being claimed has no supervisor yet.
@@ -290,7 +293,7 @@ class Service:
 
     async def clear(self) -> int:
         """Cancel every queued run; those that run go on. Returns how many. Raises DiskFull."""
-        with self._refusals():
+        with refusals(self.home.folder):
             cancelled = await self._database(self._store.clear)
         for run in cancelled:
             self.events.publish({"event": "cancelled", "run": run})
@@ -305,38 +308,12 @@ class Service:
         """The workers as they are now."""
         return [supervisor.state for supervisor in self._supervisors]
 
-    # The gallery
-
-    async def gallery(self, limit: int = 100, before: str | None = None) -> models.Gallery:
-        """A page of artifacts, newest first. Raises NoSuchArtifact where `before` is none."""
-        with self._refusals(NoSuchArtifact):
-            return await self._database(self._listing.gallery, limit, before)
-
-    async def artifact(self, artifact: str) -> StoredArtifact:
-        """An artifact and its file. Raises NoSuchArtifact."""
-        with self._refusals(NoSuchArtifact):
-            return await self._database(self._artifacts.get, artifact)
-
-    async def delete_artifact(self, artifact: str) -> models.Artifact:
-        """Take an artifact out of the gallery; its file goes to the trash. Raises NoSuchArtifact, DiskFull."""
-        with self._refusals(NoSuchArtifact):
-            gone = await self._database(self._artifacts.delete, artifact)
-        self.events.publish({"event": "artifact", "artifact": gone.id, "deleted": True})
-        return gone
-
-    async def restore_artifact(self, artifact: str) -> models.Artifact:
-        """Take an artifact out of the trash. Raises NoSuchArtifact where it is not there, DiskFull."""
-        with self._refusals(NoSuchArtifact):
-            back = await self._database(self._artifacts.restore, artifact)
-        self.events.publish({"event": "artifact", "artifact": back.id, "deleted": False})
-        return back
-
     async def _run(self, run: str) -> models.Run:
-        with self._refusals():
+        with refusals(self.home.folder):
             return await self._database(self._listing.run, run)
 
     async def _reorder(self, run: str, change: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> None:
-        with self._refusals():
+        with refusals(self.home.folder):
             changed = await self._database(change, *args, **kwargs)
         if not changed:
             found = await self._run(run)
@@ -344,7 +321,7 @@ class Service:
         await self._tell_queue("order")
 
     async def _set_paused(self, paused: bool) -> models.QueueState:
-        with self._refusals():
+        with refusals(self.home.folder):
             await self._database(self._file.set, "paused", int(paused))
         if not paused:
             self._dispatch.announce()
@@ -359,19 +336,6 @@ class Service:
     def _reserve(self, number: int) -> None:
         task = asyncio.create_task(self._database.durably(self._file.set, "events", number))
         self._reserving = task
-
-    @contextmanager
-    def _refusals(self, missing: type[NodegraphError] = NoSuchRun) -> Iterator[None]:
-        """What the store raises, in the words of the service."""
-        try:
-            yield
-        except KeyError as error:
-            what = "run" if missing is NoSuchRun else "artifact"
-            raise missing(f"there is no {what} {error.args[0]!r}") from None
-        except StoreFull as error:
-            raise DiskFull(
-                f"not accepted: the disk of {self.home.folder} is full ({error}); make room and try again"
-            ) from None
 
     def _accepted(self, run: models.Run) -> None:
         self.events.publish({"event": "queued", "run": run.id, "title": run.title, "priority": run.priority})

@@ -9,11 +9,33 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 TRASH_BYTES = 4 * 10**9
 WORKFLOWS_BYTES = 256 * 2**20
 LONGEST = 255  # bytes of a file name
 log = logging.getLogger("nodegraph.serve")
+
+
+class Held(NamedTuple):
+    """How many files, and of how many bytes together."""
+
+    files: int
+    bytes: int
+
+
+def held(folder: Path) -> Held:
+    """What a folder of the trash has."""
+    sizes = [stat.st_size for _, stat in _files(folder)]
+    return Held(len(sizes), sum(sizes))
+
+
+def emptied(folder: Path) -> Held:
+    """Remove for good every file of a folder of the trash. Returns what went."""
+    before = held(folder)
+    bounded(folder, 0)
+    after = held(folder)
+    return Held(before.files - after.files, before.bytes - after.bytes)
 
 
 def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
@@ -23,13 +45,8 @@ def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
 
     Returns what went, and the bytes that stay.
     """
-    found = []
-    with suppress(OSError):
-        for path in folder.iterdir():
-            with suppress(OSError):
-                stat = path.lstat()
-                if not path.is_dir():
-                    found.append((stat.st_ctime_ns, path, stat.st_size))  # renaming a file changes its ctime
+    # Renaming a file changes its ctime.
+    found = [(stat.st_ctime_ns, path, stat.st_size) for path, stat in _files(folder)]
     gone, kept = [], 0
     for newer, (_, path, size) in enumerate(sorted(found, reverse=True)):
         if budget > 0 and (newer == 0 or kept + size <= budget):
@@ -42,6 +59,17 @@ def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
     if gone:
         log.info("%d files left the trash in %s for good, which keeps %d bytes", len(gone), folder, kept)
     return gone, kept
+
+
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                stat = path.lstat()
+                if not path.is_dir():
+                    found.append((path, stat))
+    return found
 
 
 def linked(source: Path, wish: Path) -> Path:

@@ -69,7 +69,7 @@ def test_a_picture_run_gives_an_artifact_with_its_receipt_and_a_repeat_shows_the
         assert done.status == "succeeded", done.error
         (picture,) = done.artifacts
         assert (picture.media_type, picture.node, picture.run) == ("image/png", "save", done.id)
-        stored = await service.artifact(picture.id)
+        stored = await service.gallery.artifact(picture.id)
         _, height, width = decode(stored.path.read_bytes()).shape
         assert (picture.width, picture.height) == (width, height)
         assert json.loads(stored.receipt or "")["node"] == "save"
@@ -80,11 +80,11 @@ def test_a_picture_run_gives_an_artifact_with_its_receipt_and_a_repeat_shows_the
         again = await ended(service, (await service.submit(quick)).id)
         assert {state.state for state in again.nodes.values()} == {"cached"}
         assert again.artifacts == [picture]
-        assert (await service.gallery()).artifacts[0] == picture
-        await service.delete_artifact(picture.id)
+        assert (await service.gallery.page()).artifacts[0] == picture
+        await service.gallery.delete(picture.id)
         assert not stored.path.exists()
         with pytest.raises(NoSuchArtifact):
-            await service.artifact(picture.id)
+            await service.gallery.artifact(picture.id)
         once_more = await ended(service, (await service.submit(quick)).id)
         assert once_more.nodes["save"].state == "finished"  # the file was gone, so it was written again
         assert len(once_more.artifacts) == 1

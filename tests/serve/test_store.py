@@ -313,6 +313,29 @@ def test_the_trash_keeps_what_was_deleted_last(store: Store, tmp_path: Path) -> 
     assert list(store.file.read("SELECT * FROM trashed")) == []
 
 
+def test_an_emptied_trash_leaves_everything_else(store: Store, tmp_path: Path) -> None:
+    outputs, trash = tmp_path / "outputs", tmp_path / "trash"
+    artifacts = Artifacts(store.file, outputs, trash, 350)
+    run = submit(store)
+    gone, kept = (written(artifacts, run, outputs / f"{name}.bin") for name in ("gone", "kept"))
+    artifacts.delete(gone)
+    size = artifacts.in_trash().bytes
+    assert size > 0
+    (trash / "folder").mkdir()
+    (trash / "folder" / "other").write_text("not ours")
+    (tmp_path / "elsewhere").write_text("mine")
+    (trash / "link").symlink_to(tmp_path / "elsewhere")
+    link = (trash / "link").lstat().st_size
+    assert artifacts.empty_trash() == (2, size + link)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (trash / "folder" / "other").read_text() == "not ours"
+    assert artifacts.get(kept).path.is_file()
+    assert list(store.file.read("SELECT * FROM trashed")) == []
+    with pytest.raises(KeyError):
+        artifacts.restore(gone)
+    assert artifacts.empty_trash() == (0, 0)
+
+
 def test_what_is_deleted_under_the_longest_name_comes_back(store: Store, tmp_path: Path) -> None:
     artifacts = Artifacts(store.file, tmp_path / "outputs", tmp_path / "trash")
     name = "画" * 82 + "-0001.png"  # 255 bytes

@@ -55,6 +55,7 @@ from nodegraph.serve.models.common import (
 )
 from nodegraph.serve.models.documents import (
     CheckWorkflow,
+    EmptiedTrash,
     ExportedToComfyui,
     ExportWorkflow,
     FileEntry,
@@ -113,6 +114,7 @@ __all__ = [
     "Cleared",
     "DiskState",
     "Document",
+    "EmptiedTrash",
     "ErrorCode",
     "ExportWorkflow",
     "ExportedToComfyui",

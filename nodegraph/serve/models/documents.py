@@ -99,9 +99,19 @@ class TrashedWorkflow(Told):
 
 
 class Trash(Told):
-    """The deleted workflows, newest first."""
+    """The deleted workflows, newest first; how many artifacts are in the trash too, and the bytes of all."""
 
     workflows: list[TrashedWorkflow]
+    artifacts: int = 0
+    bytes: int = 0
+
+
+class EmptiedTrash(Told):
+    """How much was removed for good."""
+
+    workflows: int
+    artifacts: int
+    bytes: int
 
 
 class Template(Told):
