@@ -175,3 +175,73 @@ def test_places_are_kept_under_digits_and_gone_back_to(editor: EditorPage) -> No
     page.keyboard.press("?")
     expect(page.get_by_role("dialog").get_by_text("Go to place 9")).to_be_visible()
     assert violations(page, "dialog") == []
+
+
+def test_a_link_is_bent_by_dragging_it_in_one_step(editor: EditorPage) -> None:
+    page = editor.page
+    dots = page.locator(".bend button")
+    view = page.locator(".svelte-flow__viewport")
+    x, y = editor.edge("shape.mask", "picture.mask")
+    before = view.get_attribute("style")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 2, y + 1)  # as much as a hand trembles in a click
+    expect(dots).to_have_count(0)
+    page.mouse.move(x + 20, y + 90, steps=4)
+    expect(dots).to_have_count(1)
+    assert middle(dots) == pytest.approx((x + 20, y + 90), abs=1)
+    assert points(editor) == []  # while it is dragged, the document rests
+    page.mouse.up()
+    expect(dots).to_have_count(1)
+    assert middle(dots) == pytest.approx((x + 20, y + 90), abs=1)
+    assert view.get_attribute("style") == before  # the canvas has not moved along
+    [first] = points(editor)
+
+    # Another one before it, dragged from where the link passes first; each is a step of its own.
+    path = page.locator('.svelte-flow__edge[data-id*="shape"] .svelte-flow__edge-path')
+    early = path.evaluate(
+        """(one) => {
+            const at = one.getPointAtLength(one.getTotalLength() / 4).matrixTransform(one.getScreenCTM());
+            return [at.x, at.y];
+        }"""
+    )
+    page.mouse.move(*early)
+    page.mouse.down()
+    page.mouse.move(early[0], early[1] - 60, steps=4)
+    page.mouse.up()
+    expect(dots).to_have_count(2)
+    assert points(editor)[1] == first
+    page.keyboard.press("Control+z")
+    expect(dots).to_have_count(1)
+    assert points(editor) == [first]
+    page.keyboard.press("Control+z")
+    expect(dots).to_have_count(0)
+    assert "bends" not in editor.document()
+
+
+def test_a_chosen_link_stands_out_in_the_colour_of_what_is_chosen(editor: EditorPage) -> None:
+    page = editor.page
+    path = page.locator('.svelte-flow__edge[data-id*="shape"] .svelte-flow__edge-path')
+
+    def look() -> tuple[str, float]:
+        style: tuple[str, str] = path.evaluate(
+            "(one) => { const { stroke, strokeWidth } = getComputedStyle(one); return [stroke, strokeWidth]; }"
+        )
+        return style[0], float(style[1].removesuffix("px"))
+
+    accent = page.locator(".canvas").evaluate(
+        """(canvas) => {
+            const one = canvas.appendChild(document.createElement("i"));
+            one.style.color = "var(--accent)";
+            const color = getComputedStyle(one).color;
+            one.remove();
+            return color;
+        }"""
+    )
+    plain = look()
+    assert plain[0] != accent
+    page.mouse.click(*editor.edge("shape.mask", "picture.mask"))
+    expect(page.locator(".svelte-flow__edge.selected")).to_have_count(1)
+    page.mouse.move(10, 400)
+    assert look()[0] == accent
+    assert look()[1] >= 2 * plain[1]

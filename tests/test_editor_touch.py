@@ -259,3 +259,40 @@ def test_a_finger_beside_a_small_target_means_it(tablet: EditorPage) -> None:
     x, y = middle(fold)
     page.touchscreen.tap(x, y - 16 * zoom)
     expect(tablet.node("schedule").locator(".node")).to_have_class(re.compile("collapsed"))
+
+
+def test_a_finger_bends_the_link_that_it_has_chosen_and_by_any_other_moves_the_canvas(tablet: EditorPage) -> None:
+    fingers = Fingers(tablet)
+    page = tablet.page
+    dots = page.locator(".bend button")
+    x, y = tablet.edge("sampler.latent", "decode.latent")
+    before = view(tablet)
+    fingers.slide(((x, y), (x + 5, y + 60)))
+    tablet.still()
+    expect(dots).to_have_count(0)
+    assert view(tablet)[1] == pytest.approx(before[1] + 60, abs=15)
+
+    x, y = tablet.edge("sampler.latent", "decode.latent")
+    page.touchscreen.tap(x, y)
+    expect(page.locator(".svelte-flow__edge.selected")).to_have_count(1)
+    before = view(tablet)
+    fingers.slide(((x, y), (x + 5, y + 60)))
+    expect(dots).to_have_count(1)
+    assert middle(dots) == pytest.approx((x + 5, y + 60), abs=1)
+    assert view(tablet) == before
+    page.keyboard.press("Control+z")
+    expect(dots).to_have_count(0)
+
+    # A second finger takes over: the link is as it was, and the canvas is zoomed.
+    page.touchscreen.tap(x, y)
+    expect(page.locator(".svelte-flow__edge.selected")).to_have_count(1)
+    fingers.put("touchStart", (x, y))
+    fingers.put("touchMove", (x, y + 30))
+    expect(dots).to_have_count(1)
+    fingers.put("touchStart", (x, y + 30), (x + 200, y + 30))
+    expect(dots).to_have_count(0)
+    fingers.put("touchMove", (x, y + 30), (x + 300, y + 30))
+    fingers.put("touchEnd")
+    tablet.still()
+    assert view(tablet)[2] > 1.2 * before[2]
+    assert "bends" not in tablet.document()
