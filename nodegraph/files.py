@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nodegraph.digests import KeptDigests
@@ -21,6 +22,8 @@ DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
 UNFINISHED_SECONDS = 30 * 86400
 SINGLE = frozenset({"images", "loras", "embeddings", "upscalers", "onnx"})  # never a folder, nor an address
+STRAY_SECONDS = 86400  # after which a temporary file belongs to nobody: a write takes seconds
+_TEMPORARY = (".nodegraph-", ".tmp")  # how a file is called while it is written
 LONGEST = (
     230  # bytes of a name and its suffix; file systems take 255, and a number and `.receipt.json` are to come
 )
@@ -65,6 +68,7 @@ class Files:
         self._kept = None if digests is None else KeptDigests(digests)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
         self._places: dict[str, Path] = {}
+        self._swept: set[Path] = set()
 
     def find(self, kind: str, name: str) -> Path | None:
         """The file or folder that a name stands for; None for a `scheme://` name, which is no file.
@@ -169,6 +173,7 @@ class Files:
         folder = self.output if kind is None else self.roots[kind][0]
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._sweep(folder)
             return _write_new(folder, name, suffix, content)
         except OSError as error:
             raise FileRefused(f"cannot write {name}{suffix} to {folder}: {error.strerror or error}") from error
@@ -182,10 +187,24 @@ class Files:
             raise FileRefused(f"no previews are kept, so {name} has no folder to be written to")
         try:
             self.previews.mkdir(parents=True, exist_ok=True)
+            self._sweep(self.previews)
         except OSError as error:
             raise FileRefused(f"cannot make the folder {self.previews}: {error.strerror or error}") from error
         self.write_beside(self.previews / name, content)
         return self.previews / name
+
+    def _sweep(self, folder: Path) -> None:
+        """Before the first write to a folder, remove what writes of killed processes left there."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        begin, end = _TEMPORARY
+        with suppress(OSError):
+            for path in folder.iterdir():
+                if path.name.startswith(begin) and path.name.endswith(end):
+                    with suppress(OSError):  # another process sweeps too
+                        if time.time() - path.lstat().st_mtime > STRAY_SECONDS:
+                            path.unlink()
 
     def write_beside(self, path: Path, content: bytes) -> None:
         """Write what belongs to an output file, whole or not at all. Raises FileRefused where the disk refuses."""
@@ -229,7 +248,7 @@ def _is_one(path: Path, root: Path) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY[0], suffix=_TEMPORARY[1])
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -251,7 +270,7 @@ def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
     taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix))
     numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
     number = max(numbers, default=0)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY[0], suffix=_TEMPORARY[1])
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

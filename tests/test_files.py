@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,3 +171,38 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path
     (tmp_path / "own.safetensors").touch()
     with pytest.raises(FileRefused, match=r"There is 'own\.safetensors'\.$"):
         files.find("checkpoints", "else")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nodegraph.files import Files
+os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Files(output=Path(sys.argv[1])).write("cat", ".png", b"half")
+"""
+
+
+def test_what_a_killed_write_left_is_swept_before_a_later_first_write(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (stray,) = tmp_path.iterdir()
+    assert stray.name.startswith(".")
+    others = [tmp_path / name for name in (".mine.tmp", "nodegraph-notes.tmp", ".nodegraph-list.txt", "old.png")]
+    for path in others:
+        path.write_text("keep")
+    os.utime(others[0], (0, 0))
+    long_ago = time.time() - 2 * 86400
+    for path in (*others, stray):
+        os.utime(path, (long_ago, long_ago))
+    fresh = tmp_path / (stray.name[:-4] + "x.tmp")
+    fresh.write_text("being written by another process")
+    (tmp_path / (stray.name[:-4] + "y.tmp")).mkdir()
+    os.utime(tmp_path / (stray.name[:-4] + "y.tmp"), (long_ago, long_ago))
+    files = Files(output=tmp_path)
+    written = files.write("cat", ".png", b"whole")
+    assert not stray.exists()
+    assert set(tmp_path.iterdir()) >= {written, fresh, *others}
+    stray.write_text("later")
+    os.utime(stray, (long_ago, long_ago))
+    files.write("cat", ".png", b"whole")
+    assert stray.exists(), "a folder is looked through once"
