@@ -31,7 +31,8 @@ from nodegraph.diffusion.training import learning
 from nodegraph.diffusion.training.datasets import digits
 from nodegraph.diffusion.training.objectives import Objective, Parts
 from nodegraph.diffusion.training.trainer import Losses, Settings, Trainer
-from nodegraph.diffusion.values import Checkpoint, Dataset, Latent, Sigmas, Weights
+from nodegraph.diffusion.training.values import Dataset
+from nodegraph.diffusion.values import Checkpoint, Latent, Sigmas, Weights
 from nodegraph.home import PACKAGE
 
 BATCH = 64

@@ -14,7 +14,8 @@ from nodegraph import Context, NodegraphError, node, pictures
 from nodegraph.diffusion.pictures.images import on_white
 from nodegraph.diffusion.sampling import analytic
 from nodegraph.diffusion.training import datasets
-from nodegraph.diffusion.values import Dataset, Image
+from nodegraph.diffusion.training.values import Dataset
+from nodegraph.diffusion.values import Image
 from nodegraph.fields import DatasetFile, DatasetFolderName
 
 MAX_PICTURES = 200_000

@@ -13,7 +13,8 @@ from nodegraph.diffusion.pictures.grid import labelled_grid
 from nodegraph.diffusion.pictures.plot import Curve, line_plot
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
-from nodegraph.diffusion.values import VAE, Image, Latent, Model, Sigmas, TextEncoder, TrainingLog, Weights
+from nodegraph.diffusion.training.values import TrainingLog
+from nodegraph.diffusion.values import VAE, Image, Latent, Model, Sigmas, TextEncoder, Weights
 from nodegraph.fields import FileName, GuidanceScale, Seed, Steps
 
 from .models import Loaded

@@ -19,7 +19,8 @@ from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training import learning
 from nodegraph.diffusion.training.objectives import Objective, Target, Times
 from nodegraph.diffusion.training.trainer import Settings, Trainer
-from nodegraph.diffusion.values import VAE, Dataset, Image, Latent, NetworkSize, Sigmas, TrainingLog, Weights
+from nodegraph.diffusion.training.values import Dataset, NetworkSize, TrainingLog
+from nodegraph.diffusion.values import VAE, Image, Latent, Sigmas, Weights
 from nodegraph.fields import Seed
 
 PREVIEW_STEPS = 10

@@ -1,7 +1,8 @@
 """What travels on wires: frozen dataclasses of tensors and plain data, checked when they are made.
 
 Live networks never travel. `Model`, `TextEncoder` and `VAE` are handles: they say which checkpoint is meant, by
-the digest of its content, and everything that is known without loading it.
+the digest of its content, and everything that is known without loading it. What trainings learn from and report
+is in `training.values`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ InpaintMethod = Literal["blend", "repaint", "channels", "guided", "exact"]
 Wrap = Literal["both", "horizontal", "vertical"]
 
 
-def _need(holds: bool, what: str, tensor: Tensor) -> None:
+def need(holds: bool, what: str, tensor: Tensor) -> None:
+    """Raise ValueError that says what a tensor is to be, and what it is, where that does not hold."""
     if not holds:
         raise ValueError(f"{what}; got shape {tuple(tensor.shape)} and dtype {tensor.dtype}")
 
@@ -31,8 +33,8 @@ class Image:
 
     def __post_init__(self) -> None:
         shape = self.tensor.shape
-        _need(len(shape) == 4 and shape[1] in (3, 4), "an image is (N, 3 or 4, H, W)", self.tensor)
-        _need(self.tensor.dtype == torch.float32, "an image is float32", self.tensor)
+        need(len(shape) == 4 and shape[1] in (3, 4), "an image is (N, 3 or 4, H, W)", self.tensor)
+        need(self.tensor.dtype == torch.float32, "an image is float32", self.tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,8 @@ class Mask:
 
     def __post_init__(self) -> None:
         shape = self.tensor.shape
-        _need(len(shape) == 4 and shape[1] == 1, "a mask is (N, 1, H, W)", self.tensor)
-        _need(self.tensor.dtype == torch.float32, "a mask is float32", self.tensor)
+        need(len(shape) == 4 and shape[1] == 1, "a mask is (N, 1, H, W)", self.tensor)
+        need(self.tensor.dtype == torch.float32, "a mask is float32", self.tensor)
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,11 @@ class Latent:
     shown: Shown | None = None
 
     def __post_init__(self) -> None:
-        _need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
-        _need(self.tensor.is_floating_point(), "a latent holds floating-point numbers", self.tensor)
+        need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
+        need(self.tensor.is_floating_point(), "a latent holds floating-point numbers", self.tensor)
         if self.mask is not None:
             fits = self.mask.shape[1:2] == (1,) and self.mask.shape[2:] == self.tensor.shape[2:]
-            _need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
+            need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ class Sigmas:
     tensor: Tensor
 
     def __post_init__(self) -> None:
-        _need(self.tensor.ndim == 1 and len(self.tensor) >= 2, "sigmas are 1-D, two or more", self.tensor)
+        need(self.tensor.ndim == 1 and len(self.tensor) >= 2, "sigmas are 1-D, two or more", self.tensor)
         if not bool((self.tensor[:-1] > self.tensor[1:]).all()) or float(self.tensor[-1]) < 0:
             raise ValueError(f"sigmas must decrease strictly and not fall below 0; got {self.tensor.tolist()}")
 
@@ -269,69 +271,6 @@ class Weights:
 
     config: str
     tensors: dict[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Square pictures to learn from, with words, classes and styles.
-
-    Args:
-        pictures: uint8 (N, 1 or 3, size, size).
-        captions: of each picture; several lines are several ways to say it, none says nothing.
-        labels: int64 (N,), numbers of classes, -1 where there is none.
-        classes: their names.
-        style: int64 (N,), numbers of styles, -1 where there is none.
-        styles: their names.
-    """
-
-    pictures: Tensor
-    captions: tuple[str, ...]
-    labels: Tensor
-    classes: tuple[str, ...]
-    style: Tensor
-    styles: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        shape = self.pictures.shape
-        square = len(shape) == 4 and shape[0] > 0 and shape[1] in (1, 3) and shape[2] == shape[3]
-        _need(square, "the pictures of a data set are (N, 1 or 3, size, size), at least one", self.pictures)
-        _need(self.pictures.dtype == torch.uint8, "the pictures of a data set are uint8", self.pictures)
-        if len(self.captions) != shape[0]:
-            raise ValueError(f"{shape[0]} pictures have {len(self.captions)} captions")
-        for numbers, names in ((self.labels, self.classes), (self.style, self.styles)):
-            fits = numbers.shape == (shape[0],) and numbers.dtype == torch.int64
-            _need(fits, f"{shape[0]} pictures need as many numbers, int64", numbers)
-            if int(numbers.min()) < -1 or int(numbers.max()) >= len(names):
-                raise ValueError(
-                    f"numbers from {int(numbers.min())} to {int(numbers.max())} for {len(names)} names"
-                )
-
-    @property
-    def size(self) -> int:
-        """Width and height of a picture."""
-        return self.pictures.shape[-1]
-
-
-@dataclass(frozen=True)
-class NetworkSize:
-    """How large a network to train is; see `trained.NetworkShape`."""
-
-    width: int = 96
-    depth: int = 4
-    patch: int = 2
-    text_width: int = 64
-    text_depth: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingLog:
-    """What a training reported: `rows` (R, columns) float64, the first column the step, then losses.
-
-    `total` is the sum of the parts; a column `held out` is there where pictures were held out.
-    """
-
-    columns: tuple[str, ...]
-    rows: Tensor
 
 
 @dataclass(frozen=True)

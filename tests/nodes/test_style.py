@@ -22,7 +22,8 @@ from nodegraph.diffusion.networks.style import StyleReader, statistics
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training import learning
-from nodegraph.diffusion.values import Conditioning, Dataset, Image, Latent, Sigmas, StyleCode, TrainingLog
+from nodegraph.diffusion.training.values import Dataset, TrainingLog
+from nodegraph.diffusion.values import Conditioning, Image, Latent, Sigmas, StyleCode
 from nodegraph.engine import Engine
 from nodegraph.home import Home
 from nodegraph.workflow import Workflow

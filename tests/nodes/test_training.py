@@ -23,7 +23,8 @@ from nodegraph.nodes import training as t
 from nodegraph import Context, Graph, events
 from nodegraph.diffusion.checkpoints.listing import listed
 from nodegraph.diffusion.models import trained
-from nodegraph.diffusion.values import Checkpoint, Dataset, Image
+from nodegraph.diffusion.training.values import Dataset
+from nodegraph.diffusion.values import Checkpoint, Image
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled
 

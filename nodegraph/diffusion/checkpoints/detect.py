@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodegraph.diffusion.checkpoints.families import FAMILIES, Family, Sign
+from nodegraph.diffusion.checkpoints.families import FAMILIES, Family
 from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import Contents, Part
+from nodegraph.diffusion.checkpoints.signs import Sign
 
 if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Prediction
@@ -110,8 +111,8 @@ def _differences(part: Part, signs: tuple[Sign, ...]) -> list[str]:
                 found.append(f"{sign.name} is missing")
         elif sign.absent:
             found.append(f"it has {source.key}, which that family has not")
-        elif not sign.fits(source.shape):
-            found.append(f"{source.key} has the shape {list(source.shape)} and should be {sign.words}")
+        elif not sign.form.fits(source.shape):
+            found.append(f"{source.key} has the shape {list(source.shape)} and should be {sign.form.words}")
     return found
 
 

@@ -63,13 +63,13 @@ def sample(
             something that this model cannot do.
     """
     walk, options = sampler(name), _options(name, eta, churn)
-    levels: list[float] = sigmas.tensor.tolist()
+    sigma_list: list[float] = sigmas.tensor.tolist()
 
     def scale(sigma: float) -> float:
         return model.scaled(guidance_scale, sigma) if isinstance(model, Rescales) else guidance_scale
 
-    for level in levels[:-1]:
-        _check(positive, negative, scale(level), len(latent.tensor))
+    for sigma in sigma_list[:-1]:
+        _check(positive, negative, scale(sigma), len(latent.tensor))
     clean = latent.tensor.to(device)
     source = NoiseSource(seed, len(clean))
     noise = source(clean) if start is None else start.to(clean)
@@ -94,13 +94,13 @@ def sample(
     terms = guidance or Guidance()
     if terms.terms:
         predict = Remembered(predict)
-    denoise = guided(predict, positive, negative, scale, levels, rescale=rescale, window=_window(terms))
-    denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(levels)))
+    denoise = guided(predict, positive, negative, scale, sigma_list, rescale=rescale, window=_window(terms))
+    denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(sigma_list)))
     if known is not None:
-        denoise = Uncertain(denoise, known, positive, progress_of(levels))
+        denoise = Uncertain(denoise, known, positive, progress_of(sigma_list))
     if mask is not None:
         denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
-    yield from _without_gradients(walk(denoise, clean + levels[0] * noise, levels, fresh, **options))
+    yield from _without_gradients(walk(denoise, clean + sigma_list[0] * noise, sigma_list, fresh, **options))
 
 
 def _check(positive: Conditioning, negative: Conditioning | None, guidance_scale: float, count: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from nodegraph.diffusion.choices import choose
 from nodegraph.diffusion.pictures.images import on_white, resize
 from nodegraph.diffusion.sampling import analytic
-from nodegraph.diffusion.values import Dataset
+from nodegraph.diffusion.training.values import Dataset
 
 MAX_BYTES = 2**30
 _IDX_UBYTE = 0x08

@@ -17,7 +17,7 @@ from nodegraph.diffusion.networks.text import PAD, Classes, Vocabulary
 from nodegraph.diffusion.training.objectives import Objective, Parts
 from nodegraph.diffusion.training.steps import autoencoder_parts
 from nodegraph.diffusion.training.trainer import Losses
-from nodegraph.diffusion.values import Dataset
+from nodegraph.diffusion.training.values import Dataset
 
 CHUNK = 64
 Condition = Literal["text", "class", "nothing"]

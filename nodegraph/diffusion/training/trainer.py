@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nodegraph.diffusion.training.objectives import Parts
 from nodegraph.diffusion.training.steps import Average, warm_up_then_decay
-from nodegraph.diffusion.values import TrainingLog
+from nodegraph.diffusion.training.values import TrainingLog
 
 LOG_ROWS = 200  # about as many rows as a curve can show
 HELD_OUT_LIMIT = 256
