@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
+from nodegraph.named import name_also
 
 DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
@@ -279,8 +280,8 @@ def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
             number += 1
             target = folder / f"{name}-{number:04d}{suffix}"
             try:
-                # A hard link fails where the name is taken, so two runs at once never share one.
-                os.link(temporary, target)
+                # It fails where the name is taken, so two runs at once never share one.
+                name_also(Path(temporary), target)
             except FileExistsError:
                 continue
             return target

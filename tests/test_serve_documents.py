@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from conftest import ROOT
-from real_server import Running, running, workflow
+from real_server import PICTURE, Running, running, workflow
 from test_comfyui import API
 
 from nodegraph import pictures
+from nodegraph.serve.documents import WorkflowStore
+from nodegraph.serve.refuse import Refused
+from nodegraph.workflow import Workflow
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +246,43 @@ def test_a_workflow_is_exported_for_comfyui_with_what_it_cannot_say(server: Runn
     assert (broken.status, broken.json["code"]) == (422, "workflow_refused")
     nowhere = server.ask("POST", "/api/export/comfyui", {"workflow": workflow(), "values": {"nobody.seed": 5}})
     assert (nowhere.status, nowhere.json["problems"][0]["message"][:20]) == (422, "'nobody.seed' names "[:20])
+
+
+def test_a_workflow_that_is_deleted_while_it_is_read_is_found_or_is_not(tmp_path: Path) -> None:
+    store = WorkflowStore(tmp_path / "workflows", tmp_path / "trash")
+    document = Workflow.from_data(workflow())
+    store.save("one", document, None)
+    over = threading.Event()
+
+    def away_and_back() -> None:
+        for _ in range(300):
+            store.restore(store.delete("one").id)
+        over.set()
+
+    said = set()
+    with ThreadPoolExecutor(1) as other:
+        going = other.submit(away_and_back)
+        while not over.is_set() and not going.done():
+            try:
+                said.add(store.read("one").name)
+            except Refused as refused:
+                said.add(refused.message)
+        going.result()
+    assert said <= {"one", "there is no workflow 'one'"}
+
+
+def test_long_names_in_any_script_are_restored_and_uploaded(server: Running) -> None:
+    name = "你" * 66  # 198 bytes; 200 may be
+    address = f"/api/workflows/{quote(name)}"
+    assert server.ask("PUT", address, {"workflow": workflow()}).status == 201
+    trashed = server.ask("DELETE", address).json
+    assert server.ask("PUT", address, {"workflow": workflow()}).status == 201
+    restored = server.ask("POST", f"/api/trash/{trashed['id']}/restore")
+    assert (restored.status, restored.json["name"]) == (200, "你" * 65 + " (2)")
+    uploaded = server.ask(
+        "POST",
+        f"/api/uploads?name={quote('照' * 80)}.png",
+        content=PICTURE,
+        headers={"Content-Type": "image/png"},
+    )
+    assert (uploaded.status, uploaded.json["name"]) == (201, "照" * 66 + ".png")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodegraph.named import name_also
 from nodegraph.serve.models import Artifact
 from nodegraph.serve.storefile import StoreFile, StoreFull
 from nodegraph.serve.trash import LONGEST, TRASH_BYTES, Held, bounded, held, linked
@@ -137,7 +138,7 @@ class Artifacts:
         if keeps:
             self._trash.mkdir(parents=True, exist_ok=True)
             trashed.unlink(missing_ok=True)
-            os.link(path, trashed)
+            name_also(path, trashed)
         with _gone_again(trashed), self._file.transaction() as database:
             runs = [run for (run,) in database.execute("SELECT run FROM shown WHERE artifact = ?", (name,))]
             database.execute("DELETE FROM artifacts WHERE id = ?", (name,))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nodegraph.errors import DocumentError
+from nodegraph.named import name_also
 from nodegraph.serve.models import (
     OpenedWorkflow,
     SavedWorkflow,
@@ -20,7 +21,7 @@ from nodegraph.serve.models import (
     Trash,
     TrashedWorkflow,
 )
-from nodegraph.serve.names import inside, new_id, safe_name, write_whole
+from nodegraph.serve.names import inside, new_id, safe_name, shortened, write_whole
 from nodegraph.serve.refuse import Refused
 from nodegraph.serve.trash import WORKFLOWS_BYTES, Held, bounded, emptied, held
 from nodegraph.workflow import MAX_BYTES, Workflow
@@ -62,12 +63,12 @@ class WorkflowStore:
     def read(self, name: str) -> OpenedWorkflow:
         """A stored workflow. Raises Refused where there is none, DocumentError where its file holds none."""
         path = self._path(name)
-        content = self._content(path)
+        content, modified = self._content(path)
         document = Workflow.parse(content)
         return OpenedWorkflow(
             name=path.stem,
             revision=revision_of(content),
-            modified=path.stat().st_mtime,
+            modified=modified,
             workflow=json.loads(document.dump()),
         )
 
@@ -83,7 +84,7 @@ class WorkflowStore:
             raise Refused("too_large", f"the document is {len(content):,} bytes long; {MAX_BYTES:,} is the limit")
         with self._lock:
             try:
-                stored = revision_of(self._content(path))
+                stored = revision_of(self._content(path)[0])
             except Refused:
                 stored = None
             if stored is not None and stored == revision_of(content):
@@ -97,7 +98,7 @@ class WorkflowStore:
         """Give a workflow another name. Raises Refused where there is none, or the new name is taken."""
         source, target = self._path(name), self._path(new)
         with self._lock:
-            content = self._content(source)
+            content, _ = self._content(source)
             if source != target:
                 self._move(source, target)
             return self._saved(target, revision_of(content))
@@ -135,7 +136,8 @@ class WorkflowStore:
     def _restore(self, path: Path, name: str) -> SavedWorkflow:
         revision = revision_of(path.read_bytes())
         for number in range(1, 10_000):
-            target = self._path(name if number == 1 else f"{name[:90]} ({number})")
+            mark = "" if number == 1 else f" ({number})"
+            target = self._path(shortened(name, len(mark)) + mark)
             try:
                 self._move(path, target)
             except Refused:
@@ -146,18 +148,19 @@ class WorkflowStore:
     def _path(self, name: str) -> Path:
         return inside(self.folder, safe_name(name) + ".json")
 
-    def _content(self, path: Path) -> bytes:
+    def _content(self, path: Path) -> tuple[bytes, float]:
+        """What is stored there, and when it was changed; of one file, whatever takes its place meanwhile."""
         try:
             with path.open("rb") as file:
-                return file.read(MAX_BYTES + 1)
+                return file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             raise Refused("not_found", f"there is no workflow {path.stem!r}") from None
 
     def _move(self, source: Path, target: Path) -> None:
-        """Rename without ever replacing: a hard link fails where the name is taken."""
+        """Rename without ever replacing: a second name fails where it is taken."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(source, target)
+            name_also(source, target)
         except FileExistsError:
             raise Refused("conflict", f"there is a workflow {target.stem!r} already") from None
         source.unlink()
@@ -171,7 +174,7 @@ class WorkflowStore:
         known = self._entries.get(path.name)
         if known is not None and known.stamp == stamp:
             return known.entry
-        content, title, problem = self._content(path), "", None
+        (content, modified), title, problem = self._content(path), "", None
         try:
             title = Workflow.parse(content).title
         except DocumentError as error:
@@ -180,7 +183,7 @@ class WorkflowStore:
             name=path.stem,
             title=title,
             revision=revision_of(content),
-            modified=stat.st_mtime,
+            modified=modified,
             problem=problem,
         )
         self._entries[path.name] = _Listed(stamp, entry)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import tempfile
 import unicodedata
 from pathlib import Path
 
+from nodegraph.named import name_also
 from nodegraph.serve.refuse import Refused
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
@@ -26,14 +28,23 @@ def safe_name(name: str) -> str:
     return name
 
 
+def shortened(name: str, less: int = 0) -> str:
+    """As many of a name's first letters as are not too long a name with `less` more bytes after them."""
+    kept = os.fsencode(unicodedata.normalize("NFC", name))[: MAX_NAME_BYTES - less]
+    return kept.decode("utf-8", "ignore").rstrip(" .")
+
+
 def inside(folder: Path, name: str) -> Path:
     """The path of a safe name in a folder. A link there that leads elsewhere is refused."""
     path = folder / name
     try:
-        leads_out = not path.resolve().is_relative_to(folder.resolve())
+        foreign = not path.resolve().is_relative_to(folder.resolve())
+        foreign = foreign or not stat.S_ISREG(path.stat().st_mode)  # one look: it may go between two
+    except FileNotFoundError:
+        return path
     except (OSError, RuntimeError):  # links that lead to each other
-        leads_out = True
-    if leads_out or (path.exists() and not path.is_file()):
+        foreign = True
+    if foreign:
         raise Refused("not_found", f"{name!r} is no file of this server")
     return path
 
@@ -51,7 +62,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
         if replace:
             Path(temporary).replace(path)
         else:
-            os.link(temporary, path)
+            name_also(Path(temporary), path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from nodegraph.named import name_also
+
 TRASH_BYTES = 4 * 10**9
 WORKFLOWS_BYTES = 256 * 2**20
 LONGEST = 255  # bytes of a file name
@@ -77,7 +79,7 @@ def linked(source: Path, wish: Path) -> Path:
     path, number = wish, 2
     while True:
         try:
-            os.link(source, path)
+            name_also(source, path)
         except FileExistsError:
             path = wish.with_stem(f"{wish.stem}-{number}")
             number += 1
