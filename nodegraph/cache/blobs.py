@@ -31,9 +31,10 @@ class Blobs:
         return self.folder / digest[:2] / f"{digest}.blob"
 
     def has(self, digest: str, size: int) -> bool:
-        """Whether a file of that name and size is there."""
+        """Whether a file of that name and size is there, and may be read."""
+        path = self.path(digest)
         with suppress(OSError):
-            return self.path(digest).is_file() and self.path(digest).stat().st_size == size
+            return path.is_file() and path.stat().st_size == size and os.access(path, os.R_OK)
         return False
 
     def read(self, digest: str, size: int) -> bytes:

@@ -4,13 +4,15 @@ An index in SQLite names, for each key, a blob by the digest of its content. A b
 temporary name; then, while no other process writes to the index, it is renamed and indexed. So a process that
 dies at any moment leaves at worst a file that a later sweep removes, and nobody removes what another has just
 indexed. What is missing, short or altered is a miss. Trouble with the folder is told once and then the tier is
-silent: a cache must never fail a run.
+silent: a cache must never fail a run. Later runs try again, so that a neighbour who held the index for a while, or
+a folder that was removed, costs a process of days no more than what it computed meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import sqlite3
 import time
@@ -35,6 +37,7 @@ RUNS_REMEMBERED = 100
 # What is left free for those who have no other place, such as runs that wait: so many bytes, or on a small disk
 # this share of it.
 LEFT_FREE, LEFT_SHARE = 64 * 2**20, 0.1
+AGAIN_SECONDS = 60.0  # after trouble with the folder
 log = logging.getLogger("nodegraph.cache")
 
 
@@ -65,21 +68,19 @@ class DiskTier:
         self._blobs = Blobs(folder / "blobs")
         self._index: Index | None = None
         self._keys: set[str] = set()
-        self._readable = self._writable = True
-        self._told_full = False
-        with self._guarded("open"):
-            try:
-                self._index = Index(folder)
-                self._blobs.sweep({row[0] for row in self._index.query("SELECT digest FROM blobs")})
-            except (OSError, sqlite3.Error) as error:
-                self._open_read_only(error)
-            self.refresh()
+        self._readable = self._writable = False
+        self._again_at = -math.inf  # when the folder is worth another look
+        self._told = self._told_full = False
+        self.refresh()
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
     def refresh(self) -> None:
-        """See what other processes have stored since."""
+        """See what other processes have stored since, and whether trouble with the folder is over."""
+        moved = self._index is not None and self._index.moved
+        if moved or (not self._writable and time.monotonic() >= self._again_at):
+            self._open()
         with self._guarded("read"):
             if self._index is not None and self._index.changed():
                 self._keys = {row[0] for row in self._index.query("SELECT key FROM results")}
@@ -98,6 +99,10 @@ class DiskTier:
                 outputs: Outputs = decode(self._blobs.read(blob, size), self.sources)
             except UnknownType:
                 self._keys.discard(key)  # so that what is computed now takes its place
+                return None
+            except PermissionError as error:  # it may be whole
+                self._keys.discard(key)
+                self._warn("cannot read a result in the cache in %s; it is computed again: %s", error)
                 return None
             except Exception as error:  # a type of a plugin may raise anything when it is made of nonsense
                 self._keys.discard(key)
@@ -211,7 +216,21 @@ class DiskTier:
             self._index.close()
         self._index = None
         self._writable = False
+        self._again_at = math.inf
         self._keys = set()
+
+    def _open(self) -> None:
+        """Open the index, for the first time or again."""
+        if self._index is not None:
+            self._index.close()
+        self._index, self._keys = None, set()
+        self._readable = self._writable = True
+        with self._guarded("open"):
+            try:
+                self._index = Index(self.folder)
+                self._blobs.sweep({row[0] for row in self._index.query("SELECT digest FROM blobs")})
+            except (OSError, sqlite3.Error) as error:
+                self._open_read_only(error)
 
     def _open_read_only(self, error: Exception) -> None:
         """Read a cache that cannot be written, as on a read-only or a full disk. Raises where that fails too."""
@@ -221,8 +240,7 @@ class DiskTier:
             self._index = Index(self.folder, read_only=True)
         except (OSError, sqlite3.Error):
             raise error from None
-        self._writable = False
-        log.warning("cannot write to the cache in %s; new results stay in memory: %s", self.folder, error)
+        self._cannot_write("cannot write to the cache in %s; new results stay in memory: %s", error)
 
     def _query(self, statement: str, *values: Any) -> list[Any]:
         return [] if self._index is None else self._index.query(statement, *values)
@@ -250,6 +268,7 @@ class DiskTier:
         finally:
             if staged is not None:
                 staged.unlink(missing_ok=True)
+        self._told = False
         self._keys.add(key)
         if before is not None and before[0] != blob:
             self._drop([before[0]], unless_named=True)
@@ -328,11 +347,19 @@ class DiskTier:
             yield
         except (OSError, sqlite3.Error) as error:
             if what == "write":
-                if self._writable:
-                    log.warning("cannot write to the cache in %s; results stay in memory: %s", self.folder, error)
-                self._writable = False
+                self._cannot_write("cannot write to the cache in %s; results stay in memory: %s", error)
             else:
-                log.warning("cannot use the cache in %s; results stay in memory: %s", self.folder, error)
-                self._readable = self._writable = False
+                self._cannot_write("cannot use the cache in %s; results stay in memory: %s", error)
+                self._readable = False
                 self._keys = set()
                 self._index = None
+
+    def _cannot_write(self, words: str, error: Exception) -> None:
+        self._writable = False
+        self._again_at = time.monotonic() + AGAIN_SECONDS
+        self._warn(words, error)
+
+    def _warn(self, words: str, error: Exception) -> None:
+        """Say what is wrong, unless nothing could be stored since that was said."""
+        log.log(logging.DEBUG if self._told else logging.WARNING, words, self.folder, error)
+        self._told = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 2
+WAIT_SECONDS = 10.0  # for a neighbour who writes; one that is stopped meanwhile holds the lock for ever
 # `held` follows `blobs` by triggers, so that how much is kept is known without counting.
 _SCHEMA = (
     "DROP TABLE IF EXISTS results",
@@ -39,11 +40,12 @@ class Index:
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        path = folder / "index.sqlite"
+        self._path = path = folder / "index.sqlite"
         self._lock = threading.RLock()
         self._seen = -1
         if read_only:
             self._connection = self._connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+            self._file = _identity(path)
             if self._version() != VERSION:
                 raise OSError(f"its index has version {self._version()}; this nodegraph reads {VERSION}")
             return
@@ -55,11 +57,19 @@ class Index:
             )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._file = _identity(path)
+        if self._version() == VERSION:  # so a neighbour who holds the lock delays no reading
+            return
         with self.transaction():
             if self._version() < VERSION:
                 for statement in _SCHEMA:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    @property
+    def moved(self) -> bool:
+        """Whether another file, or none, is where this one was."""
+        return _identity(self._path) != self._file
 
     def query(self, statement: str, *values: Any) -> list[Any]:
         """The rows of one statement."""
@@ -95,4 +105,13 @@ class Index:
 
     @staticmethod
     def _connect(path: str, uri: bool = False) -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None, uri=uri)
+        return sqlite3.connect(path, timeout=WAIT_SECONDS, check_same_thread=False, isolation_level=None, uri=uri)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there, None for none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
