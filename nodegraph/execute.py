@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,19 +17,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nodegraph import events
-from nodegraph.cache import ResultCache, digest_of
+from nodegraph.cache import ResultCache
 from nodegraph.call import Outputs, call, message
 from nodegraph.context import Context, Models, default_models
 from nodegraph.errors import Cancelled, NodeError, RunError
 from nodegraph.files import Files
+from nodegraph.lifetimes import Values
 from nodegraph.node import Lazy
 from nodegraph.plan import Plan, Step
 from nodegraph.registry import Registry
 from nodegraph.schema import ValueRefused
+from nodegraph.traced import Metadata, Traced
 from nodegraph.workflow import Link
-
-# The texts that the files of a node carry, from the plan, the node, and the digests of results so far.
-Metadata = Callable[[Plan, str, Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass
@@ -113,19 +111,11 @@ class _Run:
         self.steps = self.plan.steps
         self.result = Result(self._wanted)
         self.position = {name: index for index, name in enumerate(self.steps)}
-        self.values: dict[str, Outputs] = {}
+        self.values = Values(self.steps, self.plan.targets)
+        self.traced = Traced(self.plan, self.cache, self.metadata)
         self.done: set[str] = set()
         self.stale: set[str] = set()  # results that the cache promised and could not give
         self.fresh: set[str] = set()  # keys that this run computed
-        self.digests: dict[str, str] = {}  # of what this run computed, by key
-        # Nodes whose results are told in the receipt of a file.
-        files = [name for name, step in self.steps.items() if step.shape.type.effect == "files"]
-        self.traced = self.plan.ancestors(*files) if self.metadata is not None else set()
-        self.released: set[str] = set()  # nodes that no longer count as readers of their inputs
-        self.readers = Counter(
-            link.node for step in self.steps.values() for links in step.links.values() for link in links
-        )
-        self.readers.update(self.plan.targets)
 
     def to_the_end(self) -> Result:
         started = time.perf_counter()
@@ -140,7 +130,7 @@ class _Run:
             raise
         finally:
             self.result.seconds = time.perf_counter() - started
-            self.values = {name: outputs for name, outputs in self.values.items() if name in self.plan.targets}
+            self.values.drop_but(self.plan.targets)
         files = tuple(str(path) for path in self.result.files)
         self._tell(events.Finished(None, self.result.seconds, files))
         return self.result
@@ -176,7 +166,7 @@ class _Run:
                 continue
             missing.add(name)
             step = self.steps[name]
-            self._reclaim(step)
+            self.values.reclaim(step)
             for entry, links in step.links.items():
                 if entry not in step.shape.lazy:
                     pending.extend(
@@ -198,7 +188,7 @@ class _Run:
             self.done.add(name)
             self.result.cached.append(name)
             self._tell(events.Cached(name))
-            self._release(step)
+            self.values.release(step)
         return True
 
     def _files_stand(self, step: Step) -> bool:
@@ -239,7 +229,7 @@ class _Run:
             models=self.models,
             listen=self.listen,
             stop=self.stop,
-            metadata=self._texts(step) if node.type.effect != "none" else None,
+            metadata=self.traced.texts(step) if node.type.effect != "none" else None,
             previews=self.previews,
             key=step.key,
         )
@@ -284,51 +274,13 @@ class _Run:
         if effect == "none":
             # What was made sparingly differs in its last bits: other processes shall not be given it.
             kept = 0.0 if context.short_of_memory else seconds
-            self.cache.put(step.key, outputs, kept, self._digest(step, outputs))
+            self.cache.put(step.key, outputs, kept, self.traced.digest(step, outputs))
         elif effect == "files":
             self.cache.wrote(step.key, self.files.output, tuple(written))
-        if self.readers[step.id]:
-            self.values[step.id] = outputs
+        self.values.put(step.id, outputs)
         if self.listen is not None:
             self.listen(events.Finished(step.id, seconds, tuple(map(str, written))))
-        self._release(step)
-
-    def _digest(self, step: Step, outputs: Outputs) -> str | None:
-        if step.id not in self.traced:
-            return None
-        digest = digest_of(outputs)
-        if digest is not None:
-            self.digests[step.key] = digest
-        return digest
-
-    def _texts(self, step: Step) -> Mapping[str, str] | None:
-        """The texts that the files of an effect carry."""
-        if self.metadata is None:
-            return None
-        needed = self.plan.ancestors(step.id)
-        results = {}
-        for name, other in self.steps.items():
-            digest = (self.digests.get(other.key) or self.cache.digest(other.key)) if name in needed else None
-            if digest is not None:
-                results[name] = digest
-        return self.metadata(self.plan, step.id, results)
-
-    def _release(self, step: Step) -> None:
-        """Drop the values that only this node still needed."""
-        if step.id in self.released:
-            return
-        self.released.add(step.id)
-        for links in step.links.values():
-            for link in links:
-                self.readers[link.node] -= 1
-                if not self.readers[link.node]:
-                    self.values.pop(link.node, None)
-
-    def _reclaim(self, step: Step) -> None:
-        """Count a node as a reader of its inputs again: it was thought done and must run after all."""
-        if step.id in self.released:
-            self.released.discard(step.id)
-            self.readers.update(link.node for links in step.links.values() for link in links)
+        self.values.release(step)
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         arguments = dict(step.values)

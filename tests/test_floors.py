@@ -20,7 +20,7 @@ FLOORS = [
     {"graph", "catalog", "bypass", "subgraphs"},
     {"registry", "check", "sides", "home", "console", "export", "grid"},
     {"plan", "cache", "diff", "call", "cataloguer"},
-    {"execute", "receipt", "explain"},
+    {"execute", "receipt", "explain", "lifetimes", "traced"},
     {"engine"},
     {"verify", "options"},
     {"serve", "connection", "client"},
