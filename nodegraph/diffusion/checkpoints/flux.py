@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nodegraph.diffusion.checkpoints import configs, t5, texts, whole
 from nodegraph.diffusion.checkpoints.assembly import describe
+from nodegraph.diffusion.checkpoints.blinding import PerturbableTransformer, blind_after, two_streams
 from nodegraph.diffusion.checkpoints.clip import Encoder
-from nodegraph.diffusion.checkpoints.joint_attention import JointTransformer, blind_after
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.transformer import INPAINTING, Transformer, Words
@@ -59,7 +59,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
     network = fill(lambda: FluxTransformer2DModel(**sizes), part.weights, dtype, path, "transformer")
     own, whole = sizes["out_channels"] // 4, sizes["in_channels"] // 4
     follows = whole == 2 * own  # a picture; else one and its mask
-    return JointTransformer(
+    return PerturbableTransformer(
         network,
         parametrization,
         forward,
@@ -70,6 +70,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         asks=FOLLOWING if follows else INPAINTING,
         patches=Patches(network, "denoiser"),
         blinding=blind_after,
+        layers=two_streams,
     )
 
 

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints import configs, whole
 from nodegraph.diffusion.checkpoints.assembly import Missing, describe
+from nodegraph.diffusion.checkpoints.blinding import PerturbableTransformer, blind_before, two_streams
 from nodegraph.diffusion.checkpoints.clip import Encoder
 from nodegraph.diffusion.checkpoints.header import ModelRefused
-from nodegraph.diffusion.checkpoints.joint_attention import JointTransformer, blind_before
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
 from nodegraph.diffusion.checkpoints.t5 import T5
@@ -78,7 +78,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         return network
 
     network = fill(make, part.weights, dtype, path, "transformer")
-    return JointTransformer(
+    return PerturbableTransformer(
         network,
         parametrization,
         forward,
@@ -89,6 +89,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         largest=math.isqrt(positions) * sizes["patch_size"],
         patches=Patches(network, "denoiser"),
         blinding=blind_before,
+        layers=two_streams,
     )
 
 

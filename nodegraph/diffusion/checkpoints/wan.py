@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from nodegraph.diffusion.checkpoints import configs, whole
 from nodegraph.diffusion.checkpoints.assembly import describe
+from nodegraph.diffusion.checkpoints.blinding import PerturbableTransformer, blind_alone, places_alone
 from nodegraph.diffusion.checkpoints.families import FAMILIES
 from nodegraph.diffusion.checkpoints.lora import Patches
 from nodegraph.diffusion.checkpoints.parts import Part
@@ -74,12 +75,16 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         "states_width": sizes["image_dim"],
         "asks": "this model starts from a picture; make the latent with ImageToVideo",
         "patches": Patches(network, "denoiser"),
+        "blinding": blind_alone,
+        "layers": places_alone,
     }
     own = sizes["out_channels"]
     if own == FAMILIES[FIVE].latent_channels:
         scale = FAMILIES[FIVE].downscale
-        return Transformer(forward=forward_around, extra_channels=1 + own, alone=True, downscale=scale, **common)
-    return Transformer(forward=forward, extra_channels=sizes["in_channels"] - own, **common)
+        return PerturbableTransformer(
+            forward=forward_around, extra_channels=1 + own, alone=True, downscale=scale, **common
+        )
+    return PerturbableTransformer(forward=forward, extra_channels=sizes["in_channels"] - own, **common)
 
 
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:

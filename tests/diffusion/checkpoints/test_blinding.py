@@ -1,4 +1,4 @@
-"""Perturbed-attention guidance on Stable Diffusion 3 and Flux.1: diffusers' pictures, exact limits, nothing left."""
+"""Perturbed-attention guidance on Stable Diffusion 3, Flux.1 and Wan: diffusers' pictures, exact limits, nothing left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3PAGPipeline
 from torch import Tensor
 
-from nodegraph.diffusion.checkpoints.joint_attention import JointTransformer
+from nodegraph.diffusion.checkpoints.blinding import PerturbableTransformer
 from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import NoiseSource
@@ -26,7 +26,9 @@ MAKERS: dict[str, tuple[Callable[[], Any], Callable[[Any], dict[str, Tensor]]]] 
     "sd3": (lambda: tiny_flow.sd3("3"), tiny_flow.original_sd3),
     "sd3.5": (lambda: tiny_flow.sd3("3.5 medium"), tiny_flow.original_sd3),
     "flux": (lambda: tiny_flow.flux(True), tiny_flow.original_flux),
+    "wan": (tiny_flow.wan, tiny_flow.original_wan),
 }
+WIDTHS = {"flux": 32, "wan": tiny_flow.T5_WIDTH}
 
 
 @dataclass
@@ -35,11 +37,11 @@ class Made:
 
     family: str
     network: Any
-    live: JointTransformer
+    live: PerturbableTransformer
 
     @property
     def words(self) -> tuple[Conditioning, Conditioning]:
-        width, pooled = (32, 64) if self.family == "flux" else (256, 64)
+        width, pooled = WIDTHS.get(self.family, 256), 64
         generator = torch.Generator().manual_seed(1)
         both = []
         for _ in range(2):
@@ -65,7 +67,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     network = make().networks["transformer"]
     path = tiny_flow.save(original(network), tmp_path_factory.mktemp("one") / "one.safetensors")
     live = load(describe("one", path, "digest").model.checkpoint, path, "cpu").denoiser
-    assert isinstance(live, JointTransformer)
+    assert isinstance(live, PerturbableTransformer)
     return Made(request.param, network, live)
 
 
@@ -115,17 +117,19 @@ def test_a_scale_of_nothing_changes_nothing_and_the_network_is_as_before(made: M
 
 def test_perturbed_places_see_the_words_and_themselves_alone(made: Made) -> None:
     """What one place is given in a perturbed block does not change with the others; in a usual one it does."""
-    block = made.live._blocks[0][0]
-    width = made.network.inner_dim
+    width = 128 if made.family == "wan" else made.network.inner_dim
     generator = torch.Generator().manual_seed(3)
     places, words = torch.randn(1, 6, width, generator=generator), torch.randn(1, 4, width, generator=generator)
     moved = places.clone()
-    moved[:, 1:] += 1
+    moved[:, 1:] = torch.randn(1, 5, width, generator=generator)
     other = words + 1
 
     def first(places: Tensor, words: Tensor) -> Tensor:
         with torch.inference_mode():
-            return block(places, words)[0][:, 0]
+            if made.family == "wan":  # its words are looked at apart
+                unmoved = torch.ones(1, 6, 1, width), torch.zeros(1, 6, 1, width)
+                return made.live.network.blocks[0](places, words, torch.zeros(1, 6, width), unmoved)[:, 0]
+            return made.live._blocks[0][0](places, words)[0][:, 0]
 
     assert not torch.allclose(first(places, words), first(moved, words), atol=1e-3)
     with made.live._blind((0,)):
@@ -135,7 +139,7 @@ def test_perturbed_places_see_the_words_and_themselves_alone(made: Made) -> None
 
 
 def test_blocks_are_counted_and_the_middle_one_is_usual(made: Made) -> None:
-    count = len(made.network.transformer_blocks)
+    count = len(made.network.blocks if made.family == "wan" else made.network.transformer_blocks)
     assert (made.live.attention_blocks, made.live.usual_blocks) == (count, (count // 2,))
     usual = made.painted(PerturbedAttention(2.0))
     assert torch.equal(usual, made.painted(PerturbedAttention(2.0, (count // 2,))))
@@ -148,3 +152,16 @@ def test_a_failure_in_between_leaves_the_network_as_it_was(made: Made) -> None:
     with pytest.raises(ValueError, match="multiples of"):
         made.live.predict_perturbed(torch.zeros(1, 16, 3, 3), 1.0, made.words[0].conditions, (0, 1))
     assert [layer.processor for block in made.live._blocks for layer in block] == processors
+
+
+@pytest.mark.parametrize("made", ["wan"], indirect=True)
+def test_a_place_of_wan_alone_is_attention_under_a_mask_that_hides_the_others(made: Made) -> None:
+    (layer,) = made.live._blocks[0]
+    places = torch.randn(2, 6, 128, generator=torch.Generator().manual_seed(4))
+    turned = torch.rand(2, 1, 6, 1, 128, generator=torch.Generator().manual_seed(5)).unbind(0)
+    with torch.inference_mode():
+        expected = layer(places, None, torch.eye(6, dtype=torch.bool), turned)
+        with made.live._blind((0,)):
+            found = layer(places, None, None, turned)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert not torch.allclose(found, layer(places, None, None, turned), atol=1e-3)

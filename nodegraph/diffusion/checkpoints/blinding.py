@@ -1,4 +1,4 @@
-"""Transformers whose places and words look at each other, with places made blind to each other in some blocks."""
+"""Transformers whose places are made blind to each other in some blocks, for as long as it takes to ask once."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from nodegraph.diffusion.values import Condition
 Processor = Callable[..., Any]  # what diffusers' attention layers hand their work to
 # From a layer's usual processor to the one that blinds places.
 Blinding = Callable[[Any], Processor]
+Layers = Callable[[Any], list[list[Any]]]  # a network's attention, a list for each block
 
 
 @dataclass(frozen=True, eq=False)
-class JointTransformer(Transformer):
-    """A transformer whose blocks of two streams, of places and of words, can be perturbed (Ahn et al. 2024).
+class PerturbableTransformer(Transformer):
+    """A transformer whose attention can be perturbed (Ahn et al. 2024).
 
-    Each place is left its view of itself and of the words, as in diffusers' pipeline for Stable Diffusion 3; where
-    a block has a second attention of places alone, each is given its own value there.
+    Where places and words look at each other in two streams, each place is left its view of itself and of the
+    words, as in diffusers' pipeline for Stable Diffusion 3; in attention of places alone each gets its own value.
     """
 
     blinding: Blinding | None = None
+    layers: Layers | None = None
 
     @cached_property
     def _blocks(self) -> list[list[Any]]:
-        return [
-            [layer for name in ("attn", "attn2") if (layer := getattr(block, name, None)) is not None]
-            for block in self.network.transformer_blocks
-        ]
+        assert self.layers is not None  # each family says which
+        return self.layers(self.network)
 
     @property
     def attention_blocks(self) -> int:
-        """How many blocks have two streams: 24 in Stable Diffusion 3 medium, 19 in Flux.1."""
+        """How many can be perturbed: 24 in Stable Diffusion 3 medium, 19 in Flux.1, 40 in Wan 2.1."""
         return len(self._blocks)
 
     @property
@@ -66,6 +66,28 @@ class JointTransformer(Transformer):
         finally:
             for layer, usual in zip(layers, before, strict=True):
                 layer.set_processor(usual)
+
+
+def two_streams(network: Any) -> list[list[Any]]:
+    """The attention of blocks of two streams; Stable Diffusion 3.5 medium has a second one, of places alone."""
+    return [
+        [layer for name in ("attn", "attn2") if (layer := getattr(block, name, None)) is not None]
+        for block in network.transformer_blocks
+    ]
+
+
+def places_alone(network: Any) -> list[list[Any]]:
+    """The attention of places in blocks that look at words apart, as Wan's."""
+    return [[block.attn1] for block in network.blocks]
+
+
+def blind_alone(usual: Any) -> Processor:  # noqa: ARG001
+    """For layers of places alone."""
+
+    def process(layer: Any, hidden_states: Tensor, *_: Any) -> Tensor:
+        return _own_value(layer, hidden_states)
+
+    return process
 
 
 def blind_after(usual: Any) -> Processor:
@@ -95,9 +117,9 @@ def blind_before(usual: Any) -> Processor:  # noqa: ARG001
         attention_mask: Tensor | None = None,  # noqa: ARG001
     ) -> Any:
         places, words = hidden_states, encoder_hidden_states
-        out, dropout = layer.to_out
         if words is None:
-            return dropout(out(layer.to_v(places)))
+            return _own_value(layer, places)
+        out, dropout = layer.to_out
         query = _both(layer, layer.to_q(places), layer.add_q_proj(words), layer.norm_q, layer.norm_added_q)
         key = _both(layer, layer.to_k(places), layer.add_k_proj(words), layer.norm_k, layer.norm_added_k)
         value = _both(layer, layer.to_v(places), layer.add_v_proj(words), None, None)
@@ -109,6 +131,13 @@ def blind_before(usual: Any) -> Processor:  # noqa: ARG001
         return dropout(out(tokens[:, :count])), told
 
     return process
+
+
+def _own_value(layer: Any, places: Tensor) -> Tensor:
+    """What a place is given where it sees itself alone."""
+    out, dropout = layer.to_out
+    given: Tensor = dropout(out(layer.to_v(places)))
+    return given
 
 
 def _both(layer: Any, places: Tensor, words: Tensor, of_places: Any, of_words: Any) -> Tensor:
