@@ -6,12 +6,11 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from nodegraph.errors import NodegraphError
 from nodegraph.registry import Registered
-from nodegraph.undisturbed import torch_undisturbed
+from nodegraph.undisturbed import put_back, ways_of_torch
 
 log = logging.getLogger("nodegraph.call")
 Outputs = dict[str, Any]
@@ -61,12 +60,12 @@ def call(
 
 
 def _called(node: Registered, arguments: Mapping[str, Any]) -> Any:
-    with torch_undisturbed(partial(_told_changed, node.type.name)):
+    before = ways_of_torch()
+    try:
         return node.function(**arguments)
-
-
-def _told_changed(type: str, names: str) -> None:
-    log.warning("%s changed %s for all nodes; that was put back", type, names)
+    finally:
+        if ways_of_torch() != before and (changed := put_back(before)):
+            log.warning("%s changed %s for all nodes; that was put back", node.type.name, changed)
 
 
 def message(error: BaseException) -> str:
@@ -88,7 +87,8 @@ def place(error: BaseException) -> str | None:
     if isinstance(error, NodegraphError | ValueError | MemoryError):
         return None
     frames = traceback.extract_tb(error.__traceback__)
-    inside = next((at + 1 for at, frame in enumerate(frames) if frame.filename == __file__), len(frames))
+    calls = (at + 1 for at, frame in enumerate(frames) if (frame.filename, frame.name) == (__file__, "_called"))
+    inside = next(calls, len(frames))
     own = [frame for frame in frames[inside:] if frame.filename == frames[inside].filename]
     return f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else None
 

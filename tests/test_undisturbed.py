@@ -20,7 +20,7 @@ from nodegraph.errors import NodeError
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.registry import Registry
-from nodegraph.undisturbed import torch_undisturbed, undisturbed
+from nodegraph.undisturbed import put_back, undisturbed, ways_of_torch
 from nodegraph.workflow import Workflow
 
 DISTURB = """
@@ -147,15 +147,13 @@ def test_a_node_that_changes_how_torch_computes_changes_no_node_after_it(
 
 
 def test_a_device_that_is_not_there_is_put_back_too() -> None:
-    told: list[str] = []
-    absent = "xpu:7"
-    with torch_undisturbed(told.append):
-        torch.set_default_device(absent)
-    assert told == ["torch's device"]
+    before = ways_of_torch()
+    torch.set_default_device("xpu:7")
+    assert ways_of_torch() != before
+    assert put_back(before) == "torch's device"
     assert torch.zeros(1).device.type == "cpu"
-    with torch_undisturbed(told.append):
-        torch.zeros(1)
-    assert told == ["torch's device"]
+    assert ways_of_torch() == before
+    assert put_back(before) == ""
 
 
 def test_what_has_gone_keeps_nothing_else_from_being_put_back(tmp_path: Path) -> None:
@@ -187,3 +185,16 @@ print(torch.get_default_dtype(), torch.is_grad_enabled())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["torch's dtype, whether torch records gradients", "torch.float32 True"]
+
+
+def test_torch_that_a_node_imports_has_not_changed() -> None:
+    program = """
+from nodegraph.undisturbed import put_back, ways_of_torch
+before = ways_of_torch()
+import torch
+print([put_back(before)])
+torch.set_default_dtype(torch.float16)
+print([put_back(before)], torch.get_default_dtype())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['']", '["torch\'s dtype"] torch.float32']

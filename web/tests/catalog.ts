@@ -3,7 +3,7 @@ import type { Input, NodeType, Output } from "../src/api/generated";
 import type { Types } from "../src/model/fit";
 
 export const input = (name: string, types: string[], more: Partial<Input> = {}): Input => ({
-  name, types, required: true, many: false, lazy: false, default: null, value_schema: null, doc: "", ...more,
+  name, types, required: true, many: false, lazy: false, default: null, value_schema: null, painted_by: null, doc: "", ...more,
 });
 export const output = (name: string, type: string, bases: string[] = []): Output => ({ name, type, bases, doc: "" });
 const type = (name: string, inputs: Input[], outputs: Output[]): NodeType => ({

@@ -13,6 +13,7 @@ export interface Wire {
   CheckWorkflow?: CheckWorkflow;
   Cleared?: Cleared;
   DiskState?: DiskState;
+  EmptiedTrash?: EmptiedTrash;
   ExportWorkflow?: ExportWorkflow;
   ExportedToComfyui?: ExportedToComfyui;
   FileEntry?: FileEntry;
@@ -204,6 +205,14 @@ export interface DiskState {
   total: number;
 }
 /**
+ * How much was removed for good.
+ */
+export interface EmptiedTrash {
+  artifacts: number;
+  bytes: number;
+  workflows: number;
+}
+/**
  * What to write for another program.
  */
 export interface ExportWorkflow {
@@ -352,7 +361,8 @@ export interface InnerInput {
  * One input: the wire types it takes, and the JSON Schema of a literal where one fits.
  *
  * A type that starts with `~` is a variable: every input and output of the node that names it has the
- * same type. `value_schema` None means that only a link fits.
+ * same type. `value_schema` None means that only a link fits. `painted_by` is the input whose model paints on
+ * what is linked to this one.
  */
 export interface Input {
   default: string | number | boolean | null | JsonValue[] | {[key: string]: JsonValue};
@@ -360,6 +370,7 @@ export interface Input {
   lazy: boolean;
   many: boolean;
   name: string;
+  painted_by: string | null;
   required: boolean;
   types: string[];
   value_schema: {
@@ -835,9 +846,11 @@ export interface Templates {
   templates: Template[];
 }
 /**
- * The deleted workflows, newest first.
+ * The deleted workflows, newest first; how many artifacts are in the trash too, and the bytes of all.
  */
 export interface Trash {
+  artifacts: number;
+  bytes: number;
   workflows: TrashedWorkflow[];
 }
 /**

@@ -6,7 +6,7 @@ import type { NodeSpec } from "./document";
 export function placeholder(spec: NodeSpec, used: readonly string[]): NodeType {
   const input = (name: string): Input => ({
     name, types: ["~?"], required: false, many: Array.isArray(spec.links[name]), lazy: false, default: null,
-    value_schema: Object.hasOwn(spec.values, name) ? {} : null, doc: "",
+    value_schema: Object.hasOwn(spec.values, name) ? {} : null, painted_by: null, doc: "",
   });
   const outputs: Output[] = used.map((name) => ({ name, type: "~?", bases: [], doc: "" }));
   return {

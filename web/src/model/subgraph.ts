@@ -145,7 +145,7 @@ function asInput(port: string, inner: InnerInput, definition: Subgraph, types: T
   const spec = definition.nodes[inner.node]!;
   const type = own(types, spec.type);
   const input = type && inputOf(type, inner.input);
-  if (!input) return { name: port, types: ["~?"], required: false, many: false, lazy: false, default: null, value_schema: null, doc: "" };
+  if (!input) return { name: port, types: ["~?"], required: false, many: false, lazy: false, default: null, value_schema: null, painted_by: null, doc: "" };
   const isGiven = Object.hasOwn(spec.values, inner.input) || Object.hasOwn(spec.links, inner.input);
   return {
     ...input, name: port, required: input.required && !isGiven && inner.at === null,
