@@ -1,4 +1,5 @@
 // Words in the language of the reader: t(key) with {slots} filled in.
+import { keepText, kept } from "./kept";
 import { comfy as comfyEn } from "../words/comfy.en";
 import { comfy as comfyZh } from "../words/comfy.zh";
 import { editor as editorEn } from "../words/editor.en";
@@ -23,8 +24,8 @@ export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
 const KEY = "nodegraph.locale";
 
 function first(): Locale {
-  const kept = globalThis.localStorage?.getItem(KEY);
-  if (kept && Object.hasOwn(LOCALES, kept)) return kept as Locale;
+  const chosen = kept(KEY);
+  if (chosen && Object.hasOwn(LOCALES, chosen)) return chosen as Locale;
   return globalThis.navigator?.language?.startsWith("zh") ? "zh" : "en";
 }
 
@@ -36,7 +37,7 @@ export const locale = (): Locale => current;
 
 export function setLocale(next: Locale): void {
   current = next;
-  localStorage.setItem(KEY, next);
+  keepText(KEY, next);
   document.documentElement.lang = next;
 }
 

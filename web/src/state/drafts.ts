@@ -1,4 +1,5 @@
 // Drafts of all open tabs in IndexedDB: nothing is lost by a crash, a reload or a closed window.
+import { keepText, kept } from "../i18n/kept";
 import type { Draft } from "./tab.svelte";
 
 const DRAFTS = "drafts";
@@ -49,7 +50,7 @@ export async function claimSession(): Promise<number> {
       void navigator.locks.request(`nodegraph-session-${slot}`, { ifAvailable: true }, (lock) => {
         resolve(lock !== null);
         return lock && new Promise<void>(() => {});
-      });
+      }).catch(() => resolve(true)); // where a browser keeps nothing, it locks nothing either
     });
     if (held) return slot;
   }
@@ -59,19 +60,26 @@ const late = (slot: number): string => `nodegraph.late.${slot}`;
 
 /** Keep drafts before this returns, for a page that goes away and may take unfinished writes to the database with it. */
 export function keepNow(slot: number, drafts: Draft[], session: Session): void {
-  try {
-    localStorage.setItem(late(slot), JSON.stringify({ drafts, session }));
-  } catch {
-    // More than this store takes: what the database has by now must do.
-  }
+  // Where that is more than this store takes, what the database has by now must do.
+  keepText(late(slot), JSON.stringify({ drafts, session }));
 }
 
-/** What a page that went away kept last is newer than the database. */
-async function takeLate(slot: number): Promise<void> {
-  const text = localStorage.getItem(late(slot));
-  if (text === null) return;
-  const { drafts, session } = JSON.parse(text) as { drafts: Draft[]; session: Session };
-  await keep(slot, drafts, [], session);
+/** What a page that went away kept last is newer than the database. It is given back where that does not take it. */
+async function takeLate(slot: number): Promise<Recalled | null> {
+  let found: { drafts: Draft[]; session: Session };
+  try {
+    found = JSON.parse(kept(late(slot)) ?? "null") as typeof found;
+    if (!found.drafts.every((draft) => typeof draft.id === "string")) throw new TypeError("a draft has an id");
+  } catch {
+    keepText(late(slot), null);
+    return null;
+  }
+  try {
+    await keep(slot, found.drafts, [], found.session);
+    return null;
+  } catch {
+    return { drafts: found.drafts, active: found.session.active };
+  }
 }
 
 /** Keep drafts and the order of the tabs, all or nothing. */
@@ -82,12 +90,18 @@ export async function keep(slot: number, drafts: Draft[], gone: string[], sessio
   for (const id of gone) store.delete(id);
   transaction.objectStore(SESSIONS).put(session, slot);
   await done(transaction);
-  localStorage.removeItem(late(slot));
+  keepText(late(slot), null);
+}
+
+export interface Recalled {
+  drafts: Draft[];
+  active: string | null;
 }
 
 /** The drafts of a session, in the order of their tabs. */
-export async function recall(slot: number): Promise<{ drafts: Draft[]; active: string | null }> {
-  await takeLate(slot).catch(() => localStorage.removeItem(late(slot)));
+export async function recall(slot: number): Promise<Recalled> {
+  const late = await takeLate(slot);
+  if (late) return late;
   const transaction = (await database()).transaction([DRAFTS, SESSIONS], "readonly");
   const session = (await result(transaction.objectStore(SESSIONS).get(slot))) as Session | undefined;
   const ids = session?.tabs ?? [];

@@ -4,20 +4,36 @@ import { t } from "../i18n/index.svelte";
 import { App } from "./app.svelte";
 import { claimSession, keep, keepNow, recall, type Session } from "./drafts";
 import { openTemplate, refreshFiles } from "./files";
-import { words } from "./say";
+import { offer, words } from "./say";
 import { plan } from "./running";
-import { Tab } from "./tab.svelte";
+import { Tab, type Draft } from "./tab.svelte";
 
 const FIRST = "text_to_image";
 const REST = 400; // milliseconds without an edit before a draft is kept
 
+/** Which session this window has, and its drafts that could not be opened; they stay where they are. */
+export interface Begun {
+  slot: number;
+  unread: Draft[];
+}
+
 /** Fill the editor: node types, the tabs of the last session or an example, the state of their runs. */
-export async function begin(app: App): Promise<number> {
+export async function begin(app: App): Promise<Begun> {
   const slot = await claimSession();
   const [session] = await Promise.all([recall(slot).catch(() => null), refreshNodes(app), refreshFiles(app)]);
-  const drafts = session?.drafts ?? [];
-  if (drafts.length) {
-    app.tabs = drafts.map((draft) => Tab.restore(draft));
+  const unread: Draft[] = [];
+  const tabs = (session?.drafts ?? []).flatMap((draft) => {
+    try {
+      return [Tab.restore(draft)];
+    } catch (error) {
+      unread.push(draft);
+      const action = { label: t("draft.download"), run: () => offer(`${draft.name ?? "draft"}.json`, JSON.stringify(draft.workflow ?? null)) };
+      app.toast(t("draft.unread", { name: draft.name ?? t("tab.untitled"), message: words(error) }), "error", action);
+      return [];
+    }
+  });
+  if (tabs.length) {
+    app.tabs = tabs;
     app.active = Math.max(0, app.tabs.findIndex((tab) => tab.id === session!.active));
   } else await openTemplate(app, FIRST);
   app.loaded = true;
@@ -25,7 +41,7 @@ export async function begin(app: App): Promise<number> {
   for (const tab of app.tabs) {
     if (tab.run !== null) void app.runs.follow(tab.run, true).catch(() => (tab.run = null));
   }
-  return slot;
+  return { slot, unread };
 }
 
 export async function refreshNodes(app: App): Promise<void> {
@@ -36,7 +52,7 @@ export async function refreshNodes(app: App): Promise<void> {
 }
 
 /** Keep what changed of the open tabs a moment after it changed, and at once when the page goes away. */
-export function autosave(app: App, slot: number): void {
+export function autosave(app: App, { slot, unread }: Begun): void {
   const known = new Map<string, string>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failed = false;
@@ -49,7 +65,7 @@ export function autosave(app: App, slot: number): void {
     return known.get(tab.id) !== mark(tab) || before?.workflow !== tab.root || before.saved !== tab.saved;
   }
 
-  const session = (): Session => ({ tabs: app.tabs.map((tab) => tab.id), active: app.tab.id });
+  const session = (): Session => ({ tabs: [...app.tabs, ...unread].map((one) => one.id), active: app.tab.id });
 
   async function store(all: boolean) {
     const drafts = app.tabs.filter((tab) => all || changed(tab));

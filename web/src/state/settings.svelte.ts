@@ -1,10 +1,11 @@
 // What a person has set for this browser, kept in it.
+import { keepText, kept } from "../i18n/kept";
 import { readSettings, type Choices } from "../model/settings";
 
 const KEY = "nodegraph.settings";
 
 export class Settings {
-  private choices = $state.raw<Choices>(readSettings(localStorage.getItem(KEY)));
+  private choices = $state.raw<Choices>(readSettings(kept(KEY)));
 
   get theme() { return this.choices.theme; }
   get motion() { return this.choices.motion; }
@@ -20,7 +21,7 @@ export class Settings {
 
   set(change: Partial<Choices>): void {
     this.choices = { ...this.choices, ...change };
-    localStorage.setItem(KEY, JSON.stringify(this.choices));
+    keepText(KEY, JSON.stringify(this.choices));
   }
 
   used(type: string): void {

@@ -2,7 +2,7 @@
 import type { Viewport } from "@xyflow/svelte";
 import { withoutLost } from "../model/bends";
 import { copy, duplicate, insert, type Pasted, type Selection } from "../model/clip";
-import { emptyWorkflow, mapEntries, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
+import { emptyWorkflow, readWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
 import {
   removeFrames, removeNodes, setValue, unlink, type FrameKind, type Point, type Target,
 } from "../model/edit";
@@ -80,20 +80,22 @@ export class Tab {
     this.history = begin(workflow);
   }
 
+  /**
+   * The tab of a draft, which may be of an earlier editor, whose documents had fewer fields, or of a later one.
+   *
+   * Throws DocumentError where its workflow is none that this editor reads.
+   */
   static restore(draft: Draft): Tab {
-    // A draft may be of an earlier editor, whose documents had fewer fields.
-    const whole = (workflow: Workflow): Workflow => ({
-      ...emptyWorkflow(), ...workflow, subgraphs: mapEntries(workflow.subgraphs ?? {}, (one) => ({ ...one, bends: one.bends ?? [] })),
-    });
-    const tab = new Tab(whole(draft.workflow), draft.id);
+    const tab = new Tab(readWorkflow(draft.workflow), draft.id);
     tab.name = draft.name;
     tab.revision = draft.revision;
     const isSaved = draft.saved && JSON.stringify(draft.saved) === JSON.stringify(draft.workflow);
-    tab.saved = isSaved ? tab.root : draft.saved && whole(draft.saved);
-    tab.seeds = draft.seeds;
-    tab.lastSeeds = draft.lastSeeds;
-    tab.run = draft.run;
-    if (draft.view) tab.views.set("", draft.view);
+    tab.saved = isSaved ? tab.root : draft.saved && readWorkflow(draft.saved);
+    tab.seeds = draft.seeds ?? {};
+    tab.lastSeeds = draft.lastSeeds ?? {};
+    tab.run = typeof draft.run === "string" ? draft.run : null;
+    const { x, y, zoom } = draft.view ?? {};
+    if ([x, y, zoom].every(Number.isFinite)) tab.views.set("", draft.view!);
     return tab;
   }
 

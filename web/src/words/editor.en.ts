@@ -240,6 +240,8 @@ export const editor = {
   "import.none": "this picture carries no workflow",
   "import.failed": "{name}: {message}",
   "upload.failed": "{name} was not uploaded: {message}",
+  "draft.unread": "The draft of {name} was not opened: {message}. It stays in this browser.",
+  "draft.download": "Save it as a file",
   "draft.failed": "Drafts cannot be kept in this browser ({message}). Save your work.",
   "clip.denied": "The browser does not let this page use the clipboard here; use the keys instead",
   "clip.no_workflow": "What was pasted is no workflow: {message}",

@@ -229,6 +229,8 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "import.none": "此图片不带有工作流",
   "import.failed": "{name}：{message}",
   "upload.failed": "{name} 未上传：{message}",
+  "draft.unread": "未能打开“{name}”的草稿：{message}。它仍保留在此浏览器中。",
+  "draft.download": "另存为文件",
   "draft.failed": "此浏览器无法保留草稿（{message}）。请保存您的工作。",
   "clip.denied": "浏览器不允许此页面在这里使用剪贴板；请使用按键",
   "clip.no_workflow": "粘贴的内容不是工作流：{message}",
