@@ -135,7 +135,9 @@ def test_a_saved_workflow_keeps_places_modes_notes_and_what_is_unknown() -> None
     assert (nodes["FancyStyler"].type, nodes["FancyStyler"].values) == ("FancyStyler", {"power": 0.25})
     assert str(nodes["FancyStyler"].links["samples"]) == "sampler.latent"
     assert str(nodes["decode"].links["latent"]) == "FancyStyler.styled"
-    assert (document.layout["prompt"].x, document.layout["prompt"].y) == (300, 20)
+    places = {name: (place.x, place.y) for name, place in document.layout.items()}
+    assert places["prompt"] == (300, 20)
+    assert (places["sampler"], places["schedule"]) == ((600, 0), (300, 440))  # what it reads is to its left
     assert [(note.text, note.x) for note in document.notes] == [("mind the seed", 0)]
     assert document.groups[0].text == "All"
     assert document.description.endswith("are kept as they were: FancyStyler.")

@@ -15,6 +15,7 @@ from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
 
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
+COLUMN = 300  # from a node to one that reads it, where both came of the same one
 ROOM = 440  # below a node, for the next that came of the same one; the Sampler is 422 high
 SEED_INPUTS = {"Sampler": "seed", "Seed": "value"}  # by the type here
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
@@ -182,13 +183,16 @@ class Translation:
         return self.names[id(reading.drafts[0])]
 
     def _write(self, node: Node, reading: Reading) -> None:
+        first_column = _column(reading.drafts[0])
         for number, draft in enumerate(reading.drafts):
             name = self.names[id(draft)]
             self.nodes[name].update(self._spec(draft, node if number == 0 else None, node.mode))
             if number == 0:
                 self._bend(name, draft)
             if node.place:
-                self.layout[name] = {"x": node.place[0], "y": node.place[1] + number * ROOM}
+                x, y = node.place
+                column = _column(draft) - first_column
+                self.layout[name] = {"x": x + column * COLUMN, "y": y + number * ROOM}
         first = self._first_name(reading)
         if reading.is_kept:
             self.notes.append(Note(first, node.type[:200], "kept", tuple(map(as_said, reading.told))))
@@ -304,6 +308,12 @@ def returned(node: Node, lists: tuple[str, ...]) -> Reading:
     for name, links in numbered.items():
         draft.links[name] = [source for _, source in sorted(links, key=lambda one: one[0])]
     return Reading([draft], {slot: (draft, name) for slot, name in enumerate(node.outputs) if name})
+
+
+def _column(draft: Draft) -> int:
+    """How many drafts beside it a draft reads, one after the other."""
+    read = [link[0] for link in draft.links.values() if isinstance(link, tuple) and isinstance(link[0], Draft)]
+    return 1 + max(map(_column, read)) if read else 0
 
 
 def by_rule(translation: Translation, node: Node, rule: Rule) -> Reading:

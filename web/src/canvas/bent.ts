@@ -1,6 +1,7 @@
 // The way of a link through its points.
 import type { Point } from "../model/document";
 
+const LEAST = 40; // pixels that a part may go aside
 const STEP = 6; // pixels between the places of a path that are compared
 
 /** A path from an output to an input by way of points; smooth, or where it is asked for straight. */
@@ -8,11 +9,18 @@ export function pathThrough(from: Point, to: Point, points: readonly Point[], st
   const stops = [from, ...points, to];
   const begin = `M${from.x},${from.y}`;
   if (straight) return begin + stops.slice(1).map(({ x, y }) => `L${x},${y}`).join("");
-  // Each stop is passed in the direction from the one before it to the one after it; the ends, to the right.
-  const ways = stops.map((_, index) => (index === 0 || index === stops.length - 1 ? { x: 1, y: 0 } : unit(stops[index - 1]!, stops[index + 1]!)));
+  // Each stop is passed in the direction from the one before it to the one after it, the highest and the lowest level, so that
+  // the path goes no higher and no lower; the ends, to the right.
+  const ways = stops.map((stop, index) => {
+    const [before, after] = [stops[index - 1], stops[index + 1]];
+    if (!before || !after) return { x: 1, y: 0 };
+    const turns = (stop.y - before.y) * (after.y - stop.y) <= 0;
+    return turns && before.x !== after.x ? { x: Math.sign(after.x - before.x), y: 0 } : unit(before, after);
+  });
   return begin + stops.slice(1).map((end, index) => {
     const start = stops[index]!;
-    const reach = Math.hypot(end.x - start.x, end.y - start.y) / 3;
+    const [across, far] = [Math.abs(end.x - start.x), Math.hypot(end.x - start.x, end.y - start.y)];
+    const reach = Math.min(far / 3, Math.max(across / 2, LEAST)); // a steep part goes no farther aside
     const [out, into] = [ways[index]!, ways[index + 1]!];
     const first = `${round(start.x + out.x * reach)},${round(start.y + out.y * reach)}`;
     const second = `${round(end.x - into.x * reach)},${round(end.y - into.y * reach)}`;

@@ -1,5 +1,5 @@
 // Where things lie: groups and notes, automatic layout, lining up, moving by keys.
-import { arrange, isUnplaced, type Size } from "../model/arrange";
+import { arrange, isUnplaced, type Shape } from "../model/arrange";
 import { lead, pointsOf } from "../model/bends";
 import { throughInput } from "../model/bypass";
 import { own, type Workflow } from "../model/document";
@@ -13,22 +13,23 @@ import { missingFiles } from "./missing";
 const SIZE = { width: 232, height: 120 };
 const TOLD = 36; // pixels that a node grows by when it says that a file or its type is not there
 
-/** How large the nodes of a workflow that was not drawn yet will be. */
-export function sizesOf(app: App, { nodes, layout }: Workflow): (id: string) => Size {
+/** How large the nodes of a workflow that was not drawn yet will be, and where their ports will lie. */
+export function shapesOf(app: App, { nodes, layout }: Workflow): (id: string) => Shape {
   return (id) => {
     const spec = nodes[id]!;
     const { width, collapsed } = own(layout, id) ?? { width: null, collapsed: false };
     const type = own(app.types, spec.type);
-    const { height } = guess(spec, type ?? placeholder(spec, []), collapsed);
+    const { height, inputs, outputs } = guess(spec, type ?? placeholder(spec, []), collapsed);
     const told = collapsed ? 0 : missingFiles(app, spec).length + (type ? 0 : 1);
-    return { width: width ?? WIDTH, height: height + TOLD * told };
+    return { width: width ?? WIDTH, height: height + TOLD * told, inputs, outputs };
   };
 }
 
 /** Places for what was written without any, by hand or by a program, so that no node lies on another. */
 export function placed(app: App, workflow: Workflow): Workflow {
   if (!isUnplaced(workflow)) return workflow;
-  return { ...moveNodes(workflow, arrange(workflow, sizesOf(app, workflow))), bends: [] }; // points were where nodes had been
+  const { places, bends } = arrange(workflow, shapesOf(app, workflow));
+  return { ...moveNodes(workflow, places), bends };
 }
 
 function boxes(app: App): { id: string; x: number; y: number; width: number; height: number }[] {
@@ -79,10 +80,14 @@ export function note(app: App, at: Point | null = null): void {
 export function tidy(app: App): void {
   const { tab, canvas } = app;
   const ids = tab.chosen.nodes.size > 1 ? tab.chosen.nodes : new Set<string>();
-  const laid = moveNodes(tab.workflow, arrange(tab.workflow, canvas?.sizeOf ?? (() => SIZE), ids));
+  const shapeOf = shapesOf(app, tab.workflow);
+  const measured = (id: string) => ({ ...shapeOf(id), ...canvas?.sizeOf(id) });
+  const { places, bends } = arrange(tab.workflow, measured, ids);
+  const laid = moveNodes(tab.workflow, places);
   // Points were where the nodes had been.
-  const bends = laid.bends.filter((one) => ids.size > 0 && !ids.has(one.node) && !ids.has(one.link.node));
-  tab.edit(bends.length === laid.bends.length ? laid : { ...laid, bends }, "edit.tidy");
+  const kept = laid.bends.filter((one) => ids.size > 0 && !ids.has(one.node) && !ids.has(one.link.node));
+  const next = [...kept, ...bends];
+  tab.edit(JSON.stringify(next) === JSON.stringify(laid.bends) ? laid : { ...laid, bends: next }, "edit.tidy");
   if (!ids.size) requestAnimationFrame(() => canvas?.fit());
 }
 

@@ -9,7 +9,7 @@ import { freshId } from "../model/names";
 import { isPng, pngText } from "../model/picture";
 import { spread } from "../model/spread";
 import type { App } from "./app.svelte";
-import { placed, sizesOf } from "./arranging";
+import { placed, shapesOf } from "./arranging";
 import type { Carried } from "./carried";
 import { tellImported } from "./comfy";
 import { words } from "./say";
@@ -27,7 +27,7 @@ export function openTab(app: App, workflow: Workflow): Tab {
 
 /** The same arrangement with room for nodes that are larger here than where it was made. */
 function apart(app: App, workflow: Workflow): Workflow {
-  return isUnplaced(workflow) ? workflow : spread(workflow, sizesOf(app, workflow));
+  return isUnplaced(workflow) ? workflow : spread(workflow, shapesOf(app, workflow));
 }
 
 export function newTab(app: App): void {
