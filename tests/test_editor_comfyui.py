@@ -61,8 +61,15 @@ def test_what_became_of_each_node_stays_until_it_is_closed_and_leads_to_it(
     report.get_by_role("button", name="VAEDecode").click()
     expect(editor.node("decode")).to_be_focused()
     expect(report).to_be_visible()
+    # A reload brings it back, until it is closed.
+    page.reload()
+    expect(report.get_by_role("heading", name="Kept as they were (1)")).to_be_visible()
+    expect(kept).to_contain_text("there is no counterpart here")
     report.get_by_role("button", name="Close").focus()
     page.keyboard.press("Escape")
+    expect(report).to_be_hidden()
+    page.reload()
+    expect(editor.node("decode")).to_be_visible()
     expect(report).to_be_hidden()
 
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { refuseInexact } from "../src/lib/exact";
 import { DocumentError, dumpWorkflow, parseWorkflow } from "../src/model/document";
 
 const folder = join(import.meta.dirname, "../../workflows");
@@ -57,5 +58,9 @@ describe("reading refuses, saying where", () => {
   test("a seed that a double would change", () => {
     const text = document({ nodes: { a: { type: "X", values: { seed: 1 } } } }).replace('"seed":1', '"seed":9007199254740993');
     expect(() => parseWorkflow(text)).toThrow("more digits than a browser keeps");
+    // What the editor writes itself it reads, where the browser says how a number was written.
+    for (const value of [1e20, -1e20, 2 ** 53, 1e21, 1.5e300]) expect(refuseInexact("", value, { source: JSON.stringify(value) })).toBe(value);
+    expect(() => refuseInexact("", 2 ** 60, { source: "1152921504606846976" })).toThrow("1152921504606846976 has more digits");
+    expect(() => refuseInexact("", 2 ** 53, {})).toThrow("9007199254740992 has more digits");
   });
 });

@@ -31,6 +31,17 @@ describe("the values that a person changes", () => {
     expect(names(others)).toEqual(["sampler.guidance_scale"]);
   });
 
+  test("what only a negative reads comes after what a positive reads, whatever the order in the document", () => {
+    const from = (node: string) => ({ node, output: "conditioning" });
+    const given = workflow({
+      bad: spec("Encode", { text: "blurry" }), both: spec("Encode", { text: "a cat" }), good: spec("Encode", { text: "sharp" }),
+      mixed: spec("Mix", {}, { links: { a: from("bad"), b: from("bad") } }),
+      first: spec("Sampler", { seed: 1 }, { links: { positive: from("good"), negative: from("mixed") } }),
+      second: spec("Sampler", { seed: 2 }, { links: { positive: from("both"), negative: from("both") } }),
+    });
+    expect(names(entriesOf(given, types).main)).toEqual(["both.text", "good.text", "bad.text", "first.seed", "second.seed"]);
+  });
+
   test("what is linked, passed by or muted is not among them, nor are nodes that are not installed", () => {
     const given = workflow({
       linked: spec("Encode", {}, { links: { text: { node: "other", output: "text" } } }),

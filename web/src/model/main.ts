@@ -1,6 +1,6 @@
 // The inputs of a workflow that a person changes from run to run: what is written, the pictures it begins from, the seed.
 import type { Input } from "../api/generated";
-import { own, type NodeSpec, type Workflow } from "./document";
+import { asList, own, type NodeSpec, type Workflow } from "./document";
 import type { Types } from "./fit";
 import { allIds, definitionAt, specAt } from "./subgraph";
 import { widgetOf, type Widget } from "./value";
@@ -15,8 +15,8 @@ export interface Entry {
 const MAIN: readonly Widget["kind"][] = ["text", "file", "seed"];
 
 /**
- * The literals of a workflow that can be changed, as two lists: the main ones (texts, empty ones after the others, then
- * pictures, then seeds), and the others that the document gives. Those of nodes that take no part in a run are not among them.
+ * The literals of a workflow that can be changed, as two lists: the main ones (texts, those that only negatives read after
+ * the others and empty ones after both, then pictures, then seeds), and the others that the document gives. Those of nodes that take no part in a run are not among them.
  */
 export function entriesOf(workflow: Workflow, types: Types): { main: Entry[]; others: Entry[] } {
   const main: Entry[][] = MAIN.map(() => []);
@@ -32,8 +32,23 @@ export function entriesOf(workflow: Workflow, types: Types): { main: Entry[]; ot
       else if (given) others.push({ node, spec, input, widget });
     }
   }
-  const isEmpty = ({ spec, input }: Entry) => Number((own(spec.values, input.name) ?? input.default ?? "") === "");
-  return { main: main.flatMap((all) => all.toSorted((one, other) => isEmpty(one) - isEmpty(other))), others };
+  const [positive, negative] = [behind(workflow, "positive"), behind(workflow, "negative")];
+  const late = ({ node, spec, input }: Entry) => (
+    2 * Number((own(spec.values, input.name) ?? input.default ?? "") === "") + Number(negative.has(node) && !positive.has(node))
+  );
+  return { main: main.flatMap((all) => all.toSorted((one, other) => late(one) - late(other))), others };
+}
+
+/** The nodes that inputs of a name read, by way of others as well. */
+function behind(workflow: Workflow, input: string): Set<string> {
+  const found = new Set<string>();
+  const waiting = Object.values(workflow.nodes).flatMap((spec) => asList(own(spec.links, input)));
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (found.has(next.node)) continue;
+    found.add(next.node);
+    waiting.push(...Object.values(own(workflow.nodes, next.node)?.links ?? {}).flatMap(asList));
+  }
+  return found;
 }
 
 export interface Variable {

@@ -11,6 +11,12 @@ export interface Carried {
   seeds: ImportedWorkflow["seeds"];
 }
 
+/** What an import said of each node, and of which file: a report of it can be made again in another language. */
+export interface Imported {
+  file: string;
+  nodes: ImportedNode[];
+}
+
 /** One line of a report: a node of its tab (null where it is about more than one), and what is said of it. */
 export interface Line {
   node: string | null;

@@ -2,22 +2,24 @@
 import type { ImportedNode } from "../api/generated";
 import { locale, t } from "../i18n/index.svelte";
 import { own } from "../model/document";
-import { imported } from "../words/imported.zh";
+import { imported as sentencesInChinese } from "../words/imported.zh";
+import type { Imported } from "./carried";
 import type { Tab } from "./tab.svelte";
 
 /** What is said of a node, in the language of the reader where each sentence is known in it; else as the server says it. */
 function inWords({ message, said }: ImportedNode): string {
-  const known = locale() === "zh" ? imported : {};
+  const known = locale() === "zh" ? sentencesInChinese : {};
   const sentences = said.map(({ template, slots }) => own(known, template)?.replace(/\{(\w+)\}/g, (whole, slot: string) => own(slots, slot) ?? whole));
   return sentences.length && !sentences.includes(undefined) ? sentences.join("；") : message;
 }
 
-/** Say what became of each node of ComfyUI. */
-export function tellImported(tab: Tab, name: string, nodes: ImportedNode[]): void {
+/** Say what became of each node of ComfyUI; drafts keep it until it is closed. */
+export function tellImported(tab: Tab, imported: Imported): void {
+  const { file: name, nodes } = imported;
   const parts = (["kept", "adjusted", "translated"] as const).flatMap((became) => {
     const lines = nodes.filter((one) => one.became === became).map((one) => ({ ...one, input: null, message: inWords(one) }));
     return lines.length ? [{ heading: t(`report.${became}`, { count: lines.length }), folded: became === "translated", lines }] : [];
   });
   if (parts.every((part) => part.folded)) parts.unshift({ heading: t("report.whole"), folded: false, lines: [] });
-  tab.report = { title: t("report.imported", { name }), parts, action: null };
+  tab.tell({ title: t("report.imported", { name }), parts, action: null }, imported);
 }

@@ -37,11 +37,11 @@ function tellUnsaid(tab: Tab, problems: ApiProblem[], download: () => void): voi
   const lines = problems.map((one) => ({ ...one, type: (one.node && specAt(tab.root, one.node)?.type) || "" }));
   const run = () => {
     download();
-    tab.report = null;
+    tab.tell(null);
   };
-  tab.report = {
+  tab.tell({
     title: t("report.exported", { name: tab.title || t("tab.untitled") }),
     parts: [{ heading: t("report.unsaid"), folded: false, lines }],
     action: { label: t("report.download"), run },
-  };
+  });
 }

@@ -107,7 +107,7 @@ export function openCarried(app: App, { file, workflow, nodes, seeds }: Carried)
   const titled = workflow.title ? workflow : describe(workflow, { title: file.name.replace(/\.\w+$/, "") });
   const tab = openTab(app, nodes.length ? apart(app, titled) : titled);
   tab.seeds = seeds;
-  if (nodes.length) tellImported(tab, file.name, nodes);
+  if (nodes.length) tellImported(tab, { file: file.name, nodes });
 }
 
 /** Open the workflow in a JSON file or in a picture. */

@@ -2,6 +2,7 @@
 import { ApiFailure, type Client, type EventStream } from "../api/client";
 import { t } from "../i18n/index.svelte";
 import { App } from "./app.svelte";
+import { tellImported } from "./comfy";
 import { claimSession, keep, keepNow, recall, type Session } from "./drafts";
 import { openTemplate, refreshFiles } from "./files";
 import { offer, words } from "./say";
@@ -24,7 +25,9 @@ export async function begin(app: App): Promise<Begun> {
   const unread: Draft[] = [];
   const tabs = (session?.drafts ?? []).flatMap((draft) => {
     try {
-      return [Tab.restore(draft)];
+      const tab = Tab.restore(draft);
+      if (Array.isArray(draft.imported?.nodes)) tellImported(tab, draft.imported);
+      return [tab];
     } catch (error) {
       unread.push(draft);
       const action = { label: t("draft.download"), run: () => offer(`${draft.name ?? "draft"}.json`, JSON.stringify(draft.workflow ?? null)) };
@@ -57,7 +60,7 @@ export function autosave(app: App, { slot, unread }: Begun): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failed = false;
 
-  const mark = (tab: Tab) => [tab.name, tab.revision, tab.run, JSON.stringify(tab.seeds), JSON.stringify(tab.lastSeeds)].join(" ");
+  const mark = (tab: Tab) => [tab.name, tab.revision, tab.run, tab.imported?.file, JSON.stringify(tab.seeds), JSON.stringify(tab.lastSeeds)].join(" ");
   const last = new Map<string, { workflow: object; saved: object | null }>();
 
   function changed(tab: Tab): boolean {

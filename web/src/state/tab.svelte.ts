@@ -9,7 +9,7 @@ import {
 import { begin, commit, redo, undo, type History } from "../model/history";
 import type { Problem } from "../model/problems";
 import { specAt, validPath, viewOf, withView } from "../model/subgraph";
-import type { Report } from "./carried";
+import type { Imported, Report } from "./carried";
 import { linkOfEdge } from "./edges";
 
 export type SeedMode = "fixed" | "random" | "increment";
@@ -25,6 +25,7 @@ export interface Draft {
   lastSeeds: { [address: string]: number };
   run: string | null;
   view: Viewport | null;
+  imported: Imported | null;
 }
 
 export interface Chosen extends Selection {
@@ -53,6 +54,8 @@ export class Tab {
   submitted = $state.raw<Workflow | null>(null);
   /** What is to be read beside the canvas while this tab is in front; null where nothing is. */
   report = $state.raw<Report | null>(null);
+  /** What the report says, where it is of an import. */
+  imported = $state.raw<Imported | null>(null);
   /** Where the canvas was left, by the path that was in view. */
   readonly views = new Map<string, Viewport>();
   /** Results that are there already, by node, for the workflow as it stands; null where not known. */
@@ -100,8 +103,14 @@ export class Tab {
   }
 
   draft(): Draft {
-    const { id, name, revision, root: workflow, saved, seeds, lastSeeds, run } = this;
-    return { id, name, revision, workflow, saved, seeds, lastSeeds, run, view: this.views.get("") ?? null };
+    const { id, name, revision, root: workflow, saved, seeds, lastSeeds, run, imported } = this;
+    return { id, name, revision, workflow, saved, seeds, lastSeeds, run, imported, view: this.views.get("") ?? null };
+  }
+
+  /** Show a report instead of the one that is there; with null, none. */
+  tell(report: Report | null, imported: Imported | null = null): void {
+    this.report = report;
+    this.imported = imported;
   }
 
   /** Show what is in a subgraph, by the uses that lead to it; none for the whole document. */
