@@ -836,6 +836,24 @@ def test_every_sentence_of_an_import_is_there_in_chinese() -> None:
         assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", sentence)), sentence
 
 
+def test_every_sentence_of_an_export_is_known_in_chinese() -> None:
+    english: set[str] = set()
+    for path in (ROOT / "nodegraph" / "comfyui").glob("writ*.py"):
+        for part in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "problem":
+                assert isinstance(part.args[1], ast.Name | ast.Call), ast.unparse(part)  # never a bare text
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "Said":
+                english.add(ast.literal_eval(part.args[0]))
+    lines = (ROOT / "web" / "src" / "words" / "exported.zh.ts").read_text("utf-8").splitlines()
+    chinese: dict[str, str] = json.loads(
+        "{" + ",".join(one.strip().rstrip(",") for one in lines if one[:3] == '  "') + "}"
+    )
+    assert len(english) > 15
+    assert set(chinese) == english
+    for sentence, words in chinese.items():
+        assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", sentence)), sentence
+
+
 PATTERN = "ComfyUI/%date:yyyy-MM-dd%/pic"
 
 

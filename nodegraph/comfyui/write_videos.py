@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nodegraph.comfyui.said import Said
 from nodegraph.comfyui.writing import Port, Slot, Writing
 
 if TYPE_CHECKING:
@@ -56,12 +57,11 @@ def _conditionings(writing: Writing, name: str) -> tuple[Link | None, Link | Non
         positive = writing.link(sampler, "positive")
         pairs.append((positive, writing.link(sampler, "negative") or positive))
     if not pairs:
-        writing.problem(
-            name, "no Sampler paints on it, and WanImageToVideo of ComfyUI needs its two conditionings"
-        )
+        message = Said("no Sampler paints on it, and WanImageToVideo of ComfyUI needs its two conditionings")
+        writing.problem(name, message)
         return None, None
     if any(one != pairs[0] for one in pairs):
-        message = (
+        message = Said(
             "Samplers of several conditionings paint on it; give each pair of them an ImageToVideo of its own"
         )
         writing.problem(name, message)

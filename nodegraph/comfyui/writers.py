@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodegraph.comfyui.graph import shown
 from nodegraph.comfyui.read_samplers import kept_steps
+from nodegraph.comfyui.said import Said
 from nodegraph.comfyui.table import (
     NOISY,
     READ,
@@ -54,7 +55,8 @@ def sampler(writing: Writing, name: str) -> None:
     """A KSampler, with the Schedule of its sigmas; where that cannot say it, a SamplerCustom."""
     algorithm = writing.value(name, "sampler")
     if algorithm in SAMPLERS_ALONE:
-        writing.problem(name, f"ComfyUI has no sampler {algorithm!r}; choose another", "sampler")
+        message = Said("ComfyUI has no sampler {sampler}; choose another", sampler=repr(algorithm))
+        writing.problem(name, message, "sampler")
     given = set(writing.given(name))
     noisy = next((type for type, (one, _) in NOISY.items() if one == algorithm), None)
     if algorithm == "dpmpp_2m_sde_heun":
@@ -93,7 +95,9 @@ def _negative(writing: Writing, name: str) -> Link | None:
     if negative is None and writing.value(name, "guidance_scale") == 1:
         return writing.link(name, "positive")  # KSampler asks for one, and does not evaluate it at a cfg of 1
     if negative is None:
-        message = "a sampler of ComfyUI needs one; link an Encode with an empty text, or set guidance_scale to 1"
+        message = Said(
+            "a sampler of ComfyUI needs one; link an Encode with an empty text, or set guidance_scale to 1"
+        )
         writing.problem(name, message, "negative")
     return negative
 
@@ -111,7 +115,7 @@ def schedule(writing: Writing, name: str) -> None:
     """A BasicScheduler, where not every reader is a KSampler that says it by itself."""
     kind = writing.value(name, "kind")
     if kind in SCHEDULES_ALONE:
-        writing.problem(name, f"ComfyUI has no schedule {kind!r}; choose another", "kind")
+        writing.problem(name, Said("ComfyUI has no schedule {kind}; choose another", kind=repr(kind)), "kind")
     writing.without(name, "BasicScheduler", {"model", "kind", "steps", "strength"})
     readers = writing.readers.get((name, "sigmas"), [])
     plain = [reader for reader, _ in readers if writing.nodes[reader].type == "Sampler"]
@@ -135,11 +139,10 @@ def _spaced(writing: Writing, name: str) -> dict[str, Any]:
         if isinstance(steps, int) and strength > 0:
             steps, strength = denoise(steps, strength)
         else:
-            writing.problem(
-                name, "is linked, and ComfyUI counts steps in another way below a strength of 1", "steps"
-            )
+            message = Said("is linked, and ComfyUI counts steps in another way below a strength of 1")
+            writing.problem(name, message, "steps")
     elif not isinstance(strength, int | float):
-        message = "is linked, and ComfyUI counts steps in another way below a strength of 1; give it a value"
+        message = Said("is linked, and ComfyUI counts steps in another way below a strength of 1; give it a value")
         writing.problem(name, message, "strength")
     return {"scheduler": writing.value(name, "kind"), "steps": steps, "denoise": strength}
 
@@ -207,7 +210,9 @@ def mask_inpaint(writing: Writing, name: str) -> None:
     """A VAEEncode and a SetLatentNoiseMask: a sampler of ComfyUI puts the known part back after each step."""
     method = writing.value(name, "method")
     if method != "blend":
-        message = f"ComfyUI has nothing like {shown(method)}; set it to 'blend', which its samplers do"
+        message = Said(
+            "ComfyUI has nothing like {method}; set it to 'blend', which its samplers do", method=shown(method)
+        )
         writing.problem(name, message, "method")
     encoded = writing.add(
         name, "VAEEncode", {"pixels": writing.link(name, "image"), "vae": writing.link(name, "vae")}
@@ -249,7 +254,8 @@ def _list(type: str, entry: str, ours: str, output: str) -> Writer:
     def write(writing: Writing, name: str) -> None:
         links = writing.links(name, ours)
         if not links:
-            writing.problem(name, "nothing is linked to it; link something, or remove the node", ours)
+            message = Said("nothing is linked to it; link something, or remove the node")
+            writing.problem(name, message, ours)
             return
         so_far: Slot | Link = links[0]
         for link in links[1:]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nodegraph.comfyui.graph import shown
+from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import APART, OURS, WRITTEN, Rule
 from nodegraph.errors import Problem
 
@@ -185,15 +186,21 @@ class Writing:
 
     def problem(self, name: str, message: str, entry: str | None = None) -> None:
         """Say what the document in the API format does not."""
-        self.problems.append(Problem(message, name, entry))
+        self.problems.append(Problem(as_said(message), name, entry))
 
     def without(self, name: str, type: str, said: set[str]) -> None:
         """A problem for each input that is given and not among those that are said."""
         for entry in self.given(name):
             if entry not in said:
                 default = self.default(name, entry)
-                way = "unlink it" if entry in self.nodes[name].links else f"set it back to {shown(default)}"
-                self.problem(name, f"{type} of ComfyUI has nothing like it; {way}", entry)
+                if entry in self.nodes[name].links:
+                    message = Said("{type} of ComfyUI has nothing like it; unlink it", type=type)
+                else:
+                    back = shown(default)
+                    message = Said(
+                        "{type} of ComfyUI has nothing like it; set it back to {back}", type=type, back=back
+                    )
+                self.problem(name, message, entry)
 
     def by_rule(self, name: str, rules: list[Rule]) -> str:
         """Write a node by the first of the rules that says all of it, else by the one that says most; its id."""
@@ -207,11 +214,14 @@ class Writing:
             value = self.value(name, here)
             if isinstance(value, str | int | float):
                 if value in rule.alone.get(here, ()):
-                    self.problem(name, f"{rule.comfy} of ComfyUI has no {shown(value)}; choose another", here)
+                    message = Said(
+                        "{type} of ComfyUI has no {value}; choose another", type=rule.comfy, value=shown(value)
+                    )
+                    self.problem(name, message, here)
                 value = rule.choices.get(here, {}).get(value, value)
             inputs[there] = value
         for entry in self._unmet(name, rule):
-            self.problem(name, f"{rule.comfy} of ComfyUI needs it; give it a value", entry)
+            self.problem(name, Said("{type} of ComfyUI needs it; give it a value", type=rule.comfy), entry)
         id = self.add(name, rule.comfy, inputs)
         for slot, output in enumerate(rule.outputs):
             self.outputs[name, output] = Slot(id, slot)
@@ -234,13 +244,17 @@ class Writing:
         lists = [one.name for one in node_type.inputs if one.many]
         outputs = [one.name for one in node_type.outputs]
         self.prompt[id]["_meta"][OURS] = {"outputs": outputs, "lists": lists}
-        message = f"ComfyUI has no node like {spec.type}; it keeps its type, which ComfyUI will call missing"
-        self.problem(name, f"{message}. Leave it out, or replace it there")
+        message = Said(
+            "ComfyUI has no node like {type}; it keeps its type, which ComfyUI will call missing. "
+            "Leave it out, or replace it there",
+            type=spec.type,
+        )
+        self.problem(name, message)
 
     def _foreign(self, name: str, id: str) -> None:
         """A node of a type that is not known here, most likely one of ComfyUI that was kept."""
         type = shown(self.nodes[name].type.removeprefix(APART))
-        self.problem(name, f"is not known here; ComfyUI needs the pack that has {type}")
+        self.problem(name, Said("is not known here; ComfyUI needs the pack that has {type}", type=type))
         free = 0
         for output in self.outputs_read.get(name, ()):
             numbered = OUTPUT.fullmatch(output)
@@ -248,15 +262,23 @@ class Writing:
             self.outputs[name, output] = Slot(id, slot)
             free = slot + 1
             if not numbered:
-                message = f"ComfyUI numbers outputs, and the place of {shown(output)} is not known: it would be"
-                self.problem(name, f"{message} number {slot}; look at its links there")
+                message = Said(
+                    "ComfyUI numbers outputs, and the place of {output} is not known: "
+                    "it would be number {slot}; look at its links there",
+                    output=shown(output),
+                    slot=slot,
+                )
+                self.problem(name, message)
 
     def shipped(self, name: str) -> None:
         """A problem where a node names a file that no ComfyUI has."""
         entry, names = SHIPPED.get(self.nodes[name].type, ("", ()))
         value = self.nodes[name].values.get(entry, self.default(name, entry)) if entry else None
         if isinstance(value, str) and (value in names or value.startswith("analytic://")):
-            message = f"{shown(value)} ships with nodegraph and is no file for ComfyUI; choose a file of your own"
+            message = Said(
+                "{file} ships with nodegraph and is no file for ComfyUI; choose a file of your own",
+                file=shown(value),
+            )
             self.problem(name, message, entry)
 
     def _unsaid(self, name: str, rule: Rule) -> list[str]:

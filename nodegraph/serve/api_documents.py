@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated
@@ -13,6 +14,7 @@ from pydantic import Field
 from nodegraph.carried import RECEIPT_TEXT, carried_text, is_picture
 from nodegraph.catalog import Catalog
 from nodegraph.comfyui import Note, is_from_comfyui, translated
+from nodegraph.comfyui.said import Said
 from nodegraph.errors import CheckError, DocumentError, Problem
 from nodegraph.export import for_comfyui
 from nodegraph.grid import axis_of, grid_of
@@ -22,6 +24,7 @@ from nodegraph.serve.models import (
     CheckWorkflow,
     EmptiedTrash,
     ExportedToComfyui,
+    ExportProblem,
     ExportWorkflow,
     ImportedNode,
     ImportedSentence,
@@ -223,4 +226,14 @@ def _imported_node(note: Note) -> ImportedNode:
 def _exported(body: ExportWorkflow, catalog: Catalog) -> ExportedToComfyui:
     workflow = Workflow.from_data(body.workflow).with_values(body.values)
     prompt, problems = for_comfyui(workflow, catalog)
-    return ExportedToComfyui(prompt={**prompt}, problems=api_problems(problems))
+    # The wire has only the first of very many, and then their number.
+    said = [_sentence(one.message) for one in problems]
+    told = itertools.zip_longest(api_problems(problems), said[:SHOWN_PROBLEMS])
+    found = [ExportProblem(**one.model_dump(), said=sentence) for one, sentence in told]
+    return ExportedToComfyui(prompt={**prompt}, problems=found)
+
+
+def _sentence(message: str) -> ImportedSentence | None:
+    if not isinstance(message, Said):
+        return None
+    return ImportedSentence(template=message.template, slots=message.slots)

@@ -175,11 +175,19 @@ class ExportWorkflow(Asked):
     values: Values = {}
 
 
+class ExportProblem(ApiProblem):
+    """One thing that ComfyUI is not told of a workflow."""
+
+    said: ImportedSentence | None = Field(
+        default=None, description="The message once more, to be put otherwise; null where it is the check's."
+    )
+
+
 class ExportedToComfyui(Told):
     """A workflow in ComfyUI's API format, and everything that it cannot say there."""
 
     prompt: dict[str, JsonValue]
-    problems: list[ApiProblem]
+    problems: list[ExportProblem]
 
 
 class CheckWorkflow(Asked):

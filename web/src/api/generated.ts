@@ -14,6 +14,7 @@ export interface Wire {
   Cleared?: Cleared;
   DiskState?: DiskState;
   EmptiedTrash?: EmptiedTrash;
+  ExportProblem?: ExportProblem;
   ExportWorkflow?: ExportWorkflow;
   ExportedToComfyui?: ExportedToComfyui;
   FileEntry?: FileEntry;
@@ -213,6 +214,27 @@ export interface EmptiedTrash {
   workflows: number;
 }
 /**
+ * One thing that ComfyUI is not told of a workflow.
+ */
+export interface ExportProblem {
+  input: string | null;
+  message: string;
+  node: string | null;
+  /**
+   * The message once more, to be put otherwise; null where it is the check's.
+   */
+  said: ImportedSentence | null;
+}
+/**
+ * A sentence with `{name}` for each slot, by which other languages know it, and what fills the slots.
+ */
+export interface ImportedSentence {
+  slots: {
+    [k: string]: string;
+  };
+  template: string;
+}
+/**
  * What to write for another program.
  */
 export interface ExportWorkflow {
@@ -233,7 +255,7 @@ export interface ExportWorkflow {
  * A workflow in ComfyUI's API format, and everything that it cannot say there.
  */
 export interface ExportedToComfyui {
-  problems: ApiProblem[];
+  problems: ExportProblem[];
   prompt: {
     [k: string]: JsonValue;
   };
@@ -318,15 +340,6 @@ export interface ImportedNode {
    * Its type in ComfyUI.
    */
   type: string;
-}
-/**
- * A sentence with `{name}` for each slot, by which other languages know it, and what fills the slots.
- */
-export interface ImportedSentence {
-  slots: {
-    [k: string]: string;
-  };
-  template: string;
 }
 /**
  * The workflow that a JSON file or a picture carries, and the receipt where the picture has one.

@@ -1,9 +1,11 @@
 // Workflows as files: JSON, a call for programs, and what ComfyUI reads.
-import type { ApiProblem } from "../api/generated";
+import type { ExportProblem } from "../api/generated";
 import { t } from "../i18n/index.svelte";
 import { compact, dumpWorkflow } from "../model/document";
 import { specAt } from "../model/subgraph";
+import { exported } from "../words/exported.zh";
 import type { App } from "./app.svelte";
+import { inWords } from "./comfy";
 import { offer, words } from "./say";
 import type { Tab } from "./tab.svelte";
 
@@ -33,8 +35,8 @@ export async function exportForComfyui(app: App): Promise<void> {
   }
 }
 
-function tellUnsaid(tab: Tab, problems: ApiProblem[], download: () => void): void {
-  const lines = problems.map((one) => ({ ...one, type: (one.node && specAt(tab.root, one.node)?.type) || "" }));
+function tellUnsaid(tab: Tab, problems: ExportProblem[], download: () => void): void {
+  const lines = problems.map((one) => ({ ...one, message: inWords(one.message, one.said ? [one.said] : [], exported), type: (one.node && specAt(tab.root, one.node)?.type) || "" }));
   const run = () => {
     download();
     tab.tell(null);

@@ -1,0 +1,20 @@
+// 导出到 ComfyUI 时无法表达的内容；键是服务器所说的英文句子。
+export const exported: { [sentence: string]: string } = {
+  "{type} of ComfyUI has nothing like it; unlink it": "ComfyUI 的 {type} 没有对应的输入；请断开它的连线",
+  "{type} of ComfyUI has nothing like it; set it back to {back}": "ComfyUI 的 {type} 没有对应的输入；请恢复为 {back}",
+  "{type} of ComfyUI has no {value}; choose another": "ComfyUI 的 {type} 没有 {value}；请另选一个",
+  "{type} of ComfyUI needs it; give it a value": "ComfyUI 的 {type} 需要它；请给出一个值",
+  "ComfyUI has no node like {type}; it keeps its type, which ComfyUI will call missing. Leave it out, or replace it there": "ComfyUI 没有类似 {type} 的节点；其类型保持不变，ComfyUI 会提示缺失。请去掉它，或在 ComfyUI 中替换",
+  "is not known here; ComfyUI needs the pack that has {type}": "这里不认识该节点；ComfyUI 需要包含 {type} 的节点包",
+  "ComfyUI numbers outputs, and the place of {output} is not known: it would be number {slot}; look at its links there": "ComfyUI 给输出编号，而 {output} 的位置未知：按 {slot} 号处理；请在 ComfyUI 中检查其连线",
+  "{file} ships with nodegraph and is no file for ComfyUI; choose a file of your own": "{file} 随 nodegraph 提供，不是 ComfyUI 能用的文件；请选择自己的文件",
+  "ComfyUI has no sampler {sampler}; choose another": "ComfyUI 没有采样器 {sampler}；请另选一个",
+  "a sampler of ComfyUI needs one; link an Encode with an empty text, or set guidance_scale to 1": "ComfyUI 的采样器需要它；请连接一个文本为空的 Encode，或将 guidance_scale 设为 1",
+  "ComfyUI has no schedule {kind}; choose another": "ComfyUI 没有调度 {kind}；请另选一个",
+  "is linked, and ComfyUI counts steps in another way below a strength of 1": "已连线，而强度低于 1 时 ComfyUI 计算步数的方式不同",
+  "is linked, and ComfyUI counts steps in another way below a strength of 1; give it a value": "已连线，而强度低于 1 时 ComfyUI 计算步数的方式不同；请给出一个值",
+  "ComfyUI has nothing like {method}; set it to 'blend', which its samplers do": "ComfyUI 没有类似 {method} 的方式；请设为 'blend'，这是其采样器的做法",
+  "nothing is linked to it; link something, or remove the node": "它没有连线；请连接，或删除该节点",
+  "no Sampler paints on it, and WanImageToVideo of ComfyUI needs its two conditionings": "没有 Sampler 使用它，而 ComfyUI 的 WanImageToVideo 需要其两个条件",
+  "Samplers of several conditionings paint on it; give each pair of them an ImageToVideo of its own": "多个条件不同的 Sampler 使用它；请为每一对条件各用一个 ImageToVideo",
+};
