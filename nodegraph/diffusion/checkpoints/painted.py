@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from nodegraph.diffusion.checkpoints.header import HEADER_LIMIT, TRAINED
 
-OWN_FAMILIES = ("emoji", "trained")
+CONFIG_LIMIT = 16 * 2**20  # bytes
 _NAMED = f'"{TRAINED}":'.encode()
 
 
@@ -21,21 +22,26 @@ def only_side(path: Path) -> int | None:
     """
     place = path / "config.json" if path.is_dir() else path
     try:
-        stat = place.stat()
-        return _only_side(place, (stat.st_size, stat.st_mtime_ns))
+        state = place.stat()
+        if not S_ISREG(state.st_mode):  # a pipe would be waited for without end
+            return None
+        return _only_side(place, (state.st_size, state.st_mtime_ns))
     except (OSError, ValueError, RecursionError):
         return None
 
 
 @lru_cache(maxsize=64)
-def _only_side(place: Path, _state: tuple[int, int]) -> int | None:
+def _only_side(place: Path, state: tuple[int, int]) -> int | None:
     """Of a file as it was, which its size and time tell apart."""
-    config = json.loads(place.read_text("utf-8")) if place.suffix == ".json" else _trained(place)
+    config = _config(place, state[0]) if place.suffix == ".json" else _trained(place)
     match config:
-        case {"family": str(family), "size": int(side)} if family in OWN_FAMILIES:
-            paints = family == "emoji" or config.get("network") is not None
-            return side if paints else None
+        case {"family": "emoji", "size": int(side)} | {"family": "trained", "size": int(side), "network": {}}:
+            return side if type(side) is int else None
     return None
+
+
+def _config(place: Path, size: int) -> Any:
+    return json.loads(place.read_text("utf-8")) if size <= CONFIG_LIMIT else None
 
 
 def _trained(place: Path) -> Any:
@@ -47,4 +53,7 @@ def _trained(place: Path) -> Any:
         header = file.read(length)
     if _NAMED not in header:  # the headers of large models take long to parse
         return None
-    return json.loads(json.loads(header)["__metadata__"][TRAINED])
+    match json.loads(header):
+        case {"__metadata__": {"nodegraph": str(text)}}:
+            return json.loads(text)
+    return None
