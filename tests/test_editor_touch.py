@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +227,21 @@ def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage, se
     assert nodes["schedule"]["values"]["steps"] == 4
     page.get_by_role("button", name="Pictures and values").tap()
     expect(text).to_have_value("a green apple")
+
+
+def test_a_phone_is_no_wider_for_long_names(phone: EditorPage, tmp_path: Path) -> None:
+    long = "<img-src=x-onerror=hurt>" * 8
+    nodes = {
+        "words": {"type": "Text", "title": long, "values": {"text": long}},
+        long[1:60].replace("<", "").replace(">", "").replace("=", ""): {"type": long},
+    }
+    document = {"format": "nodegraph", "version": 1, "title": long, "nodes": nodes}
+    (tmp_path / "long.json").write_text(json.dumps(document))
+    phone.drop(tmp_path / "long.json", "application/json")
+    expect(phone.page.locator(".phone select option").filter(has_text="onerror")).to_have_count(1)
+    expect(phone.page.locator(".phone textarea").first).to_have_value(long)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(phone.page.locator(".run")).to_be_in_viewport()
 
 
 @pytest.mark.slow
