@@ -49,7 +49,9 @@ def _stdout_alone() -> Iterator[TextIO]:
 
 
 def _json_line(stream: TextIO, event: events.Event) -> None:
-    print(json.dumps(events.to_json(event), ensure_ascii=False), file=stream, flush=True)
+    line = json.dumps(events.to_json(event), ensure_ascii=False)
+    # A path may hold bytes that are no text; JSON has escapes for what they become.
+    print(line.encode("utf-8", "backslashreplace").decode(), file=stream, flush=True)
 
 
 def _plain_line(event: events.Event) -> None:

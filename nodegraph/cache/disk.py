@@ -143,7 +143,9 @@ class DiskTier:
     def written(self, key: str, folder: Path) -> list[list[Any]] | None:
         """What `wrote` stored for a key and an output folder."""
         with self._guarded("read"):
-            for (text,) in self._query("SELECT files FROM written WHERE key = ? AND folder = ?", key, str(folder)):
+            for (text,) in self._query(
+                "SELECT files FROM written WHERE key = ? AND folder = ?", key, _text(folder)
+            ):
                 found: list[list[Any]] = json.loads(text)
                 return found
         return None
@@ -152,7 +154,7 @@ class DiskTier:
         """Remember the files that an effect wrote to an output folder, each as [path, size, time]."""
         if self._writable:
             with self._guarded("write"):
-                row = (key, str(folder), json.dumps(files))
+                row = (key, _text(folder), json.dumps(files))
                 self._query("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", *row)
 
     def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
@@ -363,3 +365,8 @@ class DiskTier:
         """Say what is wrong, unless nothing could be stored since that was said."""
         log.log(logging.DEBUG if self._told else logging.WARNING, words, self.folder, error)
         self._told = True
+
+
+def _text(folder: Path) -> str:
+    """A folder as text that SQLite takes, also where its name is no text, as one of bytes of another encoding."""
+    return str(folder).encode("utf-8", "backslashreplace").decode()

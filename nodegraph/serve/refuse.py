@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from nodegraph import strict_json
 from nodegraph.errors import CheckError, FileRefused, NodegraphError, Problem, WorkflowError
@@ -59,13 +61,21 @@ class Refused(Exception):
 
     def response(self) -> web.Response:
         """The answer that says so."""
-        body = ApiError(code=self.code, message=self.message, problems=self.problems).model_dump_json()
+        body = ApiError(code=self.code, message=self.message, problems=self.problems)
         return web.Response(
-            body=body.encode("utf-8", "replace"),
+            body=encoded(body),
             status=STATUS[self.code],
             content_type="application/json",
             headers=self.headers,
         )
+
+
+def encoded(model: BaseModel) -> bytes:
+    """A model as JSON."""
+    try:
+        return model.model_dump_json().encode()
+    except PydanticSerializationError:  # a path of this system may hold bytes that are no text; JSON has escapes
+        return json.dumps(model.model_dump(mode="json")).encode()
 
 
 def api_problems(problems: Iterable[Problem]) -> list[ApiProblem]:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from nodegraph.serve.refuse import Refused, of_validation, parse_json
+from nodegraph.serve.refuse import Refused, encoded, of_validation, parse_json
 
 JSON = "application/json"
 BODY_BYTES = 33 * 2**20  # a workflow document of the largest size, and what is around it
@@ -239,8 +239,7 @@ class Routes(list[Route]):
 
 def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A model as an answer."""
-    body = model.model_dump_json().encode()
-    return web.Response(body=body, status=status, content_type=JSON, headers=headers)
+    return web.Response(body=encoded(model), status=status, content_type=JSON, headers=headers)
 
 
 async def beside_loop(size: int, work: Callable[..., Done], *arguments: Any) -> Done:

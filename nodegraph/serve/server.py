@@ -37,7 +37,7 @@ from nodegraph.serve.models import (
     PluginProblem,
     System,
 )
-from nodegraph.serve.refuse import Refused
+from nodegraph.serve.refuse import Refused, encoded
 from nodegraph.serve.security import Access
 from nodegraph.serve.service import Service
 from nodegraph.serve.templates import TemplateStore
@@ -228,11 +228,11 @@ class Server:
 
 
 def _nodes_json(catalog: Catalog) -> bytes:
-    digest = hashlib.blake2b(catalog.model_dump_json().encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(encoded(catalog), digest_size=16).hexdigest()
     problems = [PluginProblem(origin=one.origin, message=one.message) for one in catalog.problems]
     aliases = {type: list(names) for type, names in comfyui_names().items() if type in catalog.nodes}
     told = Nodes(digest=digest, nodes=catalog.nodes, problems=problems, comfyui=aliases)
-    return told.model_dump_json().encode()
+    return encoded(told)
 
 
 def _memory() -> int | None:
