@@ -16,6 +16,7 @@ from nodegraph.diffusion.checkpoints.families import TextFamily
 from nodegraph.diffusion.checkpoints.text_files import assembled
 from nodegraph.diffusion.checkpoints.text_files import describe as describe_text_encoder
 from nodegraph.diffusion.live import (
+    EncodesFrames,
     LiveDenoiser,
     LiveTextEncoder,
     ReadsStyle,
@@ -323,8 +324,16 @@ def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile = None) -> La
 @node(category="latent", on_device=True)
 def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> Image:
     """Turn latents into pictures."""
-    tensor = latent.tensor.float().to(context.device)
-    decode = context.open(vae.checkpoint).vae.decode
+    made, tensor = vae.checkpoint.name, latent.tensor.float().to(context.device)
+    if tensor.shape[1] != vae.latent_channels:
+        raise ValueError(
+            f"the latent has {tensor.shape[1]} channels, and the VAE of {made} reads {vae.latent_channels}; "
+            "link that of the model that painted it"
+        )
+    live = context.open(vae.checkpoint).vae
+    if tensor.ndim == 5 and not isinstance(live, EncodesFrames):
+        raise ValueError(f"the latent is a video's, and the VAE of {made} makes pictures; link that of Wan")
+    decode = live.decode
     side, ratio = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[-2:])), vae.downscale
 
     def whole(part: Tensor) -> Tensor:

@@ -354,3 +354,14 @@ def test_a_sampler_starts_from_the_noise_that_it_is_given(context: Context) -> N
     assert not torch.equal(painted(s.Noise(blank, "uniform", 5), 0), painted(None, 5))
     with pytest.raises(ValueError, match="make both alike"):
         painted(Latent(torch.zeros(2, 3, 8, 8)), 0)
+
+
+def test_a_vae_refuses_latents_of_another_kind_with_the_way_out(tmp_path: Path) -> None:
+    from nodegraph.home import Home
+
+    context = Context("n", files=Home(tmp_path, tmp_path).files(output=tmp_path))
+    emoji = m.LoadModel(context, "emoji").vae
+    with pytest.raises(ValueError, match=r"the latent is a video's, and the VAE of emoji makes pictures; link"):
+        m.VAEDecode(context, emoji, s.EmptyVideo(emoji, 64, 64, 5))
+    with pytest.raises(ValueError, match=r"the latent has 16 channels, and the VAE of emoji reads 12; link"):
+        m.VAEDecode(context, emoji, Latent(torch.zeros(1, 16, 16, 16)))
