@@ -102,6 +102,49 @@ def dropped_link(page: Page) -> None:
     page.locator(".picker").wait_for()
 
 
+# A workflow of ComfyUI in its API format: type and inputs, links as a node's number and its output's.
+COMFYUI: dict[str, tuple[str, dict[str, object]]] = {
+    "1": ("UNETLoader", {"unet_name": "flux.safetensors", "weight_dtype": "fp8_e4m3fn"}),
+    "2": ("DualCLIPLoader", {"clip_name1": "t5.safetensors", "clip_name2": "l.safetensors", "type": "flux"}),
+    "3": ("VAELoader", {"vae_name": "ae.safetensors"}),
+    "4": ("CLIPTextEncode", {"clip": ["2", 0], "text": "a fox"}),
+    "5": ("EmptySD3LatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
+    "6": ("IPAdapterAdvanced", {"model": ["1", 0], "weight": 0.8}),
+    "7": (
+        "KSampler",
+        {
+            **{
+                "model": ["6", 0],
+                "positive": ["4", 0],
+                "negative": ["4", 0],
+                "latent_image": ["5", 0],
+                "seed": 12,
+            },
+            **{"steps": 20, "cfg": 1, "sampler_name": "euler", "scheduler": "simple", "denoise": 1},
+        },
+    ),
+    "8": ("VAEDecode", {"samples": ["7", 0], "vae": ["3", 0]}),
+    "9": ("SaveImage", {"images": ["8", 0], "filename_prefix": "%date%/fox"}),
+}
+
+
+@scene("comfyui-import")
+def comfyui_import(page: Page) -> None:
+    """A workflow of ComfyUI, and what became of its nodes."""
+    graph = {id: {"class_type": type, "inputs": inputs} for id, (type, inputs) in COMFYUI.items()}
+    page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.items.add(new File([text], "portrait.json", { type: "application/json" }));
+            const pane = document.querySelector(".svelte-flow__pane");
+            pane.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        json.dumps(graph),
+    )
+    page.locator(".report").wait_for()
+    page.locator(node("IPAdapterAdvanced")).wait_for()
+
+
 @scene("editor-problems", "light")
 def problems(page: Page) -> None:
     """A value out of range and a link that is missing."""
