@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,20 +76,6 @@ def message(error: BaseException) -> str:
     if isinstance(error, NodegraphError | ValueError | MemoryError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def place(error: BaseException) -> str | None:
-    """The deepest line of the node's own file that an error came from; None where its words say enough.
-
-    The words do where the error was raised on purpose: there the line would send a user into code that is right.
-    """
-    if isinstance(error, NodegraphError | ValueError | MemoryError):
-        return None
-    frames = traceback.extract_tb(error.__traceback__)
-    calls = (at + 1 for at, frame in enumerate(frames) if (frame.filename, frame.name) == (__file__, "_called"))
-    inside = next(calls, len(frames))
-    own = [frame for frame in frames[inside:] if frame.filename == frames[inside].filename]
-    return f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else None
 
 
 def _ports(node: Registered, returned: Any) -> Outputs:

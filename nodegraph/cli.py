@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from nodegraph import __version__, cli_export, cli_grid, cli_models, cli_results, cli_run, cli_serve
-from nodegraph.call import place
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
 from nodegraph.console import printable
@@ -34,6 +33,7 @@ from nodegraph.options import (
     open_workflow,
     tell_imported,
 )
+from nodegraph.raised import innermost, way
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 plugin_app = typer.Typer(no_args_is_help=True, help="Write plugins.")
@@ -63,6 +63,9 @@ def run(
     cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
     models: Models = None,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", envvar="NODEGRAPH_TRACEBACK", help="Of a node that fails.")
+    ] = False,
 ) -> None:
     """Run a workflow; print the plain values that it ends with, and the paths of the files that it wrote.
 
@@ -72,19 +75,24 @@ def run(
     opened.files.previews = output / PREVIEWS
     if not as_events:
         tell_imported(opened.imported)
-    cli_run.run_opened(
-        opened,
-        opened.workflow,
-        targets=targets,
-        as_events=as_events,
-        device=device,
-        dtype=dtype,
-        compiled=compiled,
-        plugins=plugins,
-        cache_folder=cache_folder,
-        cache_size=cache_size,
-        no_cache=no_cache,
-    )
+    try:
+        cli_run.run_opened(
+            opened,
+            opened.workflow,
+            targets=targets,
+            as_events=as_events,
+            device=device,
+            dtype=dtype,
+            compiled=compiled,
+            plugins=plugins,
+            cache_folder=cache_folder,
+            cache_size=cache_size,
+            no_cache=no_cache,
+        )
+    except NodeError as error:
+        if traceback and error.__cause__ is not None:
+            error.add_note(way(error.__cause__))
+        raise
 
 
 @app.command()
@@ -160,8 +168,10 @@ def main() -> None:
         app(standalone_mode=True)
     except NodegraphError as error:
         print(printable(str(error)), file=sys.stderr)
-        if isinstance(error, NodeError) and error.__cause__ is not None and (line := place(error.__cause__)):
-            print(f"  at {line}", file=sys.stderr)
+        if isinstance(error, NodeError) and (cause := error.__cause__) is not None and (line := innermost(cause)):
+            print(printable(f"  {type(cause).__name__} at {line}"), file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(printable(note), file=sys.stderr)
         sys.exit(FAILED if isinstance(error, RunError) else REFUSED)
     except KeyboardInterrupt:
         sys.exit(CANCELLED)

@@ -80,13 +80,29 @@ class RunError(NodegraphError):
     """A run started and could not finish."""
 
 
-class NodeError(RunError):
-    """A node raised. `node` and `type` say which, `__cause__` is the original exception."""
+@dataclass(frozen=True)
+class Raised:
+    """What a node raised, for the one who wrote the node. It names files without the folders of this machine.
 
-    def __init__(self, node: str, type: str, message: str) -> None:
+    Args:
+        exception: its type, such as `ValueError`.
+        at: the innermost line of the node's own code; empty where the words are meant to say enough.
+        traceback: the whole way from the node's function on, in lines.
+    """
+
+    exception: str
+    at: str
+    traceback: str
+
+
+class NodeError(RunError):
+    """A node raised. `node` and `type` say which, `__cause__` is the original exception, `raised` where it was."""
+
+    def __init__(self, node: str, type: str, message: str, raised: Raised | None = None) -> None:
         self.node = node
         self.type = type
         self.message = message
+        self.raised = raised
         super().__init__(f"{node} ({type}): {message}")
 
 

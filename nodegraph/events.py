@@ -58,11 +58,15 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A node failed, and later the run with it; `message` says what is wrong and what to do."""
+    """A node failed, and later the run with it; `message` says what is wrong and what to do.
+
+    `raised` is for the author of the node: the `exception`, the line it is `at`, and the `traceback`.
+    """
 
     node: str | None
     message: str
     input: str | None = None
+    raised: dict[str, str] | None = None
 
 
 class Cancelled(NamedTuple):

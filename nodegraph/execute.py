@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from nodegraph.files import Files
 from nodegraph.lifetimes import Values
 from nodegraph.node import Lazy
 from nodegraph.plan import Plan, Step
+from nodegraph.raised import raised
 from nodegraph.registry import Registry
 from nodegraph.schema import ValueRefused
 from nodegraph.traced import Metadata, Traced
@@ -256,8 +257,9 @@ class _Run:
     def _fail(
         self, step: Step, words: str, entry: str | None = None, cause: BaseException | None = None
     ) -> NoReturn:
-        self._tell(events.Failed(step.id, words, entry))
-        raise NodeError(step.id, step.shape.type.name, words) from cause
+        where = None if cause is None else raised(cause)
+        self._tell(events.Failed(step.id, words, entry, None if where is None else asdict(where)))
+        raise NodeError(step.id, step.shape.type.name, words, where) from cause
 
     def _free(self, context: Context) -> None:
         """Give back what memory can be given back."""

@@ -34,24 +34,31 @@ _MODULE = '''\
 
 from typing import Annotated
 
-from pydantic import Field
-
-from nodegraph import node
+import torch
+from nodegraph import Context, node
 from nodegraph.diffusion.values import Image
+from pydantic import Field
 
 
 @node(category="{name}")
 def {type}(
+    context: Context,
     image: Image,
     levels: Annotated[int, Field(ge=2, le=256, description="How many shades each channel keeps.")] = 4,
 ) -> Image:
-    """Reduce a picture to a few shades of each colour."""
+    """Reduce pictures to a few shades of each colour."""
     steps = levels - 1
-    return Image((image.tensor * steps).round() / steps)
+    made = []
+    for picture in context.track(image.tensor):  # progress, and the place where Cancel takes effect
+        made.append((picture * steps).round() / steps)
+        if context.wants_preview:
+            context.preview(Image(torch.stack(made)))
+    return Image(torch.stack(made))
 '''
 
 _TEST = """\
 import torch
+from nodegraph import Context
 from nodegraph.diffusion.values import Image
 
 from {name} import {type}
@@ -59,7 +66,7 @@ from {name} import {type}
 
 def test_only_the_asked_shades_remain() -> None:
     ramp = Image(torch.linspace(0, 1, 64).expand(1, 3, 8, 64))
-    shades = {type}(ramp, levels=3).tensor.unique()
+    shades = {type}(Context(), ramp, levels=3).tensor.unique()
     assert shades.tolist() == [0.0, 0.5, 1.0]
 """
 

@@ -41,6 +41,19 @@ def Break() -> int:
 '''
 
 
+PURPOSEFUL = '''from nodegraph import node
+def burn(list):
+    try: list[3]
+    except IndexError as error:
+        raise ValueError("the glow burnt out at step 3") from error
+
+@node
+def Glow() -> int:
+    """Raise with words."""
+    return burn([])
+'''
+
+
 def document(**nodes: Any) -> str:
     return json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes})
 
@@ -249,9 +262,38 @@ def test_a_failing_node_ends_with_status_1(shell: Shell, tmp_path: Path) -> None
     assert done.returncode == 1
     words, line = done.stderr.splitlines()[-2:]
     assert words == "b (Break): KeyError: 'deep inside'"
-    assert "mine.py, line " in line
+    assert line.startswith(f"  KeyError at {tmp_path / 'plugins' / 'mine.py'}, line ")
     assert line.endswith(': raise KeyError("deep inside")')
     assert "Traceback" not in done.stderr
+
+
+def test_a_plugin_that_raises_on_purpose_is_told_its_line_and_the_way_to_it(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(PURPOSEFUL)
+    (tmp_path / "w.json").write_text(document(b={"type": "Glow"}))
+    done = shell("run", "w.json", "--plugins", "plugins", "--events")
+    failed = next(event for event in map(json.loads, done.stdout.splitlines()) if event["event"] == "failed")
+    assert failed["message"] == "the glow burnt out at step 3"
+    assert failed["raised"]["exception"] == "ValueError"
+    assert failed["raised"]["at"] == 'mine.py, line 5: raise ValueError("the glow burnt out at step 3") from error'
+    assert "in Glow" in failed["raised"]["traceback"]
+    assert "IndexError" in failed["raised"]["traceback"]  # what it was raised from
+    assert str(tmp_path) not in done.stdout
+    words, line, *way = shell("run", "w.json", "--plugins", "plugins", "--traceback").stderr.splitlines()[2:]
+    assert words == "b (Glow): the glow burnt out at step 3"
+    assert "ValueError at " in line
+    assert sum("Traceback" in one for one in way) == 2
+    assert "site-packages" not in "".join(way)
+    assert "execute.py" not in "".join(way)
+
+
+def test_a_built_in_node_that_refuses_says_so_without_a_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(
+        document(b={"type": "Calculate", "values": {"a": 1.5, "b": 0, "operation": "divide"}})
+    )
+    done = shell("run", "w.json")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("b (Calculate): ")
 
 
 def test_ctrl_c_cancels_cleanly(home: Home, tmp_path: Path) -> None:

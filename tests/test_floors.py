@@ -19,7 +19,7 @@ FLOORS = [
     {"node", "workflow"},
     {"graph", "catalog", "bypass", "subgraphs"},
     {"registry", "check", "sides", "home", "console", "export", "grid"},
-    {"plan", "cache", "diff", "call", "cataloguer"},
+    {"plan", "cache", "diff", "call", "cataloguer", "raised"},
     {"execute", "receipt", "explain", "lifetimes", "traced"},
     {"engine"},
     {"verify", "options"},

@@ -93,7 +93,7 @@ class RunListener:
                 found = [self.described(Path(path), node) for path in files]
                 self._reports.tell(event._replace(files=()), {"artifacts": found})
             case events.Failed(_, message):
-                self._reports.tell(event._replace(message=clean(message)))
+                self._reports.tell(event._replace(message=clean(message), raised=None))  # the run's error has it
             case events.Progress(_, step, total, note):
                 count = None if total is None else int(total)
                 self._reports.tell(event._replace(step=int(step), total=count, note=clean(note)), self._outlook)

@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
@@ -135,7 +135,7 @@ class Worker:
         except NodeError as error:
             if error.__cause__ is not None:
                 traceback.print_exception(error.__cause__)
-            return {**end, "status": "failed", "error": _failure("node", error.message, node=error.node)}
+            return {**end, "status": "failed", "error": _node_failure(error)}
         except BaseException as error:  # a node may raise SystemExit, and planning what nobody foresaw
             traceback.print_exc()
             words = f"{type(error).__name__}: {error}"
@@ -189,6 +189,11 @@ def _resident() -> int | None:
 
 def _failure(kind: str, message: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "message": clean(message), **more}
+
+
+def _node_failure(error: NodeError) -> dict[str, Any]:
+    where = None if error.raised is None else {name: clean(text) for name, text in asdict(error.raised).items()}
+    return _failure("node", error.message, node=error.node, raised=where)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -126,6 +126,11 @@ def test_failures_say_who_and_why(live: Live) -> None:
             "failed", "node", "die", "by words",
         )  # fmt: skip
         assert "fearsome.py" in await service.log_of(node.id)  # the traceback, for who writes plugins
+        assert node.error.raised is not None
+        assert node.error.raised.exception == "ValueError"
+        assert node.error.raised.at.startswith("fearsome.py, line ")
+        assert node.error.raised.traceback.startswith("Traceback")
+        assert str(service.home.folder) not in node.error.raised.traceback
         leaving = await ended(service, (await service.submit(workflow(die=("Die", {"how": "system exit"})))).id)
         assert leaving.error is not None
         assert (leaving.status, leaving.attempts, leaving.error.message) == ("failed", 1, "SystemExit: 3")

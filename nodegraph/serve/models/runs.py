@@ -44,6 +44,14 @@ class Artifact(Told):
     thumbnail: str | None = None
 
 
+class Raised(Told):
+    """What a node raised, for the one who wrote the node; files are named without their folders."""
+
+    exception: str
+    at: str = Field(description="The innermost line of the node's own code; empty where the message says enough.")
+    traceback: str = Field(description="The way from the node's function on.")
+
+
 class RunFailure(Told):
     """Why a run failed: `node` (a node raised), `worker` (the process died), `refused` (it could not begin)."""
 
@@ -52,6 +60,7 @@ class RunFailure(Told):
     node: str | None = None
     input: str | None = None
     problems: list[ApiProblem] = []
+    raised: Raised | None = None
 
 
 NodeState = Literal["running", "cached", "finished", "failed", "cancelled"]

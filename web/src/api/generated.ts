@@ -48,6 +48,7 @@ export interface Wire {
   Position?: Position;
   Problems?: Problems;
   QueueState?: QueueState;
+  Raised?: Raised;
   RenameWorkflow?: RenameWorkflow;
   Run?: Run;
   RunDetails?: RunDetails;
@@ -581,6 +582,20 @@ export interface QueueState {
   running: string[];
 }
 /**
+ * What a node raised, for the one who wrote the node; files are named without their folders.
+ */
+export interface Raised {
+  /**
+   * The innermost line of the node's own code; empty where the message says enough.
+   */
+  at: string;
+  exception: string;
+  /**
+   * The way from the node's function on.
+   */
+  traceback: string;
+}
+/**
  * Give a stored workflow another name, which must be free.
  */
 export interface RenameWorkflow {
@@ -641,6 +656,7 @@ export interface RunFailure {
   message: string;
   node: string | null;
   problems: ApiProblem[];
+  raised: Raised | null;
 }
 /**
  * A run with the state of each node that was touched so far, for an editor that comes back to it.
