@@ -239,7 +239,11 @@ def MaskInpaint(
         float, Field(gt=0, le=10, description="How far off the known part may be, for `guided` and `exact`.")
     ] = 0.05,
 ) -> Latent:
-    """A picture's latent that is repainted only where the mask is 1 (white); the rest is kept."""
+    """A picture's latent that is repainted only where the mask is 1 (white); the rest is kept.
+
+    The mask may be larger or smaller than the picture, but not of another shape.
+    """
+    images.refuse_other_shape(mask.tensor, image.tensor)
     if method == "channels":  # such a network is shown the picture without what it is to repaint
         rgb, hidden = images.on_white(image.tensor), (mask.tensor > 0.5).float()
         image = Image(images.composite(rgb, torch.full_like(rgb, 0.5), hidden))

@@ -113,6 +113,22 @@ def test_a_mask_covers_every_latent_pixel_that_it_touches(context: Context) -> N
     assert latent.mask.nonzero().tolist() == [[0, 0, 2, 2]]
 
 
+def test_a_mask_of_another_shape_than_the_picture_is_refused(context: Context) -> None:
+    vae = m.LoadModel(context, GAUSSIAN).vae
+    said = "`mask` is 808 x 208 and the input `image` 64 x 64, which is another shape.*resize the mask"
+    with pytest.raises(ValueError, match=said):
+        s.MaskInpaint(context, vae, Image(torch.zeros(1, 3, 64, 64)), Mask(torch.ones(1, 1, 208, 808)))
+    with pytest.raises(ValueError, match="another shape"):
+        s.MaskInpaint(context, vae, Image(torch.zeros(1, 3, 48, 64)), Mask(torch.ones(1, 1, 64, 48)))
+    # Of the same shape in small or large, rounded to a pixel, it fits.
+    for height, width in ((416, 1616), (52, 202), (26, 100), (26, 101)):
+        latent = s.MaskInpaint(
+            context, vae, Image(torch.zeros(1, 3, 208, 808)), Mask(torch.ones(1, 1, height, width))
+        )
+        assert latent.mask is not None
+        assert latent.mask.all()
+
+
 def test_latent_arithmetic() -> None:
     zeros, ones = Latent(torch.zeros(1, 2, 4, 4)), Latent(torch.ones(1, 2, 4, 4))
     assert float(s.LatentBlend(zeros, ones, 0.25).tensor.mean()) == 0.25

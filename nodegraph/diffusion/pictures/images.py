@@ -19,6 +19,17 @@ def resize(tensor: Tensor, size: tuple[int, int], resampling: Resampling) -> Ten
     return functional.interpolate(tensor, size=size, mode=resampling, antialias=True, align_corners=False)
 
 
+def refuse_other_shape(mask: Tensor, picture: Tensor) -> None:
+    """Raise ValueError where a mask is not the picture in large or small: within 2 %, or a pixel."""
+    (down, across), (height, width) = mask.shape[-2:], picture.shape[-2:]
+    if abs(across * height - down * width) > max(0.02 * down * width, across, down, height, width):
+        raise ValueError(
+            f"the input `mask` is {across} x {down} and the input `image` {width} x {height}, which is another "
+            "shape: the mask would be stretched onto the wrong place. Crop or resize the mask as the picture was, "
+            "or paint one on the picture that comes in here"
+        )
+
+
 def covering(tensor: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize so that (height, width) is covered, and cut the middle out; (height, width) itself stays as it is."""
     scale = max(side / had for side, had in zip(size, tensor.shape[2:], strict=True))
