@@ -14,7 +14,7 @@ from PIL import Image
 from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage
+from editor_page import PATIENCE, EditorPage
 from playwright.sync_api import Page, expect
 
 REPAINT = {
@@ -163,3 +163,83 @@ def test_a_mask_is_painted_by_keys_alone(editor: EditorPage, server: Running) ->
     nodes = editor.document()["nodes"]
     assert nodes["inpaint"]["links"]["mask"] == {"node": "mask", "output": "mask"}
     assert [one["type"] for one in nodes.values()].count("LoadImage") == 2
+
+
+SIZES = """() => {
+    const [image, canvas] = [document.querySelector('.painter img'), document.querySelector('.painter canvas')];
+    return [image.naturalWidth, image.naturalHeight, canvas.width, canvas.height];
+}"""
+
+
+def test_a_mask_is_painted_on_what_comes_of_the_picture_on_the_way(editor: EditorPage, server: Running) -> None:
+    """A node that gets a picture resized has its mask painted on the resized one, though nothing has run yet."""
+    page = editor.page
+    wide = io.BytesIO()
+    Image.fromarray(np.linspace(0, 255, 808 * 208 * 3).reshape(208, 808, 3).astype(np.uint8)).save(wide, "PNG")
+    answer = server.ask(
+        "POST", "/api/uploads?name=wide.png", content=wide.getvalue(), headers={"Content-Type": "image/png"}
+    )
+    link = {"node": "wide", "output": "image"}
+    resized: dict[str, Any] = {
+        **REPAINT,
+        "title": "Resized",
+        "nodes": {
+            "wide": {"type": "LoadImage", "values": {"image": answer.json["name"]}},
+            "small": {"type": "ResizeImage", "values": {"width": 64, "height": 64}, "links": {"image": link}},
+            "inpaint": {"type": "MaskInpaint", "links": {"image": {**link, "node": "small"}}},
+        },
+        "layout": {"wide": {"x": 0, "y": 0}, "small": {"x": 300, "y": 0}, "inpaint": {"x": 620, "y": 0}},
+    }
+    server.ask("PUT", "/api/workflows/resized", {"workflow": resized})
+    page.keyboard.press("Control+o")
+    page.get_by_role("dialog").get_by_role("button", name="resized").first.press("Enter")
+    editor.node("inpaint").wait_for()
+    paint(editor)
+    assert page.evaluate(SIZES) == [64, 64, 64, 64]
+    page.keyboard.press("a")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".painter")).to_have_count(0)
+    # What is there already is not made again, and the picture that was saved for this is found.
+    runs = len(server.get("/api/gallery").json["artifacts"])
+    paint(editor)
+    assert page.evaluate(SIZES) == [64, 64, 64, 64]
+    assert painted(page).all()
+    assert len(server.get("/api/gallery").json["artifacts"]) == runs
+
+
+def test_the_template_for_inpainting_can_be_painted_in(editor: EditorPage) -> None:
+    """Picture, paint, run: the picture is made for the painter, and the new mask is everywhere that the old one was."""
+    page = editor.page
+    page.keyboard.press("Control+o")
+    page.get_by_role("dialog").get_by_role("button", name="Inpaint").first.click()
+    editor.node("inpaint").wait_for()
+    page.keyboard.press("Control+f")
+    editor.pick("inpaint")
+    page.keyboard.press("m")
+    expect(page.locator(".painter [role=application]")).to_be_focused(timeout=2 * PATIENCE)
+    assert page.evaluate(SIZES) == [64, 64, 64, 64]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    assert 0 < painted(page).mean() < 0.5
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".painter")).to_have_count(0)
+    document = editor.document()
+    made = document["nodes"]["inpaint"]["links"]["mask"]
+    assert document["nodes"][made["node"]]["type"] == "MaskFromImage"
+    for other in ("composite", "mask_picture"):
+        assert document["nodes"][other]["links"]["mask"] == made
+    # The new nodes lie on no other.
+    editor.still()
+    boxes = page.locator(".svelte-flow__node-node").evaluate_all(
+        "all => all.map((one) => [one.dataset.id, one.getBoundingClientRect().toJSON()])"
+    )
+    for new in (made["node"], document["nodes"][made["node"]]["links"]["image"]["node"]):
+        box = dict(boxes)[new]
+        for name, other in boxes:
+            apart = (
+                box["right"] <= other["left"]
+                or other["right"] <= box["left"]
+                or box["bottom"] <= other["top"]
+                or other["bottom"] <= box["top"]
+            )
+            assert name == new or apart, (name, new)

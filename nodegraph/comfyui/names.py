@@ -35,14 +35,18 @@ _BY_READERS: dict[str, tuple[str, ...]] = {
 
 @cache
 def comfyui_names() -> dict[str, tuple[str, ...]]:
-    """By type here the types of ComfyUI that do what it does, those of the same name left out."""
-    found: dict[str, dict[str, None]] = {}
-    for there, here in _pairs():
+    """By type here the types of ComfyUI that do what it does, those of the same name left out.
+
+    What it stands for first of all comes first: a `KSampler` is a `Sampler` before it is a `Schedule`.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for there, here, place in _pairs():
         if there != here:
-            found.setdefault(here, {})[there] = None
-    return {type: tuple(names) for type, names in found.items()}
+            found.setdefault(here, {}).setdefault(there, place)
+    return {type: tuple(sorted(names, key=names.__getitem__)) for type, names in found.items()}
 
 
-def _pairs() -> Iterator[tuple[str, str]]:
-    yield from ((there, here) for there, types in _BY_READERS.items() for here in types)
-    yield from ((rule.comfy, rule.type) for rule in RULES)
+def _pairs() -> Iterator[tuple[str, str, int]]:
+    """A type there, one here, and its place among those that the one there stands for."""
+    yield from ((there, here, place) for there, types in _BY_READERS.items() for place, here in enumerate(types))
+    yield from ((rule.comfy, rule.type, 0) for rule in RULES)

@@ -117,8 +117,12 @@ test("search prefers the beginning of words", () => {
 
 test("search finds other names below true ones, and says by which", () => {
   const items = ["KSamplerTwin", "Sampler", "Schedule", "SaveModel", "LoadModel", "SimpleKingSaloonMapPlot"];
-  const names: { [item: string]: string[] } = { Sampler: ["KSamplerAdvanced", "KSampler", "denoise"], Schedule: ["KSampler"], LoadModel: ["CheckpointLoaderSimple"] };
+  const names: { [item: string]: string[] } = { Sampler: ["KSampler", "KSamplerAdvanced", "denoise"], Schedule: ["BasicScheduler", "KSampler"], LoadModel: ["CheckpointLoaderSimple"] };
   const found = (query: string) => search(items, query, (item) => [item], undefined, (item) => names[item] ?? []);
+  // What it stands for first of all comes first, also where the other was used a moment ago.
+  const recent = (item: string) => (item === "Schedule" ? 20 : 0);
+  const again = search(items, "ksampler", (item) => [item], recent, (item) => names[item] ?? []);
+  expect(again.map((hit) => hit.item)).toEqual(["KSamplerTwin", "Sampler", "Schedule"]);
   expect(found("ksampler").map((hit) => [hit.item, hit.alias])).toEqual([["KSamplerTwin", null], ["Sampler", "KSampler"], ["Schedule", "KSampler"]]);
   expect(found("K Sampler adv")[0]).toMatchObject({ item: "Sampler", alias: "KSamplerAdvanced", marks: [] });
   expect(found("sampler")[0]).toMatchObject({ item: "Sampler", alias: null });

@@ -21,7 +21,7 @@ function appOf(nodes: { [id: string]: object }, told: Problem[] = [], subgraphs:
   const toasts: string[] = [];
   const app = {
     loaded: true, tab, types, files: { checkpoints: [{ name: "there" }] }, inView: null, shown: undefined, client: new Client(),
-    toast: (text: string) => toasts.push(text), show: () => undefined,
+    toast: (text: () => string) => toasts.push(text()), untell: () => undefined, show: () => undefined,
   };
   return { ...app, toasts, problems: new Problems(app as never) } as unknown as App & { toasts: string[] };
 }

@@ -9,6 +9,7 @@ export interface Hit<T> {
 
 const BY_ALIAS = 150; // below every name in which the query stands, above letters of it here and there
 const BY_WORDS = -50;
+const MAIN = 30; // for the first other name, word by word: more than recent use is worth
 
 /** How well `query` fits `text` and which letters it found; null where it does not. */
 export function score(query: string, text: string): { score: number; marks: number[] } | null {
@@ -85,13 +86,13 @@ export function search<T>(
 
 const plain = (text: string): string => text.toLowerCase().replace(/[\s_-]+/g, "");
 
-/** The name that holds the wanted letters: best at its beginning, and where little else is in it. */
+/** The name that holds the wanted letters: best at its beginning, and where little else is in it. The main one comes first. */
 function nearest(names: readonly string[], wanted: string): { name: string; score: number } | null {
   let best: { name: string; score: number } | null = null;
-  for (const name of names) {
+  for (const [index, name] of names.entries()) {
     const at = plain(name).indexOf(wanted);
     if (at < 0) continue;
-    const score = -Math.min(at, 20) - Math.min(plain(name).length - wanted.length, 60) / 10;
+    const score = (index === 0 && plain(name) === wanted ? MAIN : 0) - Math.min(at, 20) - Math.min(plain(name).length - wanted.length, 60) / 10;
     if (!best || score > best.score) best = { name, score };
   }
   return best;

@@ -31,6 +31,17 @@ export function spread(workflow: Workflow, sizeOf: (id: string) => Size): Workfl
   return { ...moveNodes({ ...workflow, groups, notes }, new Map(ids.map((id) => [id, after.get(id)!]))), bends };
 }
 
+/** How far down a box has to go to lie on no node and no note: its upper edge there. */
+export function clearBelow(workflow: Workflow, sizeOf: (id: string) => Size, { x, y, width, height }: Point & Size): number {
+  const others = [
+    ...Object.entries(workflow.layout).filter(([id]) => Object.hasOwn(workflow.nodes, id)).map(([id, place]) => ({ ...pick(place), ...sizeOf(id) })),
+    ...workflow.notes,
+  ].filter((other) => meet(x, width, other.x, other.width)).toSorted((one, other) => one.y - other.y);
+  // From above to below, so that none has to be looked at again.
+  for (const other of others) if (meet(y, height, other.y, other.height)) y = other.y + other.height + GAP;
+  return Math.round(y);
+}
+
 const noteId = (index: number): string => `:${index}`; // no node can be called that
 const pick = ({ x, y }: Point): Point => ({ x, y });
 const whole = ({ x, y }: Point): Point => ({ x: Math.round(x), y: Math.round(y) });

@@ -2,14 +2,17 @@
 import { uploadPath } from "../api/client";
 import type { Artifact, ImportedWorkflow, Run } from "../api/generated";
 import { t } from "../i18n/index.svelte";
-import { readWorkflow } from "../model/document";
-import { asList, own } from "../model/document";
+import { compact, own, readWorkflow, type Workflow } from "../model/document";
 import type { Target } from "../model/edit";
+import { neededFor } from "../model/needed";
 import type { App } from "../state/app.svelte";
+import { shapesOf } from "../state/arranging";
 import { openTab, refreshFiles } from "../state/files";
 import { words } from "../state/say";
 import { seedOf } from "./receipt";
 import { maskInputs, maskName, pictureLink, sources, withMask } from "./masking";
+
+const SAVE = "SaveImage";
 
 /** Bring the workflow of a run into view, with the state of its nodes. */
 export async function showRun(app: App, run: Run): Promise<void> {
@@ -72,31 +75,47 @@ export function paintable(app: App, node: string): Target | null {
   return input && pictureLink(app.tab.workflow, app.types, node) ? { node, input } : null;
 }
 
-/** Paint the mask of a node over its picture: the file that it reads, or what the last run made of it. */
-export function paintMask(app: App, to: Target): void {
+/** Paint the mask of a node over the picture that it gets: the file as it is, or what comes of it on the way. */
+export async function paintMask(app: App, to: Target): Promise<void> {
   const { tab } = app;
-  const { picture, mask } = sources(tab.workflow, app.types, to);
-  const made = picture ? null : madePicture(app, to.node);
-  if (!picture && !made) return app.toast(t("mask.needs_picture", { node: to.node }), "error");
+  const { root, path, workflow } = tab;
+  const { picture, mask } = sources(workflow, app.types, to);
+  const made = picture ? null : await madePicture(app, to.node);
+  if (!picture && !made) return;
+  // Who went elsewhere meanwhile is not to be torn away from there.
+  if (app.tab !== tab || tab.root !== root || tab.path !== path) return app.toast(t("mask.made", { node: to.node }));
   app.panels.painting = {
     picture: picture ? uploadPath(picture.name) : made!.content,
     saved: mask ? uploadPath(mask.name) : null,
     save: async (painted) => {
       const stored = await app.client.upload(painted, maskName(picture?.name ?? made!.name));
       await refreshFiles(app);
-      tab.edit(withMask(tab.workflow, app.types, to, stored.name), "edit.mask");
+      tab.edit(withMask(tab.workflow, app.types, to, stored.name, (all, id) => measured(app, all, id)), "edit.mask");
     },
   };
 }
 
-/** The last picture that a run saved of what a node gets: by a node that takes the same output. */
-function madePicture(app: App, node: string): Artifact | null {
-  const from = pictureLink(app.tab.workflow, app.types, node);
-  if (!from || !app.shown) return null;
-  for (const [id, spec] of Object.entries(app.tab.workflow.nodes)) {
-    const takes = Object.values(spec.links).flatMap(asList).some((one) => one.node === from.node && one.output === from.output);
-    const artifact = takes && app.shown.nodes.get(id)?.artifacts.find((one) => one.media_type.startsWith("image/"));
-    if (artifact) return artifact;
+const measured = (app: App, workflow: Workflow, id: string) =>
+  (app.canvas && Object.hasOwn(app.tab.workflow.nodes, id) ? app.canvas.sizeOf(id) : shapesOf(app, workflow)(id));
+
+/** Run what the picture of a node needs, and save it; null where that fails or is stopped. What is there already is not made again. */
+async function madePicture(app: App, node: string): Promise<Artifact | null> {
+  const { tab } = app;
+  const from = pictureLink(tab.workflow, app.types, node);
+  if (!from) return null;
+  const { workflow, target } = neededFor(tab.root, tab.path, from, { type: SAVE, input: "image", values: { name: `${node} gets` } });
+  try {
+    const { id } = await app.client.submit({ workflow: compact(workflow), values: {}, targets: [target], priority: 0 });
+    const view = await app.runs.follow(id, true);
+    if (view.active) app.toast(t("mask.making", { node }), "info", { label: t("command.cancel"), run: () => void app.client.cancel(id) }, { about: id, stays: true });
+    await view.over;
+    app.untell(id);
+    if (view.status === "failed") throw new Error(view.error?.message ?? "");
+    // One that was saved before is told of by the run as a whole.
+    const { artifacts } = await app.client.run(id);
+    return artifacts.find((one) => one.node === target && one.media_type.startsWith("image/")) ?? null;
+  } catch (error) {
+    app.toast(t("mask.no_picture_made", { node, message: words(error) }), "error");
+    return null;
   }
-  return null;
 }

@@ -40,6 +40,10 @@ export function coverage(distance: number, radius: number, softness: number): nu
   return part * part * (3 - 2 * part);
 }
 
+/** Whether one size is the other's in large or small, up to rounding: within 2 %, or a pixel. */
+export const sameShape = (width: number, height: number, across: number, down: number): boolean =>
+  Math.abs(width * down - height * across) <= Math.max(0.02 * height * across, width, height, across, down);
+
 export class Mask {
   readonly data: Uint8Array<ArrayBuffer>;
   private readonly past: Change[] = [];

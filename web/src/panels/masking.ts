@@ -1,11 +1,15 @@
 // Which picture a mask is painted over, which saved mask is there already, and the edit that puts a new one in.
-import { asList, own, type Workflow } from "../model/document";
+import type { Size } from "../model/arrange";
+import { asList, own, type Link, type Workflow } from "../model/document";
 import { addNode, link, setValue, type Target } from "../model/edit";
 import { inputOf, type Types } from "../model/fit";
+import { WIDTH } from "../model/guess";
 import { freshId } from "../model/names";
+import { clearBelow } from "../model/spread";
 
 const READ = "LoadImage";
 const CONVERT = "MaskFromImage";
+const GAP = 48;
 
 /** Where pictures come from that have a name: a node and its input that names a file. */
 export interface Source extends Target {
@@ -47,14 +51,16 @@ export function sources(workflow: Workflow, types: Types, to: Target): { picture
   const pictures = (type?.inputs ?? [])
     .filter((input) => input.types.includes("Image"))
     .flatMap((input) => sourcesOf(workflow, types, { node: to.node, input: input.name }));
-  const picture = pictures[0] ?? null;
+  const from = pictureLink(workflow, types, to.node);
+  // Only a file that comes as it is can be painted on: what lies between may crop, turn or resize it.
+  const picture = pictures.find((one) => one.node === from?.node && own(workflow.nodes, one.node)?.type === READ) ?? null;
   // A picture's own transparency can be its mask; it is not to be painted over.
-  const mask = sourcesOf(workflow, types, to).find((one) => one.node !== picture?.node) ?? null;
+  const mask = sourcesOf(workflow, types, to).find((one) => one.node !== pictures[0]?.node) ?? null;
   return { picture, mask };
 }
 
 /** The output that gives a node its picture. */
-export function pictureLink(workflow: Workflow, types: Types, node: string): { node: string; output: string } | null {
+export function pictureLink(workflow: Workflow, types: Types, node: string): Link | null {
   const type = own(types, own(workflow.nodes, node)?.type ?? "");
   for (const input of type?.inputs ?? []) {
     const [one] = asList(own(workflow.nodes[node]!.links, input.name));
@@ -63,21 +69,42 @@ export function pictureLink(workflow: Workflow, types: Types, node: string): { n
   return null;
 }
 
-/** Put a painted mask, stored under a name, into the workflow: into the node that reads the old one, or new nodes. */
-export function withMask(workflow: Workflow, types: Types, to: Target, name: string): Workflow {
+/**
+ * Put a painted mask, stored under a name, into the workflow: into the node that reads the old one, or new nodes. Who
+ * else took the old mask takes the new one: a picture that is repainted here and kept there comes out torn.
+ */
+export function withMask(workflow: Workflow, types: Types, to: Target, name: string, sizeOf: (workflow: Workflow, id: string) => Size): Workflow {
   const there = sources(workflow, types, to).mask;
   if (there) return setValue(workflow, there, name);
   const place = own(workflow.layout, to.node) ?? { x: 0, y: 0 };
   const read = freshId(workflow, "mask_picture");
-  let next = addNode(workflow, read, READ, { x: place.x - 560, y: place.y + 240 });
   const file = own(types, READ)?.inputs.find((input) => input.value_schema?.["file"] === "images")?.name ?? "image";
-  next = setValue(next, { node: read, input: file }, name);
+  let next = setValue(addNode(workflow, read, READ, place), { node: read, input: file }, name);
   const convert = freshId(next, "mask");
-  next = addNode(next, convert, CONVERT, { x: place.x - 280, y: place.y + 240 });
+  next = addNode(next, convert, CONVERT, place);
+  const height = Math.max(sizeOf(next, read).height, sizeOf(next, convert).height);
+  const x = place.x - 2 * (WIDTH + GAP);
+  const y = clearBelow(workflow, (id) => sizeOf(workflow, id), { x, y: place.y + 240, width: 2 * WIDTH + GAP, height });
+  next = { ...next, layout: { ...next.layout, [read]: { ...next.layout[read]!, x, y }, [convert]: { ...next.layout[convert]!, x: x + WIDTH + GAP, y } } };
   next = link(next, { node: read, output: "image" }, { node: convert, input: "image" }, false);
-  const type = own(types, next.nodes[to.node]!.type);
-  const output = own(types, CONVERT)?.outputs[0]?.name ?? "mask";
-  return link(next, { node: convert, output }, to, (type && inputOf(type, to.input)?.many) ?? false);
+  const made = { node: convert, output: own(types, CONVERT)?.outputs[0]?.name ?? "mask" };
+  for (const taker of [to, ...othersOf(workflow, types, to)]) {
+    const type = own(types, next.nodes[taker.node]!.type);
+    next = link(next, made, taker, (type && inputOf(type, taker.input)?.many) ?? false);
+  }
+  return next;
+}
+
+/** The other inputs for one mask that the mask of an input goes to. */
+function othersOf(workflow: Workflow, types: Types, to: Target): Target[] {
+  const [old] = asList(own(workflow.nodes[to.node]!.links, to.input));
+  // What a file says besides its picture, such as its transparency, is taken for other ends too.
+  const from = old && own(types, own(workflow.nodes, old.node)?.type ?? "");
+  if (!old || from?.inputs.some((input) => input.value_schema?.["file"] === "images")) return [];
+  return Object.entries(workflow.nodes).flatMap(([node, { type, links }]) => maskInputs(types, type)
+    .filter((input) => (node !== to.node || input !== to.input) && !inputOf(own(types, type)!, input)?.many)
+    .filter((input) => asList(own(links, input)).some((one) => one.node === old.node && one.output === old.output))
+    .map((input) => ({ node, input })));
 }
 
 /** A file name for a mask over a picture: `cat.png` gives `cat-mask.png`. */

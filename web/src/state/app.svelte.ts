@@ -51,6 +51,8 @@ export interface Choice {
   hue?: number;
   /** Other names that are searched, and how one is shown where the choice was found by it. */
   aliases?: { [name: string]: string };
+  /** Only there for who searches for it. */
+  asked?: boolean;
 }
 export interface Picking {
   title: string;
@@ -71,8 +73,18 @@ export type Menu = { at: Point } & ({ kind: "pane" | "node" | "edge"; id: string
 export interface Toast {
   id: number;
   kind: "info" | "error";
-  text: string;
+  /** A function where it changes while it is told. */
+  text: string | (() => string);
   action?: { label: string; run: () => void };
+  /** What it is about: of each, only the newest is there. */
+  about: string;
+  /** The tab that it is of, and goes with; null where it is of the whole editor. */
+  tab: Tab | null;
+}
+interface Told {
+  about?: string;
+  /** It is of the whole editor, and stays until it is dismissed. */
+  stays?: boolean;
 }
 
 export class App {
@@ -239,22 +251,31 @@ export class App {
   front(tab: Tab): void {
     // What was typed and not yet taken belongs to the tab that is left.
     (document.activeElement as HTMLElement | null)?.blur();
+    this.toasts = this.toasts.filter((one) => one.tab === null || one.tab === tab);
     if (!this.tabs.includes(tab)) this.tabs = [...this.tabs, tab];
     this.active = this.tabs.indexOf(tab);
   }
 
   /** Close a tab; there is always one. What was in it is gone for good only when the tab is told to be. */
   remove(tab: Tab): void {
+    this.toasts = this.toasts.filter((one) => one.tab !== tab);
     const rest = this.tabs.filter((one) => one !== tab);
     const active = Math.min(this.active, Math.max(0, rest.length - 1));
     this.tabs = rest.length ? rest : [new Tab()];
     this.active = active;
   }
 
-  toast(text: string, kind: Toast["kind"] = "info", action?: Toast["action"]): void {
+  /** Tell something in passing. A newer one about the same takes its place; what fails in a tab is told while one is there. */
+  toast(text: Toast["text"], kind: Toast["kind"] = "info", action?: Toast["action"], { about = action ? String(text) : kind, stays = false }: Told = {}): void {
     const id = (this.toastNumber += 1);
-    this.toasts = [...this.toasts.slice(-3), { id, kind, text, ...(action ? { action } : {}) }];
-    if (kind === "info") setTimeout(() => this.dismiss(id), action ? 12_000 : 4000);
+    const tab = stays || kind === "info" ? null : this.tab;
+    this.toasts = [...this.toasts.filter((one) => one.about !== about).slice(-3), { id, kind, text, about, tab, ...(action ? { action } : {}) }];
+    if (!stays) setTimeout(() => this.dismiss(id), kind === "error" ? 30_000 : action ? 12_000 : 4000);
+  }
+
+  /** Take away what was told about something that is over; of the tab in front, all that failed where nothing is named. */
+  untell(about: string | null = null): void {
+    this.toasts = this.toasts.filter((one) => (about === null ? one.tab !== this.tab : one.about !== about));
   }
 
   dismiss(id: number): void {

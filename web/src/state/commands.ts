@@ -1,5 +1,6 @@
 // Every command of the editor once: the menus, the command palette, the keyboard and the sheet of keys all read this table.
 import { t } from "../i18n/index.svelte";
+import { focusSoon } from "../lib/focus";
 import type { Point } from "../model/document";
 import { paintable, paintMask } from "../panels/actions";
 import type { App } from "./app.svelte";
@@ -22,6 +23,8 @@ export interface Command extends Keyed {
   /** Works while text is being typed, where its keys type nothing. */
   always?: boolean;
   can?: (app: App) => boolean;
+  /** What to do so that it can run: told in the palette where it cannot now. */
+  needs?: string;
   /** `at` is the place of the menu that it was chosen in. */
   run: (app: App, at?: Point) => unknown;
 }
@@ -58,6 +61,16 @@ const chosenLink = ({ tab: { chosen } }: App): string | null => (chosen.edges.si
 /** Let go of a link that was begun by a tap, else of what is chosen. */
 const escape = (app: App) => (app.linking.tapped ? app.linking.end() : app.tab.choose({}));
 
+/** Open the gallery and give it the keyboard, or close it and give that back. */
+let beforeGallery: HTMLElement | null = null;
+function toGallery(app: App): void {
+  app.toggle("gallery");
+  if (app.panel === "gallery") {
+    beforeGallery = document.activeElement as HTMLElement | null;
+    focusSoon(() => document.querySelector<HTMLElement>('.gallery .tile[tabindex="0"]'));
+  } else if (beforeGallery?.isConnected) beforeGallery.focus();
+}
+
 export const COMMANDS: Command[] = [
   { id: "new", group: "file", keys: ["Alt+N"], run: (app) => newTab(app) },
   { id: "open", group: "file", keys: ["Mod+O"], always: true, run: (app) => (app.dialog = "open") },
@@ -88,10 +101,10 @@ export const COMMANDS: Command[] = [
   { id: "paint_mask", group: "node", keys: ["M"], can: (app) => toPaint(app) !== null, run: (app) => paintMask(app, toPaint(app)!) },
   { id: "fold", group: "node", keys: ["Alt+C"], can: some, run: fold },
   { id: "group", group: "node", keys: ["Mod+G"], can: some, run: (app) => group(app) },
-  { id: "subgraph", group: "node", keys: ["Mod+Shift+G"], can: some, run: enclose },
-  { id: "open_subgraph", group: "node", keys: ["Alt+ArrowDown"], can: (app) => chosenUse(app) !== null, run: (app) => app.tab.go([...app.tab.path, chosenUse(app)!]) },
+  { id: "subgraph", group: "node", keys: ["Mod+Shift+G"], can: some, needs: "command.needs_nodes", run: enclose },
+  { id: "open_subgraph", group: "node", keys: ["Alt+ArrowDown"], can: (app) => chosenUse(app) !== null, needs: "command.needs_use", run: (app) => app.tab.go([...app.tab.path, chosenUse(app)!]) },
   { id: "leave_subgraph", group: "node", keys: ["Alt+ArrowUp"], can: (app) => app.tab.path.length > 0, run: (app) => app.tab.go(app.tab.path.slice(0, -1)) },
-  { id: "unpack", group: "node", keys: ["Mod+Shift+U"], can: (app) => chosenUse(app) !== null, run: unpack },
+  { id: "unpack", group: "node", keys: ["Mod+Shift+U"], can: (app) => chosenUse(app) !== null, needs: "command.needs_use", run: unpack },
   { id: "note", group: "node", keys: ["N"], run: (app) => note(app) },
   { id: "write", group: "node", keys: ["F2"], can: (app) => chosenFrame(app) !== null, run: (app) => (app.writing = chosenFrame(app)) },
   { id: "tidy", group: "node", keys: ["L"], run: (app) => tidy(app) },
@@ -111,7 +124,7 @@ export const COMMANDS: Command[] = [
   { id: "palette", group: "view", keys: ["Mod+K"], always: true, run: (app) => openPalette(app) },
   { id: "hide_links", group: "view", keys: ["Alt+L"], run: ({ settings }) => settings.set({ links: settings.links === "hidden" ? "default" : "hidden" }) },
   { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
-  { id: "gallery", group: "view", keys: ["G"], run: (app) => app.toggle("gallery") },
+  { id: "gallery", group: "view", keys: ["G"], run: toGallery },
   { id: "problems", group: "view", keys: ["P"], run: (app) => app.toggle("problems") },
   { id: "first_problem", group: "view", keys: ["F8"], always: true, can: (app) => app.problems.all.length > 0, run: (app) => nextProblem(app) },
   { id: "settings", group: "view", keys: ["Mod+,"], always: true, run: (app) => (app.dialog = "settings") },
@@ -132,16 +145,21 @@ export const keyLabel = (id: string, app: App): string => {
   return command ? shown(keysOf(command, app.settings.keys)[0] ?? "") : "";
 };
 
-/** Every command that can run now. */
+/** Every command that can run now, and those of which it is told what they need. */
 function openPalette(app: App): void {
-  const can = COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app)));
+  const now = new Set(COMMANDS.filter((command) => command.id !== "palette" && (!command.can || command.can(app))));
+  const listed = [...now, ...COMMANDS.filter((command) => command.needs && !now.has(command))];
   app.picking = {
     title: t("palette.title"), placeholder: t("palette.placeholder"), at: null,
-    choices: can.map((command) => ({
-      id: command.id, label: t(`command.${command.id}`), hint: keyLabel(command.id, app),
+    choices: listed.map((command) => ({
+      id: command.id, label: t(`command.${command.id}`), hint: now.has(command) ? keyLabel(command.id, app) : t(command.needs!),
       detail: t(`group.${command.group}`),
     })),
-    pick: (id) => can.find((command) => command.id === id)!.run(app),
+    pick: (id) => {
+      const command = byId.get(id)!;
+      if (now.has(command)) command.run(app);
+      else app.toast(`${t(`command.${id}`)}: ${t(command.needs!)}`);
+    },
   };
 }
 

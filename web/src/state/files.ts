@@ -117,7 +117,7 @@ export async function openFile(app: App, file: File): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
-    app.toast(t("import.failed", { name: file.name, message: error.message }), "error");
+    app.toast(t("import.failed", { name: file.name, message: error.message }), "error", undefined, { about: `import ${file.name}` });
     return false;
   }
 }
@@ -187,7 +187,7 @@ export async function upload(app: App, file: File): Promise<string | null> {
     await refreshFiles(app);
     return name;
   } catch (error) {
-    app.toast(t("upload.failed", { name: file.name, message: words(error) }), "error");
+    app.toast(t("upload.failed", { name: file.name, message: words(error) }), "error", undefined, { about: `upload ${file.name}` });
     return null;
   }
 }

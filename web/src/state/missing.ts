@@ -2,7 +2,9 @@
 import type { FileEntry } from "../api/generated";
 import { own, type NodeSpec } from "../model/document";
 import type { Types } from "../model/fit";
-import { fileKind } from "../model/value";
+import { fileKind, someOf } from "../model/value";
+
+const IMAGES = "images"; // these come by upload, not from a folder of models
 
 /** The node types and the files that the server has. */
 export interface Known {
@@ -10,13 +12,27 @@ export interface Known {
   readonly files: { [kind: string]: FileEntry[] };
 }
 
-/** The inputs of a node whose file is not there, and the names of its kind that are. */
-export function missingFiles(known: Known, spec: NodeSpec): { input: string; name: string; there: string[] }[] {
+/** A file that is not there: the input that names it, its kind, and the names of that kind that are. */
+export interface Missing {
+  input: string;
+  name: string;
+  kind: string;
+  there: string[];
+}
+
+/** What is said of a file that is not there: what is instead, or where one is looked for. */
+export const toldMissing = ({ name, kind, there }: Omit<Missing, "input">): { key: string; slots: { [slot: string]: string } } =>
+  there.length || kind === IMAGES
+    ? { key: "file.missing", slots: { name, there: someOf(there) } }
+    : { key: "file.nowhere", slots: { name, kind } };
+
+/** The inputs of a node whose file is not there. */
+export function missingFiles(known: Known, spec: NodeSpec): Missing[] {
   return (own(known.types, spec.type)?.inputs ?? []).flatMap((input) => {
     const kind = fileKind(input);
     const name = own(spec.values, input.name);
     if (kind === null || typeof name !== "string" || name === "") return [];
     const there = (own(known.files, kind) ?? []).map((one) => one.name);
-    return there.includes(name) ? [] : [{ input: input.name, name, there }];
+    return there.includes(name) ? [] : [{ input: input.name, name, kind, there }];
   });
 }

@@ -12,6 +12,10 @@ import { Linking, type End } from "./linking.svelte";
 const GAP = 60;
 const WIDTH = 232;
 
+/** What is a node elsewhere and something else here: who searches for it is told what. */
+const ANSWERS = ["reroute", "mask_editor"];
+const ANSWER = "answer:"; // no type begins so
+
 /** Search for a node to add, at a place on the screen; with an end of a link, only for what fits it. */
 export function openSearch(app: App, at: Point | null, end: End | null): void {
   const wire = end?.side === "output" ? app.wires.of({ node: end.node, output: end.name }) : undefined;
@@ -29,12 +33,16 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
     at,
     wide: true,
     recent: app.settings.recent,
-    choices: types.map((type) => ({
+    choices: [...types.map((type) => ({
       id: type.name, label: typeTitle(type.name), detail: type.doc.split("\n")[0]!,
       hint: fitting ? `${type.category} · ${words(fitting.get(type.name)!)}` : type.category,
       aliases: aliasesOf(app, type.name),
-    })),
+    })), ...ANSWERS.map((id) => ({
+      id: `${ANSWER}${id}`, label: t(`answer.${id}.name`), detail: t(`answer.${id}`), hint: t("search.no_node"), asked: true,
+      aliases: Object.fromEntries(t(`answer.${id}.also`).split(", ").map((name) => [name, t("search.also", { name })])),
+    }))],
     pick: (name) => {
+      if (name.startsWith(ANSWER)) return app.toast(t(`answer.${name.slice(ANSWER.length)}`));
       const place = at ? (app.canvas?.toCanvas(at) ?? { x: 0, y: 0 }) : free(app);
       const left = end?.side === "input" ? place.x - WIDTH : place.x;
       app.add(name, { x: left, y: place.y }, end, fitting?.get(name) ?? null);

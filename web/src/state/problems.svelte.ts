@@ -3,8 +3,7 @@ import { groupBy } from "../lib/group";
 import { own } from "../model/document";
 import { problemsOf, spoken, type Problem } from "../model/problems";
 import { definitionAt, promoted, specAt } from "../model/subgraph";
-import { someOf } from "../model/value";
-import { missingFiles, type Known } from "./missing";
+import { missingFiles, toldMissing, type Known } from "./missing";
 import type { RunView } from "./runs.svelte";
 import { say } from "./say";
 import type { Tab } from "./tab.svelte";
@@ -85,7 +84,7 @@ export class Problems {
   private missing({ node, input }: Problem): Problem | null {
     const spec = node === null ? undefined : specAt(this.app.tab.root, node);
     const found = spec && missingFiles(this.app, spec).find((one) => one.input === input);
-    return found ? { node, input, key: "file.missing", slots: { name: found.name, there: someOf(found.there) } } : null;
+    return found ? { node, input, ...toldMissing(found) } : null;
   }
 
   /** A problem as the node in view shows it that has it, or in which it is; null where that is not in view. */

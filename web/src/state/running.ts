@@ -8,15 +8,19 @@ import type { App } from "./app.svelte";
 import { words } from "./say";
 import { allSeeds, drawSeeds, randomSeed, seedsOf } from "./seeds";
 
+/** What the message is about that a workflow has problems. */
+export const PROBLEMS = "problems";
+
 /** Queue the workflow in view, or only what the given nodes need. Seeds are drawn first and are there to be seen. */
 export async function run(app: App, targets: string[] | null = null): Promise<void> {
   const { tab } = app;
   if (!Object.keys(tab.root.nodes).length) return app.toast(t("run.empty"));
+  app.untell();
   if (app.problems.blocking.length) {
     await isSound(app).catch(() => false); // what the editor has found is told without the server too
-    app.toast(t("run.problems", { count: app.problems.standing.length }), "error", {
+    app.toast(() => t("run.problems", { count: app.problems.standing.length }), "error", {
       label: t("command.first_problem"), run: () => nextProblem(app),
-    });
+    }, { about: PROBLEMS });
     nextProblem(app);
     return;
   }

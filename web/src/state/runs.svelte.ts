@@ -25,6 +25,10 @@ export class RunView {
   error = $state.raw<RunFailure | null>(null);
   retrying = $state<string | null>(null);
 
+  private finish!: () => void;
+  /** Resolved when the run has ended, however it did. */
+  readonly over = new Promise<void>((resolve) => (this.finish = resolve));
+
   /** Events that came while the whole state was being fetched; null where it is not. */
   private waiting: ServerEvent[] | null = null;
 
@@ -88,6 +92,7 @@ export class RunView {
     }
     const byNode = groupBy(run.artifacts, (one) => one.node ?? "");
     for (const [id, artifacts] of byNode) if (id) this.node(id).artifacts = artifacts;
+    if (!this.active) this.finish();
   }
 
   private foretell(share: number | null | undefined, left: number | null | undefined): void {
@@ -157,6 +162,7 @@ export class RunView {
     this.status = status;
     this.seconds = seconds;
     for (const node of this.nodes.values()) if (node.state === "running") node.state = status === "failed" ? "failed" : "cancelled";
+    this.finish();
   }
 }
 

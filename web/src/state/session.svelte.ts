@@ -1,4 +1,5 @@
 // From a page that has just loaded to an editor as it was left; and from then on, every draft kept.
+import { untrack } from "svelte";
 import { ApiFailure, type Client, type EventStream } from "../api/client";
 import { t } from "../i18n/index.svelte";
 import { App } from "./app.svelte";
@@ -6,7 +7,7 @@ import { tellImported } from "./comfy";
 import { claimSession, keep, keepNow, recall, type Session } from "./drafts";
 import { openTemplate, refreshFiles } from "./files";
 import { offer, words } from "./say";
-import { plan } from "./running";
+import { plan, PROBLEMS } from "./running";
 import { Tab, type Draft } from "./tab.svelte";
 
 const FIRST = "text_to_image";
@@ -31,7 +32,7 @@ export async function begin(app: App): Promise<Begun> {
     } catch (error) {
       unread.push(draft);
       const action = { label: t("draft.download"), run: () => offer(`${draft.name ?? "draft"}.json`, JSON.stringify(draft.workflow ?? null)) };
-      app.toast(t("draft.unread", { name: draft.name ?? t("tab.untitled"), message: words(error) }), "error", action);
+      app.toast(t("draft.unread", { name: draft.name ?? t("tab.untitled"), message: words(error) }), "error", action, { stays: true });
       return [];
     }
   });
@@ -82,7 +83,7 @@ export function autosave(app: App, { slot, unread }: Begun): void {
     try {
       await keep(slot, drafts.map((tab) => tab.draft()), gone, session());
     } catch (error) {
-      if (!failed) app.toast(t("draft.failed", { message: words(error) }), "error");
+      if (!failed) app.toast(t("draft.failed", { message: words(error) }), "error", undefined, { about: "drafts", stays: true });
       failed = true;
     }
   }
@@ -108,6 +109,13 @@ export function keepPlan(app: App): void {
     clearTimeout(timer);
     if (!app.loaded || app.shown?.status === "running") return;
     timer = setTimeout(() => void plan(app), 500);
+  });
+}
+
+/** That there are problems is told no longer than there are any. */
+export function keepToasts(app: App): void {
+  $effect(() => {
+    if (!app.problems.standing.length) untrack(() => app.untell(PROBLEMS));
   });
 }
 

@@ -1,0 +1,126 @@
+"""What the editor tells: messages that go with their cause, lists that have an answer, the gallery under the keyboard."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from real_server import Running
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from editor_page import EditorPage
+from playwright.sync_api import expect
+
+
+def test_one_message_says_what_is_wrong_now_and_goes_with_it(editor: EditorPage) -> None:
+    page = editor.page
+    errors = page.locator(".toast.error > span")
+    editor.new()
+    editor.add("VAEDecode")
+    page.keyboard.press("Control+Enter")
+    expect(errors).to_have_text("2 problems must be solved first")
+    page.keyboard.press("Escape")
+    editor.add("SaveImage")
+    expect(errors).to_have_text("3 problems must be solved first")
+    page.keyboard.press("Control+Enter")
+    expect(errors).to_have_text("3 problems must be solved first")
+    # It is of its tab.
+    editor.new()
+    expect(errors).to_have_count(0)
+    editor.add("VAEDecode")
+    page.keyboard.press("Control+Enter")
+    expect(errors).to_have_text("2 problems must be solved first")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    expect(errors).to_have_count(0)
+
+
+def test_the_search_says_what_is_no_node_here(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    editor.add("Schedule")  # used a moment ago
+    page.keyboard.press("Space")
+    entries = page.locator(".picker [role=option]")
+    search = page.locator(".picker input")
+    expect(entries.filter(has_text="no node here")).to_have_count(0)
+    for wanted, first in {
+        "ksampler": "Sampler", "basicscheduler": "Schedule", "Reroute": "Reroute", "MaskEditor": "MaskEditor", "PrimitiveNode": "Integer",
+        "save webp": "SaveImage", "CLIPVisionEncode": "ImageToVideo",
+    }.items():  # fmt: skip
+        search.fill(wanted)
+        expect(entries.first.locator(".name"), wanted).to_have_text(first)
+    search.fill("Reroute")
+    expect(entries.first).to_contain_text("A link is led through points")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("click it and press B")
+    assert editor.nodes() == ["schedule"]
+
+
+def test_subgraphs_are_found_in_the_menus_where_they_can_be_used(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    editor.add("Schedule")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("subgraph")
+    entry = page.locator(".picker [role=option]").filter(has_text="choose nodes first")
+    expect(entry).to_have_count(1)
+    entry.click()
+    expect(page.locator(".toast")).to_contain_text("choose nodes first")
+    editor.node("schedule").locator(".head").click(button="right")
+    menu = page.locator(".context")
+    expect(menu.get_by_role("menuitem", name="Open subgraph")).to_have_count(0)
+    expect(menu.get_by_role("menuitem", name="Unpack subgraph")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Node", exact=True).click()
+    page.get_by_role("menuitem", name="Make a subgraph").click()
+    expect(editor.node("schedule")).to_have_count(0)
+    editor.node(editor.nodes()[0]).locator(".head").click(button="right")
+    expect(menu.get_by_role("menuitem", name="Unpack subgraph")).to_be_visible()
+
+
+def test_the_gallery_has_the_keyboard_as_it_opens(editor: EditorPage, server: Running) -> None:
+    document = {
+        "format": "nodegraph",
+        "version": 1,
+        "nodes": {
+            "sketch": {"type": "LoadImage", "values": {"image": "images/sketch.png"}},
+            "save": {"type": "SaveImage", "links": {"image": {"node": "sketch", "output": "image"}}},
+        },
+    }
+    assert server.ask("POST", "/api/runs", {"workflow": document}).status == 201
+    page = editor.page
+    page.locator(".node").first.wait_for()
+    page.keyboard.press("g")
+    tile = page.locator(".gallery .tile").first
+    tile.wait_for()
+    page.keyboard.press("g")
+    expect(page.locator(".gallery")).to_have_count(0)
+    page.keyboard.press("g")
+    expect(tile).to_be_focused()
+    page.keyboard.press("c")
+    expect(page.locator(".comparing")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(page.locator(".lightbox")).to_be_visible()
+
+
+def test_where_a_model_that_is_missing_is_looked_for(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    text = json.dumps(
+        {
+            "format": "nodegraph",
+            "version": 1,
+            "nodes": {"loaded": {"type": "LoadLora", "values": {"lora": "blueprint.safetensors"}}},
+        }
+    )
+    page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+        }""",
+        text,
+    )
+    expect(editor.node("loaded")).to_contain_text("--models FOLDER or $NODEGRAPH_MODELS")
