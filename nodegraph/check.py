@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from importlib.util import find_spec
+from typing import Any, NamedTuple, cast
 
 from pydantic import JsonValue
 
@@ -38,6 +41,11 @@ class Shape:
             entry.name: str(entry.value_schema["file"])
             for entry in node_type.inputs
             if entry.value_schema is not None and "file" in entry.value_schema
+        }
+        self.needs: dict[str, dict[str, dict[str, str]]] = {
+            entry.name: cast("Any", entry.value_schema["needs"])
+            for entry in node_type.inputs
+            if entry.value_schema is not None and "needs" in entry.value_schema
         }
         self.painted_by = {entry.name: entry.painted_by for entry in node_type.inputs if entry.painted_by}
         types = [kind for entry in node_type.inputs for kind in entry.types]
@@ -172,9 +180,14 @@ class _Check:
 
     def _bind(self, name: str, spec: NodeSpec, shape: Shape) -> Bound:
         values = dict(shape.defaults)
+        if shape.type.needs:
+            self._installed(name, None, shape.type.needs)
         for entry, value in spec.values.items():
             if entry in shape.inputs:
                 values[entry] = self._value(name, shape, shape.inputs[entry], value)
+                for begins, needs in shape.needs.get(entry, {}).items():
+                    if str(value).startswith(begins):
+                        self._installed(name, entry, needs)
             else:
                 self._unknown_input(name, shape, entry)
         links: dict[str, tuple[Link, ...]] = {}
@@ -212,6 +225,16 @@ class _Check:
             self._problem(name, entry.name, str(error))
             return value
         return valid
+
+    def _installed(self, name: str, entry: str | None, needs: Mapping[str, str]) -> None:
+        """A problem for each package that is needed here and is not installed."""
+        if self.files is None:
+            return
+        for module, package in needs.items():
+            if find_spec(module.partition(".")[0]) is None:
+                command = shlex.join([sys.executable, "-m", "pip", "install", package])
+                message = f"needs {package}, which is not installed here; install it: {command}"
+                self.problems.append(Problem(message, node=name, input=entry))
 
     def _fit(self, name: str, target: Input, link: Link, variables: dict[str, Wire]) -> None:
         if link.node not in self.workflow.nodes:

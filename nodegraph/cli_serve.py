@@ -12,7 +12,7 @@ import typer
 from nodegraph import events
 from nodegraph.catalog import Catalog
 from nodegraph.console import printable
-from nodegraph.errors import FileRefused
+from nodegraph.errors import CheckError, FileRefused
 from nodegraph.home import Home
 from nodegraph.options import CANCELLED, FAILED, Compile, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
@@ -96,7 +96,9 @@ def submit(
     document = Workflow.load(workflow)
     with _client(server, token) as client:
         catalog = Catalog(nodes=client.nodes().nodes) if values else Catalog()
-        given = parse_values(values or [], document, catalog)
+        given, problems = parse_values(values or [], document, catalog)
+        if problems:
+            raise CheckError(problems)
         run = client.submit(document, values=given, targets=targets, priority=priority, patience=60)
         if not follow:
             print(run.id)

@@ -31,8 +31,10 @@ from nodegraph.schema import ValueRefused
 from nodegraph.traced import Metadata, Traced
 from nodegraph.workflow import Link
 
+SHOWN = 5  # files that a result names when it is printed
 
-@dataclass
+
+@dataclass(repr=False)
 class Result:
     """What a run gave. `result["decode"]["image"]` is an output of a wanted node.
 
@@ -47,6 +49,11 @@ class Result:
 
     def __getitem__(self, node: str) -> Outputs:
         return self.outputs(node)
+
+    def __repr__(self) -> str:
+        files = "".join(f" {path}" for path in self.files[:SHOWN]) + (" ..." if len(self.files) > SHOWN else "")
+        counts = f"{len(self.ran)} ran, {len(self.cached)} cached, {self.seconds:.2f} s"
+        return f"<Result: {counts}; files:{files or ' none'}>"
 
 
 def execute(

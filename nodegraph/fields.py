@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 
-def file_field(kind: str, description: str) -> Any:
+def file_field(kind: str, description: str, needs: dict[str, dict[str, str]] | None = None) -> Any:
     """Metadata for a string that names a file of a kind; its content's digest enters the key.
 
-    Kinds are the names of folders that `Files` knows: `images`, `checkpoints` and so on.
+    Kinds are the names of folders that `Files` knows: `images`, `checkpoints` and so on. `needs` has, for what a
+    name begins with, packages as `@node(needs=...)` takes them.
     """
-    return Field(min_length=1, max_length=4096, description=description, json_schema_extra={"file": kind})
+    extra: dict[str, Any] = {"file": kind} if needs is None else {"file": kind, "needs": needs}
+    return Field(min_length=1, max_length=4096, description=description, json_schema_extra=extra)
 
 
 def painted_by(model: str, description: str) -> Any:
@@ -89,6 +91,7 @@ CheckpointFile = Annotated[
     file_field(
         "checkpoints",
         "A checkpoint file or diffusers folder; `emoji` ships with the package, `analytic://...` are exact.",
+        needs={"analytic://dataset": {"sklearn": "scikit-learn"}},
     ),
 ]
 LoraFile = Annotated[str, file_field("loras", "A LoRA, as .safetensors.")]

@@ -28,6 +28,9 @@ _TEMPORARY = (".nodegraph-", ".tmp")  # how a file is called while it is written
 LONGEST = (
     230  # bytes of a name and its suffix; file systems take 255, and a number and `.receipt.json` are to come
 )
+# What is offered of a kind whose folders hold other things too; whatever else is named is found all the same.
+_OFFERED = {"images": frozenset({".png", ".jpg", ".jpeg", ".webp"})}
+_OF_ITS_OWN = "datasets"  # a folder of pictures that are not offered one by one
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _Stat = tuple[int, int, int, int, int]
@@ -91,25 +94,33 @@ class Files:
             operators = _resolved(Path(name))
             if operators in self._allowed and operators.exists():
                 return _fit(kind, name, operators)
-        refuse_unsafe(name)
+        folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
+        try:
+            refuse_unsafe(name)
+        except FileRefused as error:
+            raise FileRefused(
+                f"{error}. The {kind} are in: {folders}; put it into one of these folders and name it from there. "
+                "A path anywhere is taken from the command line alone: --set NODE.INPUT=PATH"
+            ) from None
         for root in self.roots.get(kind, ()):
             path = _resolved(root / name)
             if path is None or not path.is_relative_to(root.resolve()) or not _holds(path):
                 continue
             return _fit(kind, name, path, root.resolve())
         names = self.names(kind)
-        folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         raise FileRefused(
             f"there is no {name!r} among the {kind} (folders searched: {folders})."
             f"{did_you_mean(name, names) or _known(names)}{self._hints.get(kind, '')}"
         )
 
     def names(self, kind: str, limit: int = 10_000) -> list[str]:
-        """The names of a kind that `find` would find, built-in names first."""
+        """The names of a kind that `find` would find, built-in names first; of pictures those that can be read."""
         names = list(self.builtin.get(kind, {}))
         for root in self.roots.get(kind, ()):
             if root.is_dir():
-                found = (path for path in sorted(root.rglob("*")) if _is_one(path, root))
+                found = (
+                    path for path in sorted(root.rglob("*")) if _is_one(path, root) and _offered(kind, path, root)
+                )
                 for path, _ in zip(found, range(limit), strict=False):
                     if not any(part.startswith(".") for part in path.relative_to(root).parts):
                         names.append(path.relative_to(root).as_posix())
@@ -246,6 +257,13 @@ def _is_one(path: Path, root: Path) -> bool:
         return (path / MODEL_INDEX).is_file()
     inside = path.relative_to(root).parents
     return path.is_file() and not any((root / folder / MODEL_INDEX).is_file() for folder in inside[:-1])
+
+
+def _offered(kind: str, path: Path, root: Path) -> bool:
+    wanted = _OFFERED.get(kind)
+    return wanted is None or (
+        path.suffix.lower() in wanted and _OF_ITS_OWN not in path.relative_to(root).parts[:-1]
+    )
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict, JsonValue, PydanticSchemaGenerationError, TypeAdapter
@@ -71,7 +71,10 @@ class Output(_Data):
 
 
 class NodeType(_Data):
-    """Everything there is to know about a node without importing it."""
+    """Everything there is to know about a node without importing it.
+
+    `needs` are packages that are not installed with nodegraph, by the module that each brings.
+    """
 
     name: str
     category: str
@@ -81,6 +84,7 @@ class NodeType(_Data):
     effect: Effect = "none"
     on_device: bool = False
     version: int = 1
+    needs: dict[str, str] = {}
     module: str = ""
     code: str = ""
 
@@ -107,7 +111,12 @@ def node(function: Function, /) -> Function: ...
 
 @overload
 def node(
-    *, category: str = ..., effect: Effect = ..., on_device: bool = ..., version: int = ...
+    *,
+    category: str = ...,
+    effect: Effect = ...,
+    on_device: bool = ...,
+    version: int = ...,
+    needs: Mapping[str, str] | None = ...,
 ) -> Callable[[Function], Function]: ...
 
 
@@ -119,6 +128,7 @@ def node(
     effect: Effect = "none",
     on_device: bool = False,
     version: int = 1,
+    needs: Mapping[str, str] | None = None,
 ) -> Function | Callable[[Function], Function]:
     """Declare a function to be a node, as `@node` or `@node(...)`. A registry finds it in its module.
 
@@ -128,13 +138,15 @@ def node(
             files written through `context.save`, which is not repeated while those files stand unaltered.
         on_device: the result depends on the kind of device and on the dtype, so both enter its key.
         version: raise it when the same inputs should give another result although the source is the same.
+        needs: packages that it imports when it runs, by the module that each brings, such as
+            `{"sklearn": "scikit-learn"}`; `check` says which are not installed.
 
     Raises:
         DeclarationError: the signature says too little, naming the parameter and what to add.
     """
 
     def declare(function: Function) -> Function:
-        declaration = _declare(function, category, effect, on_device, version)
+        declaration = _declare(function, category, effect, on_device, version, dict(needs or {}))
         setattr(function, _ATTRIBUTE, declaration)
         return function
 
@@ -148,7 +160,12 @@ def declaration_of(value: object) -> Declaration | None:
 
 
 def _declare(
-    function: Callable[..., Any], category: str, effect: Effect, on_device: bool, version: int
+    function: Callable[..., Any],
+    category: str,
+    effect: Effect,
+    on_device: bool,
+    version: int,
+    needs: dict[str, str],
 ) -> Declaration:
     name = function.__name__
     doc = inspect.getdoc(function) or ""
@@ -184,6 +201,7 @@ def _declare(
         effect=effect,
         on_device=on_device,
         version=version,
+        needs=needs,
         module=function.__module__,
     )
     return Declaration(node_type, context, named)

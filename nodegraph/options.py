@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,12 +13,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nodegraph.catalog import Catalog, load_catalog
+from nodegraph.check import check
 from nodegraph.comfyui import Note
 from nodegraph.console import printable
 from nodegraph.errors import CheckError, Problem
 from nodegraph.files import Files
 from nodegraph.home import Home
-from nodegraph.schema import describe
+from nodegraph.schema import describe, says
 from nodegraph.subgraphs import input_within
 from nodegraph.workflow import Workflow
 
@@ -80,21 +82,30 @@ def open_workflow(
 ) -> Opened:
     """Read a workflow and put `node.input=value` settings into it.
 
-    A setting may name a file anywhere by its absolute path; the document itself may not.
+    A setting may name a file anywhere by its path; the document itself may not.
 
     Raises:
         DocumentError: the file holds no workflow.
-        CheckError: a setting makes no sense.
+        CheckError: settings make no sense; with every other problem of the workflow then.
     """
     home = Home.of_user(models=models)
     catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
     notes: list[Note] = []
     workflow = Workflow.load(path, notes)
-    values = parse_values(settings or [], workflow, catalog)
+    values, problems = parse_values(settings or [], workflow, catalog)
     texts = [value for value in values.values() if isinstance(value, str) and "\0" not in value]
     given = [Path(text) for text in texts if Path(text).is_absolute()]
     files = home.files(output=output, inputs=[path.parent, Path()], allowed=given)
-    return Opened(home, catalog, workflow.with_values(values), files, tuple(notes))
+    try:
+        workflow = workflow.with_values(values)
+    except CheckError as error:
+        problems += error.problems
+        for address, value in values.items():
+            with suppress(CheckError):
+                workflow = workflow.with_values({address: value})
+    if problems:
+        raise CheckError([*problems, *check(workflow, catalog, files).problems])
+    return Opened(home, catalog, workflow, files, tuple(notes))
 
 
 def tell_imported(notes: Sequence[Note]) -> None:
@@ -112,14 +123,17 @@ def tell_imported(notes: Sequence[Note]) -> None:
         print(f"  and {len(lines) - MOST_TOLD} more; the editor lists all of them", file=sys.stderr)
 
 
-def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) -> dict[str, Any]:
+def parse_values(
+    settings: Sequence[str], workflow: Workflow, catalog: Catalog
+) -> tuple[dict[str, Any], list[Problem]]:
     """`node.input=value` settings as values: text where the input takes text, else JSON.
 
-    Raises:
-        CheckError: a setting has no `=`, or its value is not JSON where JSON is needed.
+    A path that leads out of a folder is taken as it is meant on a command line, from the current folder.
+
+    Returns the values, and a problem for each setting that has no `=`, or is not JSON where JSON is needed.
     """
     values: dict[str, Any] = {}
-    problems = []
+    problems: list[Problem] = []
     for setting in settings:
         address, equals, text = setting.partition("=")
         if not equals:
@@ -138,6 +152,15 @@ def parse_values(settings: Sequence[str], workflow: Workflow, catalog: Catalog) 
                     wanted = None if declared.value_schema is None else describe(declared.value_schema)
                     message = f"{text!r} does not fit; give {wanted or ' or '.join(declared.types)}"
                     problems.append(Problem(message, node=node, input=entry))
-    if problems:
-        raise CheckError(problems)
-    return values
+                    del values[address]
+        elif declared is not None and says(declared.value_schema or {}, "file") and _leads_out(text):
+            values[address] = str(Path(text).resolve())
+    return values, problems
+
+
+def _leads_out(text: str) -> bool:
+    """Whether a text is the path, by way of `..`, of something that is there."""
+    path = Path(text)
+    with suppress(OSError, ValueError):
+        return ".." in path.parts and path.exists()
+    return False

@@ -56,7 +56,7 @@ def DatasetFolder(
     return datasets.captioned(torch.cat(squares), captions, groups, subfolders)
 
 
-@node(category="training/data")
+@node(category="training/data", needs={"sklearn": "scikit-learn"})
 def DatasetDigits(
     styles: Annotated[
         str, Field(max_length=200, description="Of `chalk`, `ink` and `pencil`, with commas; every digit in each.")

@@ -74,7 +74,7 @@ def PerturbedAttentionGuidance(
     return _added(guidance, PerturbedAttention(scale, numbers, *_ordered(start, end)))
 
 
-@node(category="training")
+@node(category="training", needs={"sklearn": "scikit-learn"})
 def TrainClassifier(
     context: Context,
     steps: Annotated[int, Field(ge=1, le=100_000, description="How many optimiser steps are taken.")] = 400,

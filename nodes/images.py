@@ -63,9 +63,20 @@ def PreviewImage(context: Context, image: Image) -> None:
 
 
 @node(category="image/geometry")
-def ResizeImage(image: Image, width: Width, height: Height, resampling: Resampling = "bicubic") -> Image:
+def ResizeImage(
+    image: Image,
+    width: Width,
+    height: Height,
+    resampling: Resampling = "bicubic",
+    fit: Annotated[
+        Literal["stretch", "cover"],
+        Field(description="`cover` keeps the proportions and cuts off what stands over; `stretch` does neither."),
+    ] = "stretch",
+) -> Image:
     """Resize to a width and height."""
     afford("a picture", *image.tensor.shape[:2], height, width)
+    if fit == "cover":
+        return Image(images.covering(image.tensor, (height, width), resampling))
     return Image(images.resize(image.tensor, (height, width), resampling).clamp(0, 1))
 
 

@@ -43,7 +43,7 @@ def RunOnnx(context: Context, image: Image, network: OnnxFile = "upscale2x", til
     return Image(_each(context, image, upscaling.of_onnx(OnnxNetwork(path, context.device)), tile))
 
 
-@node(category="model", effect="files")
+@node(category="model", effect="files", needs={"onnxscript": "onnxscript"})
 def ExportOnnx(
     context: Context,
     model: Model,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from simple_nodes import simple_registry
@@ -253,3 +257,25 @@ class TestSides:
         assert "wait for each other" in found
         gone = problems(self.nodes("gone", width=128), home.files(output=home.folder), registry.catalog)
         assert [one.partition(":")[0] for one in gone] == ["model.checkpoint"]
+
+
+def test_a_package_that_is_missing_is_told_with_the_command_that_brings_it(
+    registry: Registry, files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = Workflow.load(ROOT / "workflows" / "train_digits.json")
+    exact = Workflow.from_data(
+        {
+            "format": "nodegraph",
+            "version": 1,
+            "nodes": {"model": {"type": "LoadModel", "values": {"checkpoint": "analytic://dataset"}}},
+        }
+    )
+    assert check(shipped, registry.catalog, files).problems == ()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # where a fresh install has its packages, but for this one
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    command = shlex.join([sys.executable, "-m", "pip", "install", "scikit-learn"])
+    for workflow, where in ((shipped, "data"), (exact, "model.checkpoint")):
+        told = [str(problem) for problem in check(workflow, registry.catalog, files).problems]
+        assert told == [f"{where}: needs scikit-learn, which is not installed here; install it: {command}"]
+    assert check(shipped, registry.catalog).problems == ()

@@ -357,3 +357,43 @@ def test_a_new_plugin_works_and_passes_its_own_test(shell: Shell, tmp_path: Path
     again = shell("plugin", "new", "sunny_nodes")
     assert (again.returncode, "exists" in again.stderr) == (2, True)
     assert shell("plugin", "new", "../bad").returncode == 2
+
+
+def test_every_wrong_setting_is_told_at_once(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    wrong = ("mask.txt=x", "mask.width=abc", "mask.size_x=-1", "nope.a=1", "lost.b=2", "no equals")
+    done = shell("check", "w.json", *(part for setting in wrong for part in ("--set", setting)))
+    assert done.returncode == 2
+    for words in (
+        "has 6 problems",
+        "mask.txt: ",
+        "mask.width: 'abc'",
+        "mask.size_x: ",
+        "'nope.a'",
+        "'lost.b'",
+        "no equals",
+    ):
+        assert words in done.stderr, done.stderr
+
+
+def test_a_picture_elsewhere_is_taken_from_the_command_line_and_not_from_the_document(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "w.json").write_text(document(
+        picture={"type": "LoadImage", "values": {"image": "none.png"}},
+        show={"type": "InvertImage", "links": {"image": {"node": "picture", "output": "image"}}},
+    ))  # fmt: skip
+    (tmp_path / "own.png").write_bytes(encode_png(torch.rand(3, 8, 8), {}))
+    (tmp_path / "here").mkdir()
+    taken = shell("check", "work/w.json", "--set", "picture.image=here/../own.png")
+    assert taken.returncode == 0, taken.stderr
+    for name in ("../own.png", str(tmp_path / "own.png")):
+        (tmp_path / "work" / "named.json").write_text(
+            (tmp_path / "work" / "w.json").read_text().replace("none.png", name)
+        )
+        refused = shell("check", "work/named.json")
+        assert refused.returncode == 2
+        assert "is not a relative name" in refused.stderr
+        assert str(tmp_path / "home" / "inputs") in refused.stderr
+        assert "--set NODE.INPUT=PATH" in refused.stderr

@@ -177,7 +177,10 @@ def test_a_failure_names_node_type_and_cause_and_keeps_what_was_done(run: Runner
     assert (failure.value.node, failure.value.type) == ("f", "Fail")
     assert str(failure.value) == "f (Fail): it broke"
     assert isinstance(failure.value.__cause__, ValueError)
-    assert events.Failed("f", "it broke") in run.events
+    failed = next(event for event in run.events if isinstance(event, events.Failed) and event.node == "f")
+    assert failed.message == "it broke"
+    assert failed.raised is not None
+    assert (failed.raised["exception"], failed.raised["at"].split(",")[0]) == ("ValueError", "simple_nodes.py")
     assert isinstance(run.events[-1], events.Failed)
     assert run.events[-1].node is None
     run(chain())
@@ -204,7 +207,9 @@ def test_a_node_that_leaves_or_fails_in_words_nobody_can_read_has_failed(
     with pytest.raises(NodeError) as failure:
         run({"n": {"type": "Number", "values": {"value": 4}}})
     assert (failure.value.node, failure.value.message) == ("n", words)
-    assert events.Failed("n", words) in run.events
+    assert [event.message for event in run.events if isinstance(event, events.Failed) and event.node == "n"] == [
+        words
+    ]
 
 
 def test_a_wrong_result_is_refused_at_its_node(run: Runner) -> None:
@@ -329,3 +334,10 @@ def test_a_chain_of_20_000_nodes_runs(run: Runner) -> None:
 
 def test_a_bare_registry_names_nothing() -> None:
     assert Registry().catalog.nodes == {}
+
+
+def test_a_printed_result_is_a_line(tmp_path: Path) -> None:
+    result = Result(lambda _: {}, [tmp_path / f"{n}.png" for n in range(9)], ["a", "b"], ["c"], 1.234)
+    assert repr(result).startswith(f"<Result: 2 ran, 1 cached, 1.23 s; files: {tmp_path / '0.png'} ")
+    assert repr(result).endswith("4.png ...>")
+    assert repr(Result(lambda _: {})) == "<Result: 0 ran, 0 cached, 0.00 s; files: none>"

@@ -14,6 +14,7 @@ import pytest
 
 from nodegraph.errors import FileRefused
 from nodegraph.files import Files
+from nodegraph.home import Home
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_names_find_files_inside_their_folder(files: Files) -> None:
     assert files.find("images", "sub/b.png") == root / "sub" / "b.png"
     assert files.find("images", "shipped") == root / "a.png"
     assert files.find("checkpoints", "analytic://x") is None
-    assert files.names("images") == ["shipped", "a.png", "escape", "sub/b.png"]
+    assert files.names("images") == ["shipped", "a.png", "sub/b.png"]
 
 
 @pytest.mark.parametrize(
@@ -206,3 +207,18 @@ def test_what_a_killed_write_left_is_swept_before_a_later_first_write(tmp_path: 
     os.utime(stray, (long_ago, long_ago))
     files.write("cat", ".png", b"whole")
     assert stray.exists(), "a folder is looked through once"
+
+
+def test_of_pictures_those_are_offered_that_can_be_read(home: Home, tmp_path: Path) -> None:
+    (home.folder / "inputs").mkdir(parents=True)
+    for name in ("mine.png", "photo.JPG", "notes.txt"):
+        (home.folder / "inputs" / name).write_bytes(b"x")
+    files = home.files(output=tmp_path)
+    names = files.names("images")
+    assert names[:2] == ["mine.png", "photo.JPG"]
+    assert "images/sketch.png" in names
+    assert {Path(name).suffix.lower() for name in names} <= {".png", ".jpg", ".jpeg", ".webp"}
+    assert not any(name.startswith("datasets/") for name in names)
+    some = files.names("datasets")[0]
+    assert files.find("images", "datasets/shapes/small red square.png").is_file()  # type: ignore[union-attr]
+    assert some

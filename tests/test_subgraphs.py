@@ -197,7 +197,7 @@ def test_a_use_or_a_node_in_it_is_a_target(tmp_path: Path) -> None:
 
 def test_a_setting_takes_the_type_of_the_input_within() -> None:
     workflow = document({"up": use("Twice", values={"start": 1})}, Twice=TWICE)
-    assert parse_values(["up.step=7"], workflow, CATALOG) == {"up.step": 7}
+    assert parse_values(["up.step=7"], workflow, CATALOG) == ({"up.step": 7}, [])
 
 
 def test_definitions_that_contain_each_other_are_refused() -> None:

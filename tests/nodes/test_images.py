@@ -229,3 +229,11 @@ def test_comparison() -> None:
     assert torch.allclose(shifted.difference.tensor, RAMP.tensor * 0.1, atol=1e-6)
     with pytest.raises(ValueError, match="differ"):
         nodes.CompareImages(NOISY, RAMP)
+
+
+def test_a_picture_that_covers_keeps_its_proportions_and_at_its_own_size_every_bit() -> None:
+    wide = Image(torch.cat([torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 16), torch.zeros(1, 3, 8, 8)], 3))
+    assert nodes.ResizeImage(wide, 8, 8, fit="cover").tensor.eq(1).all()
+    assert not nodes.ResizeImage(wide, 8, 8).tensor.eq(1).all()
+    same = nodes.ResizeImage(RAMP, RAMP.tensor.shape[3], RAMP.tensor.shape[2], fit="cover")
+    assert torch.equal(same.tensor, RAMP.tensor)

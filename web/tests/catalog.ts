@@ -7,7 +7,7 @@ export const input = (name: string, types: string[], more: Partial<Input> = {}):
 });
 export const output = (name: string, type: string, bases: string[] = []): Output => ({ name, type, bases, doc: "" });
 const type = (name: string, inputs: Input[], outputs: Output[]): NodeType => ({
-  name, category: "test", doc: `Does ${name}.`, inputs, outputs, effect: "none", on_device: false, version: 1,
+  name, category: "test", doc: `Does ${name}.`, inputs, outputs, effect: "none", on_device: false, version: 1, needs: {},
   module: "", code: "",
 });
 const integer = { type: "integer", minimum: 0, maximum: 100 };

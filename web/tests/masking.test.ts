@@ -8,7 +8,7 @@ import { maskInputs, maskName, pictureLink, sources, withMask } from "../src/pan
 import { input, output } from "./catalog";
 
 const type = (name: string, inputs: NodeType["inputs"], outputs: NodeType["outputs"]): NodeType => ({
-  name, inputs, outputs, category: "", doc: "", effect: "none", on_device: false, version: 1, module: "", code: "",
+  name, inputs, outputs, category: "", doc: "", effect: "none", on_device: false, version: 1, needs: {}, module: "", code: "",
 });
 const file = input("image", ["str"], { value_schema: { type: "string", file: "images" } });
 const TYPES: Types = Object.fromEntries(

@@ -95,7 +95,8 @@ class DiTDenoiser:
             latent = " x ".join(map(str, x.shape[1:]))
             raise ValueError(
                 f"this model paints {pixels} x {pixels} pixels, from latents {self.channels} x {self.side} x "
-                f"{self.side}; got {latent}. Resize the picture, or leave width and height out"
+                f"{self.side}; got {latent}. Bring a picture to this size before VAEEncode (ResizeImage, "
+                f"{pixels} x {pixels}, fit: cover); leave width and height of an EmptyLatent out"
             )
         count = len(conditions)
         text, mask, pooled = (

@@ -30,12 +30,12 @@ def refuse_other_shape(mask: Tensor, picture: Tensor) -> None:
         )
 
 
-def covering(tensor: Tensor, size: tuple[int, int]) -> Tensor:
+def covering(tensor: Tensor, size: tuple[int, int], resampling: Resampling = "bicubic") -> Tensor:
     """Resize so that (height, width) is covered, and cut the middle out; (height, width) itself stays as it is."""
     scale = max(side / had for side, had in zip(size, tensor.shape[2:], strict=True))
     rows, columns = (max(side, int(had * scale)) for side, had in zip(size, tensor.shape[2:], strict=True))
     if (rows, columns) != tensor.shape[2:]:
-        tensor = resize(tensor, (rows, columns), "bicubic").clamp(0, 1)
+        tensor = resize(tensor, (rows, columns), resampling).clamp(0, 1)
     top, left = (rows - size[0]) // 2, (columns - size[1]) // 2
     return tensor[..., top : top + size[0], left : left + size[1]]
 

@@ -455,6 +455,8 @@ export interface NodeSpec {
 }
 /**
  * Everything there is to know about a node without importing it.
+ *
+ * `needs` are packages that are not installed with nodegraph, by the module that each brings.
  */
 export interface NodeType {
   category: string;
@@ -464,6 +466,9 @@ export interface NodeType {
   inputs: Input[];
   module: string;
   name: string;
+  needs: {
+    [k: string]: string;
+  };
   on_device: boolean;
   outputs: Output[];
   version: number;

@@ -10,7 +10,7 @@ export function placeholder(spec: NodeSpec, used: readonly string[]): NodeType {
   });
   const outputs: Output[] = used.map((name) => ({ name, type: "~?", bases: [], doc: "" }));
   return {
-    name: spec.type, category: "", doc: "", effect: "none", on_device: false, version: 1, module: "", code: "", outputs,
+    name: spec.type, category: "", doc: "", effect: "none", on_device: false, version: 1, needs: {}, module: "", code: "", outputs,
     inputs: [...new Set([...Object.keys(spec.values), ...Object.keys(spec.links)])].map(input),
   };
 }

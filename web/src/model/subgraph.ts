@@ -135,7 +135,7 @@ function asType(name: string, definition: Subgraph, types: Types): NodeType {
     return { name: port, type: wire.type, bases: [...wire.bases], doc: "" };
   });
   return {
-    name: PREFIX + name, category: "subgraph", doc: definition.description, effect: "none", on_device: false, version: 1,
+    name: PREFIX + name, category: "subgraph", doc: definition.description, effect: "none", on_device: false, version: 1, needs: {},
     module: "", code: "", inputs: Object.entries(definition.inputs).map(([port, all]) => asInput(port, all[0]!, definition, types)), outputs,
   };
 }
