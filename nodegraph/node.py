@@ -11,7 +11,9 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict, JsonValue, PydanticSchemaGenerationError, TypeAdapter
@@ -26,6 +28,23 @@ Effect = Literal["none", "files", "always"]
 
 PRIMITIVES: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
 _ATTRIBUTE = "__nodegraph__"
+
+
+_refused: ContextVar[list[DeclarationError] | None] = ContextVar("refused", default=None)
+
+
+@contextmanager
+def one_by_one() -> Iterator[list[DeclarationError]]:
+    """While modules of nodes are imported: a function that cannot be a node stays none, and the others load.
+
+    Gives the list that the errors are put into. Elsewhere `@node` raises them.
+    """
+    refused: list[DeclarationError] = []
+    before = _refused.set(refused)
+    try:
+        yield refused
+    finally:
+        _refused.reset(before)
 
 
 class Lazy(Generic[T]):
@@ -146,8 +165,15 @@ def node(
     """
 
     def declare(function: Function) -> Function:
-        declaration = _declare(function, category, effect, on_device, version, dict(needs or {}))
-        setattr(function, _ATTRIBUTE, declaration)
+        try:
+            declaration = _declare(function, category, effect, on_device, version, dict(needs or {}))
+        except DeclarationError as error:
+            refused = _refused.get()
+            if refused is None:
+                raise
+            refused.append(error)
+        else:
+            setattr(function, _ATTRIBUTE, declaration)
         return function
 
     return declare if function is None else declare(function)

@@ -27,8 +27,9 @@ def refuse_no_numbers(batch: Any) -> None:
     missing = int((batch != batch).sum())  # of all values, NaN alone differs from itself
     if missing:
         raise ValueError(
-            f"{missing:,} of the {batch.numel():,} values of the picture are no numbers (NaN): some became too "
-            "large on the way. Lower guidance_scale, or run with --dtype float32"
+            f"{missing:,} of the {batch.numel():,} values of the picture are no numbers (NaN), made by a node "
+            "before this one. Where that is a sampler, some became too large: lower guidance_scale, or run with "
+            "--dtype float32. Where it is a plugin's, it may divide by 0, or take a root of less"
         )
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.errors import NodegraphError
-from nodegraph.node import NodeType, declaration_of
+from nodegraph.node import NodeType, declaration_of, one_by_one
 from nodegraph.sources import ENTRY_POINTS, PACKAGE, plugin_paths, source_digest
 from nodegraph.undisturbed import undisturbed
 from nodegraph.wire import Codec, WireTypes, wire_types_of
@@ -135,8 +135,10 @@ class Registry:
     def _import(self, origin: str, load: Callable[[], Any]) -> None:
         self._begins(origin)
         try:
-            with undisturbed(partial(_changed, origin), signals=True):
+            with undisturbed(partial(_changed, origin), signals=True), one_by_one() as refused:
                 loaded = load()
+            for refusal in refused:
+                self._problem(origin, f"{type(refusal).__name__}: {refusal}")
             if not isinstance(loaded, ModuleType):
                 raise NodegraphError(f"{origin} names {loaded!r}, which is no module")
             self.add(loaded, origin)

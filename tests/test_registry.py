@@ -11,6 +11,7 @@ from simple_nodes import Number
 
 from nodegraph import node
 from nodegraph.engine import Engine
+from nodegraph.errors import DeclarationError
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.registry import Registry
@@ -107,6 +108,22 @@ def test_a_changed_plugin_is_seen_on_the_next_run(folder: Path, home: Home, tmp_
     path.unlink()
     engine.registry.refresh()
     assert engine.registry.problems == ()
+
+
+def test_a_badly_declared_node_leaves_the_good_ones_of_its_file(folder: Path) -> None:
+    bad = '@node\ndef Bad(x) -> int:\n    """No type."""\n    return 1\n'
+    last = '@node\ndef Last() -> int:\n    """The last."""\n    return 3\n'
+    (folder / "some.py").write_text(PLUGIN.format(answer=1) + bad + last)
+    registry = loaded(folder)
+    assert set(registry.nodes) == {"Answer", "Last"}
+    assert [one.message for one in registry.problems] == [
+        "DeclarationError: Bad, parameter x: no type annotation; add one, it is the input's type"
+    ]
+    with pytest.raises(DeclarationError):  # who declares it elsewhere is told at once
+        exec("from nodegraph import node\n" + bad)
+    (folder / "some.py").write_text(PLUGIN.format(answer=1))
+    registry.refresh()
+    assert registry.problems == ()
 
 
 def test_only_what_a_module_defines_is_registered() -> None:

@@ -57,7 +57,9 @@ def test_a_picture_without_numbers_is_refused_and_not_saved_as_black(context: Co
     picture = random(2, 3, 8, 8)
     picture[1, 0, :2] = float("nan")
     for format in ("PNG", "JPEG", "WEBP"):
-        with pytest.raises(ValueError, match=r"16 of the 384 values of the picture are no numbers \(NaN\)"):
+        with pytest.raises(
+            ValueError, match=r"16 of the 384 values of the picture are no numbers \(NaN\).*plugin"
+        ):
             nodes.SaveImage(context, Image(picture), format=format)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no numbers"):
         nodes.CompareImages(Image(picture), Image(random(2, 3, 8, 8)))
