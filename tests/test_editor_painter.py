@@ -214,6 +214,11 @@ def test_the_template_for_inpainting_can_be_painted_in(editor: EditorPage) -> No
     page.get_by_role("dialog").get_by_role("button", name="Inpaint").first.click()
     editor.node("inpaint").wait_for()
     page.keyboard.press("Control+f")
+    editor.pick("first sampler")
+    mode = editor.node("first_sampler").locator(".tool.mode")
+    mode.click()
+    expect(mode).to_have_text("new")
+    page.keyboard.press("Control+f")
     editor.pick("inpaint")
     page.keyboard.press("m")
     expect(page.locator(".painter [role=application]")).to_be_focused(timeout=2 * PATIENCE)
@@ -223,6 +228,9 @@ def test_the_template_for_inpainting_can_be_painted_in(editor: EditorPage) -> No
     assert 0 < painted(page).mean() < 0.5
     page.keyboard.press("Control+Enter")
     expect(page.locator(".painter")).to_have_count(0)
+    # The next run is to make the picture that was painted on.
+    expect(page.locator(".toast", has_text="first_sampler.seed")).to_be_visible()
+    expect(mode).not_to_have_text("new")
     document = editor.document()
     made = document["nodes"]["inpaint"]["links"]["mask"]
     assert document["nodes"][made["node"]]["type"] == "MaskFromImage"

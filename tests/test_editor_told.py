@@ -123,4 +123,28 @@ def test_where_a_model_that_is_missing_is_looked_for(editor: EditorPage) -> None
         }""",
         text,
     )
-    expect(editor.node("loaded")).to_contain_text("--models FOLDER or $NODEGRAPH_MODELS")
+    expect(editor.node("loaded")).to_contain_text(
+        "`nodegraph models` tells where it looks; --models FOLDER or $NODEGRAPH_MODELS adds a folder"
+    )
+
+
+def test_a_new_tab_has_nothing_unsaved_and_shows_the_whole_of_what_is_pasted_first(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    dot = page.locator(".tab.active .unsaved")
+    expect(page.locator(".tab.active")).to_contain_text("Untitled")
+    expect(dot).to_have_count(0)
+    nodes = {f"blank_{number}": {"type": "EmptyLatent"} for number in range(12)}
+    layout = {name: {"x": 400 * (index % 6), "y": 700 * (index // 6)} for index, name in enumerate(nodes)}
+    page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+        }""",
+        json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes, "layout": layout}),
+    )
+    expect(dot).to_have_count(1)
+    expect(page.locator(".svelte-flow__node-node")).to_have_count(12)
+    for name in editor.nodes():
+        expect(editor.node(name)).to_be_in_viewport(ratio=0.99)

@@ -229,6 +229,31 @@ def test_a_phone_shows_the_picture_and_the_values_and_runs(phone: EditorPage, se
     expect(text).to_have_value("a green apple")
 
 
+def test_a_phone_says_of_an_earlier_picture_what_it_is(phone: EditorPage, server: Running) -> None:
+    document = {
+        "format": "nodegraph",
+        "version": 1,
+        "title": "A sketch",
+        "nodes": {
+            "sketch": {"type": "LoadImage", "values": {"image": "images/sketch.png"}},
+            "save": {
+                "type": "SaveImage",
+                "values": {"name": "drawn"},
+                "links": {"image": {"node": "sketch", "output": "image"}},
+            },
+        },
+    }
+    assert server.ask("POST", "/api/runs", {"workflow": document}).status == 201
+    page = phone.page
+    earlier = page.locator(".phone .earlier")
+    expect(earlier).to_contain_text("Made before: drawn", timeout=PATIENCE)
+    assert page.evaluate(SMALL) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    earlier.get_by_role("button", name="Open what made it").tap()
+    expect(page.locator(".phone select option").filter(has_text="A sketch")).to_have_count(1)
+    expect(earlier).to_have_count(0)
+
+
 def test_a_phone_is_no_wider_for_long_names(phone: EditorPage, tmp_path: Path) -> None:
     long = "<img-src=x-onerror=hurt>" * 8
     nodes = {

@@ -19,12 +19,19 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
     return node && width && height ? { ...flow.flowToScreenPosition(node.internals.positionAbsolute), width, height } : null;
   };
 
-  function reveal(ids: readonly string[], frames: number) {
+  const fit = (ids?: Iterable<string>) => {
+    const only = ids && { nodes: [...ids].map((id) => ({ id })) };
+    const duration = app.calm ? 0 : 200;
+    void flow.fitView({ ...only, padding: 0.12, maxZoom: ids ? 1 : 1.1, minZoom: 0.05, duration });
+  };
+
+  function reveal(ids: readonly string[], whole: boolean, frames: number) {
     const boxes = ids.map(boxOf);
     if (boxes.includes(null)) {
-      if (frames > 0) requestAnimationFrame(() => reveal(ids, frames - 1));
+      if (frames > 0) requestAnimationFrame(() => reveal(ids, whole, frames - 1));
       return;
     }
+    if (whole) return fit(ids);
     const { x, y, zoom } = flow.getViewport();
     const shown = boxes.map((box) => ({ ...box!, width: box!.width * zoom, height: box!.height * zoom }));
     const shift = shiftInto(shown, pane.getBoundingClientRect());
@@ -37,11 +44,7 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
   };
 
   return {
-    fit: (ids) => {
-      const only = ids && { nodes: [...ids].map((id) => ({ id })) };
-      const duration = app.calm ? 0 : 200;
-      void flow.fitView({ ...only, padding: 0.12, maxZoom: ids ? 1 : 1.1, minZoom: 0.05, duration });
-    },
+    fit,
     zoom: (factor) => void flow.setZoom(flow.getZoom() * factor, { duration: app.calm ? 0 : 120 }),
     toCanvas: (point) => flow.screenToFlowPosition(point),
     toScreen: (point) => flow.flowToScreenPosition(point),
@@ -61,6 +64,6 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
       const point = at ? flow.screenToFlowPosition(at) : path.getPointAtLength(path.getTotalLength() / 2);
       app.tab.edit(addPoint(workflow, ends, passed(path, pointsOf(workflow, ends), point), point), "edit.bend");
     },
-    reveal: (ids) => reveal([...ids], FRAMES),
+    reveal: (ids, whole = false) => reveal([...ids], whole, FRAMES),
   };
 }

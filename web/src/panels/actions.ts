@@ -9,6 +9,8 @@ import type { App } from "../state/app.svelte";
 import { shapesOf } from "../state/arranging";
 import { openTab, refreshFiles } from "../state/files";
 import { words } from "../state/say";
+import { allSeeds } from "../state/seeds";
+import type { Tab } from "../state/tab.svelte";
 import { seedOf } from "./receipt";
 import { maskInputs, maskName, pictureLink, sources, withMask } from "./masking";
 
@@ -85,12 +87,13 @@ export async function paintMask(app: App, to: Target): Promise<void> {
   // Who went elsewhere meanwhile is not to be torn away from there.
   if (app.tab !== tab || tab.root !== root || tab.path !== path) return app.toast(t("mask.made", { node: to.node }));
   app.panels.painting = {
-    picture: picture ? uploadPath(picture.name) : made!.content,
+    picture: picture ? uploadPath(picture.name) : made!.artifact.content,
     saved: mask ? uploadPath(mask.name) : null,
     save: async (painted) => {
-      const stored = await app.client.upload(painted, maskName(picture?.name ?? made!.name));
+      const stored = await app.client.upload(painted, maskName(picture?.name ?? made!.artifact.name));
       await refreshFiles(app);
       tab.edit(withMask(tab.workflow, app.types, to, stored.name, (all, id) => measured(app, all, id)), "edit.mask");
+      if (made) keepSeeds(app, tab, made.seeds);
     },
   };
 }
@@ -98,8 +101,15 @@ export async function paintMask(app: App, to: Target): Promise<void> {
 const measured = (app: App, workflow: Workflow, id: string) =>
   (app.canvas && Object.hasOwn(app.tab.workflow.nodes, id) ? app.canvas.sizeOf(id) : shapesOf(app, workflow)(id));
 
-/** Run what the picture of a node needs, and save it; null where that fails or is stopped. What is there already is not made again. */
-async function madePicture(app: App, node: string): Promise<Artifact | null> {
+/** Draw no more seeds of what a picture is made of: the next run would lay the mask over another one. */
+function keepSeeds(app: App, tab: Tab, addresses: readonly string[]): void {
+  const drawn = addresses.filter((one) => (tab.seeds[one] ?? "fixed") !== "fixed");
+  for (const one of drawn) tab.setSeedMode(one, "fixed");
+  if (drawn.length) app.toast(t("mask.seeds_kept", { seeds: drawn.join(", ") }), "info", undefined, { about: "seeds" });
+}
+
+/** Run what the picture of a node needs, and save it, and say which seeds it is made of; null where that fails or is stopped. What is there already is not made again. */
+async function madePicture(app: App, node: string): Promise<{ artifact: Artifact; seeds: string[] } | null> {
   const { tab } = app;
   const from = pictureLink(tab.workflow, app.types, node);
   if (!from) return null;
@@ -113,7 +123,8 @@ async function madePicture(app: App, node: string): Promise<Artifact | null> {
     if (view.status === "failed") throw new Error(view.error?.message ?? "");
     // One that was saved before is told of by the run as a whole.
     const { artifacts } = await app.client.run(id);
-    return artifacts.find((one) => one.node === target && one.media_type.startsWith("image/")) ?? null;
+    const artifact = artifacts.find((one) => one.node === target && one.media_type.startsWith("image/"));
+    return artifact ? { artifact, seeds: Object.keys(allSeeds(workflow, app.types)) } : null;
   } catch (error) {
     app.toast(t("mask.no_picture_made", { node, message: words(error) }), "error");
     return null;

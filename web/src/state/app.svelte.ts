@@ -37,8 +37,8 @@ export interface Canvas {
   focus(id: string): void;
   /** Lead a link through a point: the one of its path that is nearest to a place on the screen, or its middle. */
   bend(edge: string, at: Point | null): void;
-  /** Move the view by as little as brings these nodes wholly into it, as soon as they are measured. */
-  reveal(ids: Iterable<string>): void;
+  /** Move the view by as little as brings these nodes into it, as soon as they are measured; or fit it to the `whole` of them. */
+  reveal(ids: Iterable<string>, whole?: boolean): void;
 }
 
 /** A list to choose from, opened over the canvas. */

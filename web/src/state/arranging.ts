@@ -11,7 +11,9 @@ import { linkOfEdge } from "./edges";
 import { missingFiles } from "./missing";
 
 const SIZE = { width: 232, height: 120 };
-const TOLD = 36; // pixels that a node grows by when it says that a file or its type is not there
+// Pixels that a node grows by when it says that a file or its type is not there, or where such files are looked for.
+const TOLD = 36;
+const TOLD_WHERE = 84;
 
 /** How large the nodes of a workflow that was not drawn yet will be, and where their ports will lie. */
 export function shapesOf(app: App, { nodes, layout }: Workflow): (id: string) => Shape {
@@ -20,8 +22,8 @@ export function shapesOf(app: App, { nodes, layout }: Workflow): (id: string) =>
     const { width, collapsed } = own(layout, id) ?? { width: null, collapsed: false };
     const type = own(app.types, spec.type);
     const { height, inputs, outputs } = guess(spec, type ?? placeholder(spec, []), collapsed);
-    const told = collapsed ? 0 : missingFiles(app, spec).length + (type ? 0 : 1);
-    return { width: width ?? WIDTH, height: height + TOLD * told, inputs, outputs };
+    const told = collapsed ? [] : [...missingFiles(app, spec).map((one) => (one.there.length ? TOLD : TOLD_WHERE)), ...(type ? [] : [TOLD])];
+    return { width: width ?? WIDTH, height: told.reduce((sum, one) => sum + one, height), inputs, outputs };
   };
 }
 

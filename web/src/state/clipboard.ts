@@ -31,9 +31,10 @@ export function pasteText(app: App, text: string): void {
   const middle = app.canvas?.middle() ?? { x: 0, y: 0 };
   const shift = pastes * 30 - 120;
   pastes += 1;
+  const isFirst = !Object.keys(app.tab.workflow.nodes).length; // there is no view of anything to keep
   try {
     app.tab.paste(placed(app, parseWorkflow(text)), { x: middle.x + shift, y: middle.y + shift });
-    app.canvas?.reveal(app.tab.chosen.nodes);
+    app.canvas?.reveal(app.tab.chosen.nodes, isFirst);
   } catch (error) {
     if (!(error instanceof DocumentError)) throw error;
     app.toast(t("clip.no_workflow", { message: error.message }), "error");

@@ -69,7 +69,8 @@ export class Tab {
   path = $derived(validPath(this.root, this.wanted));
   /** What is in view and edited: the document, or one of its subgraphs as if it were one. */
   workflow = $derived(this.path.length ? viewOf(this.root, this.path) : this.root);
-  dirty = $derived(this.history.present !== this.saved);
+  /** Whether there is something that was not saved; in a new tab that was not touched there is nothing. */
+  dirty = $derived(this.history.present !== this.saved && (this.saved !== null || this.history.past.length > 0 || !isBlank(this.history.present)));
   title = $derived(this.name ?? this.root.title);
   /** What the server said of nodes that have not been changed since. */
   told = $derived(
@@ -205,6 +206,8 @@ export class Tab {
     this.choose({ nodes });
   }
 }
+
+const isBlank = ({ nodes, groups, notes }: Workflow): boolean => Object.keys(nodes).length + groups.length + notes.length === 0;
 
 function offsetTo(part: Workflow, at: Point | null): Point {
   const places = [...Object.values(part.layout), ...part.groups, ...part.notes];

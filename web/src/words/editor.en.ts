@@ -118,7 +118,7 @@ export const editor = {
   "file.upload": "Upload a picture",
   "file.uploading": "Uploading…",
   "file.drop": "Drop or paste a picture here",
-  "file.nowhere": "{name} is not on this server, and no other of its kind ({kind}). Put it into one of the model folders, or name yours when the server is started: --models FOLDER or $NODEGRAPH_MODELS (ComfyUI's models folder as it is). `nodegraph models` lists the folders.",
+  "file.nowhere": "{name}: this server has no {kind} at all. `nodegraph models` tells where it looks; --models FOLDER or $NODEGRAPH_MODELS adds a folder.",
   "file.missing": "{name} is not on this server. There is: {there}",
 
   "group.title": "Group title",

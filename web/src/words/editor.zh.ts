@@ -113,7 +113,7 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "file.upload": "上传图片",
   "file.uploading": "正在上传…",
   "file.drop": "将图片拖放或粘贴到此处",
-  "file.nowhere": "此服务器上没有 {name}，也没有其他同类文件（{kind}）。请将它放入某个模型文件夹，或在启动服务器时指定您的文件夹：--models 文件夹 或 $NODEGRAPH_MODELS（可直接用 ComfyUI 的 models 文件夹）。`nodegraph models` 会列出这些文件夹。",
+  "file.nowhere": "{name}：此服务器没有任何 {kind}。`nodegraph models` 会说明查找位置；--models 文件夹 或 $NODEGRAPH_MODELS 可添加文件夹。",
   "file.missing": "此服务器上没有 {name}。现有：{there}",
   "group.title": "分组标题",
   "note.text": "便签文字",

@@ -105,6 +105,7 @@ export const panels = {
   "mask.making": "Making the picture that {node} gets, to paint on it",
   "mask.made": "The picture that {node} gets is there now: paint again.",
   "mask.no_picture_made": "The picture that {node} gets could not be made: {message}",
+  "mask.seeds_kept": "Kept from now on, since the mask is painted on what they made: {seeds}",
   "mask.other_shape": "The mask that was there has another shape ({mask}) than the picture ({picture}), so a new one is begun.",
   "edit.mask": "paint a mask",
   "command.paint_mask": "Paint a mask…",

@@ -105,6 +105,7 @@ export const panels = {
   "mask.making": "正在生成 {node} 得到的图片，以便在上面绘制",
   "mask.made": "{node} 得到的图片已经生成：请再次打开蒙版绘制。",
   "mask.no_picture_made": "无法生成 {node} 得到的图片：{message}",
+  "mask.seeds_kept": "蒙版绘制在由这些种子生成的图片上，因此它们从现在起保持不变：{seeds}",
   "mask.other_shape": "原有蒙版的形状（{mask}）与图片（{picture}）不同，因此重新开始绘制。",
   "edit.mask": "绘制蒙版",
   "command.paint_mask": "绘制蒙版…",

@@ -37,6 +37,8 @@ export const tools = {
   "phone.graph": "Graph",
   "phone.back": "Pictures and values",
   "phone.none": "Run makes a picture, and it shows here.",
+  "phone.earlier": "Made before: {name}, {time}",
+  "phone.maker": "Open what made it",
   "phone.preview": "What is being made",
   "phone.more": "More values ({count})",
   "phone.progress": "Progress of the run",

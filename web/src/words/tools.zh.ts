@@ -38,6 +38,8 @@ export const tools: { [key in keyof typeof english]: string } = {
   "phone.graph": "节点图",
   "phone.back": "图片与数值",
   "phone.none": "运行后图片会显示在这里。",
+  "phone.earlier": "之前生成：{name}，{time}",
+  "phone.maker": "打开生成它的工作流",
   "phone.preview": "正在生成的内容",
   "phone.more": "更多数值（{count}）",
   "phone.progress": "运行进度",
