@@ -115,6 +115,8 @@ def submit(
             print(client.url + artifact.content)
         if done.error is not None:
             typer.echo(printable(done.error.message), err=True)
+            if done.error.raised is not None and done.error.raised.at:
+                typer.echo(printable(f"  {done.error.raised.exception} at {done.error.raised.at}"), err=True)
         if done.status != "succeeded":
             raise typer.Exit(CANCELLED if done.status == "cancelled" else FAILED)
 

@@ -107,6 +107,11 @@ def test_submit_follow_prints_what_was_made(server: Running, shell: Shell, tmp_p
     refused = shell("submit", "paint.json", "--set", "it.sise=20", **home)
     assert refused.returncode == 2
     assert "Did you mean 'size'?" in refused.stderr
+    failed = shell("submit", "paint.json", "--set", "it.size=-5", "--follow", **home)
+    assert failed.returncode == 1
+    words, line = failed.stderr.splitlines()[-2:]
+    assert words.startswith("RuntimeError: ")
+    assert line.startswith("  RuntimeError at served.py, line ")
 
 
 def test_the_trash_is_shown_and_emptied_as_a_command(client: Client, server: Running, shell: Shell) -> None:
