@@ -126,6 +126,12 @@ def test_where_a_model_that_is_missing_is_looked_for(editor: EditorPage) -> None
     expect(editor.node("loaded")).to_contain_text(
         "`nodegraph models` tells where it looks; --models FOLDER or $NODEGRAPH_MODELS adds a folder"
     )
+    # The list of problems has room for the folders themselves.
+    page.keyboard.press("p")
+    listed = page.locator(".problems li").filter(has_text="blueprint.safetensors")
+    expect(listed).to_have_count(1)
+    expect(listed).to_contain_text("Put it into one of these folders")
+    expect(listed).to_contain_text("loras")
 
 
 def test_a_new_tab_has_nothing_unsaved_and_shows_the_whole_of_what_is_pasted_first(editor: EditorPage) -> None:

@@ -13,7 +13,7 @@ import { missingFiles } from "./missing";
 const SIZE = { width: 232, height: 120 };
 // Pixels that a node grows by when it says that a file or its type is not there, or where such files are looked for.
 const TOLD = 36;
-const TOLD_WHERE = 84;
+const TOLD_WHERE = 112;
 
 /** How large the nodes of a workflow that was not drawn yet will be, and where their ports will lie. */
 export function shapesOf(app: App, { nodes, layout }: Workflow): (id: string) => Shape {

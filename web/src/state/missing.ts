@@ -22,9 +22,12 @@ export interface Missing {
 
 /** What is said of a file that is not there: what is instead, or where one is looked for. */
 export const toldMissing = ({ name, kind, there }: Omit<Missing, "input">): { key: string; slots: { [slot: string]: string } } =>
-  there.length || kind === IMAGES
-    ? { key: "file.missing", slots: { name, there: someOf(there) } }
-    : { key: "file.nowhere", slots: { name, kind } };
+  isModel({ kind }) && !there.length
+    ? { key: "file.nowhere", slots: { name, kind } }
+    : { key: "file.missing", slots: { name, there: someOf(there) } };
+
+/** Whether a file comes from a folder of models: then the folder may be one that the server does not know. */
+export const isModel = ({ kind }: Pick<Missing, "kind">): boolean => kind !== IMAGES;
 
 /** The inputs of a node whose file is not there. */
 export function missingFiles(known: Known, spec: NodeSpec): Missing[] {

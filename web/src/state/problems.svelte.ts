@@ -3,7 +3,7 @@ import { groupBy } from "../lib/group";
 import { own } from "../model/document";
 import { problemsOf, spoken, type Problem } from "../model/problems";
 import { definitionAt, promoted, specAt } from "../model/subgraph";
-import { missingFiles, toldMissing, type Known } from "./missing";
+import { isModel, missingFiles, toldMissing, type Known } from "./missing";
 import type { RunView } from "./runs.svelte";
 import { say } from "./say";
 import type { Tab } from "./tab.svelte";
@@ -59,7 +59,7 @@ export class Problems {
   /** Each problem one time, in words of the editor where it has them. */
   private once(problems: Problem[]): Problem[] {
     const seen = new Set<string>();
-    return problems.map((one) => (one.key ? one : (this.missing(one) ?? one))).filter((one) => {
+    return problems.map((one) => (one.key ? one : (this.missing(one, false) ?? one))).filter((one) => {
       const key = `${one.node} ${one.input} ${one.key || say(one)}`;
       return !seen.has(key) && seen.add(key);
     });
@@ -80,11 +80,14 @@ export class Problems {
     return places;
   }
 
-  /** What the server says of an input whose file is not there, in words of the editor; null of any other. */
-  private missing({ node, input }: Problem): Problem | null {
+  /**
+   * What the server says of an input whose file is not there, in words of the editor; null of any other. Of a
+   * model the list keeps the server's words, which name the folders; on a node is room for less.
+   */
+  private missing({ node, input }: Problem, isOnNode: boolean): Problem | null {
     const spec = node === null ? undefined : specAt(this.app.tab.root, node);
     const found = spec && missingFiles(this.app, spec).find((one) => one.input === input);
-    return found ? { node, input, ...toldMissing(found) } : null;
+    return found && (isOnNode || !isModel(found)) ? { node, input, ...toldMissing(found) } : null;
   }
 
   /** A problem as the node in view shows it that has it, or in which it is; null where that is not in view. */
@@ -93,7 +96,7 @@ export class Problems {
     const prefix = tab.path.map((id) => `${id}/`).join("");
     if (problem.node === null || !problem.node.startsWith(prefix)) return null;
     const [node, ...inner] = problem.node.slice(prefix.length).split("/");
-    if (!inner.length) return { ...problem, node: node! };
+    if (!inner.length) return { ...((!problem.key && this.missing(problem, true)) || problem), node: node! };
     const definition = own(tab.root.subgraphs, definitionAt(tab.root, [...tab.path, node!]) ?? "");
     const port = definition && problem.input !== null && inner.length === 1 ? promoted(definition, inner[0]!, problem.input) : null;
     return { ...problem, node: node!, input: port, inside: inner.join(" › ") };
