@@ -50,7 +50,7 @@ FAVOURITES = frozenset(
     kissing face|thinking face|thumbs up|victory hand|clapping hands|eyes""".replace("\n    ", "").split("|")
 )
 RECOLOURED = 2  # further colours of each picture whose colour is clear
-TURNED = 0.4  # how often one of them is drawn, against the picture itself
+TURNED = 0.3  # how often one of them is drawn, against the picture itself
 
 Pixels = NDArray[np.uint8]
 

@@ -28,7 +28,7 @@ from nodegraph.workflow import Workflow
 sys.path.insert(0, str(ROOT / "tests" / "diffusion" / "checkpoints"))
 import tiny
 
-PROMPTS = ["water wave", "rainbow"] * 4
+PROMPTS = ["sunset", "rainbow", "sunrise over mountains", "bridge at night"] * 2  # they reach top and bottom
 diffusers = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
 
 
@@ -60,7 +60,7 @@ def test_the_embedded_models_pictures_have_no_seam(context: Context) -> None:
         steps = (picture - picture.roll(1, side)).abs().transpose(side, 3).mean((0, 1, 2))
         return steps[::4].tolist()
 
-    seam, *inside = grid(painted(None), 3)
+    seam, *inside = grid(painted(None), 2)
     assert seam > 1.2 * max(inside)
     tiles = painted("both")
     for side in (2, 3):

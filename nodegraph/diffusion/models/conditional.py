@@ -32,6 +32,11 @@ class Conditional(nn.Module):
         """Predict for noisy latents x (N, ...), times (N,) in [0, 1], token numbers and style codes."""
         return self.denoiser(x, time, *self.text(ids, style))
 
+    def recall(self, ids: Tensor, style: Tensor) -> Tensor:
+        """The latents that texts bring to mind, of a denoiser with a memory."""
+        assert self.denoiser.memory is not None
+        return self.denoiser.memory(self.text(ids, style)[2])
+
 
 @dataclass(frozen=True, eq=False)
 class DiTDenoiser:

@@ -32,6 +32,7 @@ from nodegraph.diffusion.values import (
 Network = TypeVar("Network", bound=nn.Module)
 PARAMETRIZATION = Parametrization("flow", "flow", sigma_min=0.005, sigma_max=80.0)
 SMOOTHING = 96  # hidden channels
+MEMORY = 768  # hidden width
 
 
 def describe(checkpoint: Checkpoint, path: Path | None) -> Handles:
@@ -54,12 +55,17 @@ def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "f
     kind = getattr(torch, dtype)
     text = _filled(lambda: TextNetwork(len(vocabulary), len(styles)), path / "text_encoder.safetensors", kind)
     vae = _filled(lambda: Autoencoder(config["channels"]), path / "vae.safetensors", torch.float32)
-    dit = _filled(lambda: DiT(config["channels"], side, smoothing=SMOOTHING), path / "denoiser.safetensors", kind)
+    dit = _filled(lambda: network(config["channels"], side), path / "denoiser.safetensors", kind)
     networks: dict[str, nn.Module] = {"text_encoder": text, "vae": vae, "denoiser": dit}
     denoiser = DiTDenoiser(dit, PARAMETRIZATION, config["channels"], side, Autoencoder.downscale)
     reader = _reader(path / "style_reader.safetensors", styles)
     encoder = StyledEncoder(text, vocabulary, styles, device, reader, config["size"])
     return Loaded(denoiser, encoder, vae, networks)
+
+
+def network(channels: int, size: int) -> DiT:
+    """The denoiser over latents (N, channels, size, size), untrained."""
+    return DiT(channels, size, smoothing=SMOOTHING, memory=MEMORY)
 
 
 def _reader(path: Path, styles: tuple[str, ...]) -> StyleNetwork | None:

@@ -4,8 +4,10 @@ Peebles and Xie, "Scalable Diffusion Models with Transformers" (2022), with one 
 as in PixArt-alpha (Chen et al. 2023) and normalised queries and keys (Dehghani et al. 2023). A text also gives
 every position an embedding of its own: where the noise says nothing yet, cross-attention to three words is a
 narrow way to learn what is where, and a linear map from the text is a wide one that costs next to nothing.
-Each token predicts its own patch, so neighbours may disagree along their border; where asked for, a few
-convolutions over the whole prediction see both sides of it.
+Where asked for, a text also recalls a whole latent, the mean of what it was seen with, as a prior (Ramesh et
+al. 2022, section 2.2): two layers learn that from thousands of pictures a second, and the transformer is left
+with what the mean leaves open. Each token predicts its own patch, so neighbours may disagree along their
+border; where asked for, a few convolutions over the whole prediction see both sides of it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class DiT(nn.Module):
         text_width: width of the text embedding.
         outputs: channels of the prediction; left out, as many as the latent has.
         smoothing: hidden channels of the convolutions across the borders of patches; 0 for none.
+        memory: hidden width of the layers that recall a latent from the text; 0 for none.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class DiT(nn.Module):
         text_width: int = 256,
         outputs: int | None = None,
         smoothing: int = 0,
+        memory: int = 0,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -64,6 +68,11 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.smoothing = _Smoothing(channels, self.outputs, smoothing, width) if smoothing else None
+        self.memory = _Memory(channels, size, text_width, memory) if memory else None
+        if self.memory is not None:
+            self.recalled = nn.Linear(channels * patch * patch, width)
+            nn.init.zeros_(self.recalled.weight)
+            nn.init.zeros_(self.recalled.bias)
 
     def forward(
         self,
@@ -88,6 +97,8 @@ class DiT(nn.Module):
         n, _, height, width = x.shape
         layout = self.layout_outward(self.layout(pooled).view(n, -1, LAYOUT_WIDTH))
         tokens = self.inward(_to_patches(x, self.patch)) + self.positions + layout
+        if self.memory is not None:
+            tokens = tokens + self.recalled(_to_patches(self.memory(pooled), self.patch))
         signal = functional.silu(self.time(time_embedding(time, 256).to(x.dtype)) + self.pooled(pooled))
         shared = self.modulation(signal).view(n, 6, self.width)
         allowed = mask[:, None, None, :]
@@ -97,6 +108,21 @@ class DiT(nn.Module):
         tokens = functional.layer_norm(tokens, (self.width,)) * (1 + scale) + shift
         predicted = _from_patches(self.outward(tokens), self.patch, self.outputs, height, width)
         return predicted if self.smoothing is None else self.smoothing(predicted, x, signal)
+
+
+class _Memory(nn.Module):
+    """The latent (N, channels, size, size) that a pooled text (N, text_width) brings to mind."""
+
+    def __init__(self, channels: int, size: int, text_width: int, hidden: int) -> None:
+        super().__init__()
+        self.shape = (channels, size, size)
+        self.inward = nn.Linear(text_width, hidden)
+        self.outward = nn.Linear(hidden, channels * size * size)
+        nn.init.zeros_(self.outward.weight)
+        nn.init.zeros_(self.outward.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.outward(functional.silu(self.inward(pooled))).view(-1, *self.shape)
 
 
 class _Smoothing(nn.Module):

@@ -121,7 +121,8 @@ def test_words_are_weighted(live: Loaded) -> None:
         red, green, blue = paint(live, text, count=2, steps=8)[..., 16:48, 16:48].mean((0, 2, 3)).tolist()
         return float(blue - (red + green) / 2)
 
-    assert blueness("(blue:0.1) apple") < blueness("blue apple") - 0.2
+    # Not as little as without the word, of which the other word's embedding tells too.
+    assert blueness("(blue:0.1) heart") < blueness("blue heart") - 0.1
 
 
 def test_articles_say_nothing(live: Loaded) -> None:
