@@ -17,14 +17,13 @@ from pathlib import Path
 
 from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
-from nodegraph.named import name_also
+from nodegraph.named import TEMPORARY, name_also
 
 DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
 UNFINISHED_SECONDS = 30 * 86400
 SINGLE = frozenset({"images", "loras", "embeddings", "upscalers", "onnx"})  # never a folder, nor an address
 STRAY_SECONDS = 86400  # after which a temporary file belongs to nobody: a write takes seconds
-_TEMPORARY = (".nodegraph-", ".tmp")  # how a file is called while it is written
 LONGEST = (
     230  # bytes of a name and its suffix; file systems take 255, and a number and `.receipt.json` are to come
 )
@@ -210,7 +209,7 @@ class Files:
         if folder in self._swept:
             return
         self._swept.add(folder)
-        begin, end = _TEMPORARY
+        begin, end = TEMPORARY
         with suppress(OSError):
             for path in folder.iterdir():
                 if path.name.startswith(begin) and path.name.endswith(end):
@@ -267,7 +266,7 @@ def _offered(kind: str, path: Path, root: Path) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY[0], suffix=_TEMPORARY[1])
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY[0], suffix=TEMPORARY[1])
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -289,7 +288,7 @@ def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
     taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix))
     numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
     number = max(numbers, default=0)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY[0], suffix=_TEMPORARY[1])
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=TEMPORARY[0], suffix=TEMPORARY[1])
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -7,6 +7,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+TEMPORARY = (".nodegraph-", ".tmp")  # how a file is called while it is written
+
 
 def name_also(source: Path, target: Path) -> None:
     """Give a file another name, never one that is taken; who sees the name sees the whole file, or an empty one.
@@ -28,7 +30,7 @@ def name_also(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # taken from here on
-    whole = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    whole = target.with_name(secrets.token_hex(8).join(TEMPORARY))
     try:
         shutil.copyfile(source, whole)
         with whole.open("rb+") as file:
