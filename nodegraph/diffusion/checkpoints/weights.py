@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +121,11 @@ def _shorter(source: Source) -> ModelRefused:
 @contextmanager
 def without_memory() -> Iterator[None]:
     """Networks made inside have parameters without storage; buffers, which no file holds, are made as always."""
-    register = nn.Module.register_parameter
+    register, normal = nn.Module.register_parameter, nn.init.normal_
+
+    def only_where_there_is_storage(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # Of a tensor without storage torch asks its compiler, whose import takes a second.
+        return tensor if tensor.is_meta else normal(tensor, *args, **kwargs)
 
     def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         if parameter is not None and parameter.device.type != "meta":
@@ -130,10 +134,12 @@ def without_memory() -> Iterator[None]:
 
     with _making:
         nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
+        nn.init.normal_ = only_where_there_is_storage
         try:
             yield
         finally:
             nn.Module.register_parameter = register  # type: ignore[method-assign]
+            nn.init.normal_ = normal
 
 
 def fill(

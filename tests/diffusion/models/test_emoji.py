@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -123,6 +125,12 @@ def test_words_are_weighted(live: Loaded) -> None:
 
     # Not as little as without the word, of which the other word's embedding tells too.
     assert blueness("(blue:0.1) heart") < blueness("blue heart") - 0.1
+
+
+def test_it_is_loaded_without_the_compiler_of_torch() -> None:
+    program = "import sys; from test_emoji import CHECKPOINT, FOLDER, load; load(CHECKPOINT, FOLDER, 'cpu')"
+    program += "; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True)
 
 
 def test_articles_say_nothing(live: Loaded) -> None:
