@@ -20,6 +20,19 @@ from conftest import ROOT
 
 PICTURE = (ROOT / "workflows" / "images" / "sketch.png").read_bytes()
 JSON = {"Content-Type": "application/json"}
+# A workflow that reads the picture `cat.png` and saves it as it is.
+COPY_CAT = {
+    "format": "nodegraph",
+    "version": 1,
+    "nodes": {
+        "load": {"type": "LoadImage", "values": {"image": "cat.png"}},
+        "save": {
+            "type": "SaveImage",
+            "values": {"name": "cat"},
+            "links": {"image": {"node": "load", "output": "image"}},
+        },
+    },
+}
 
 
 @dataclass(frozen=True)

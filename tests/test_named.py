@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from real_server import PICTURE, Running, running
+from real_server import COPY_CAT, PICTURE, Running, running
 
 from nodegraph.named import name_also
 
@@ -26,18 +26,6 @@ filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.a
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
 """
-SAVE = {
-    "format": "nodegraph",
-    "version": 1,
-    "nodes": {
-        "load": {"type": "LoadImage", "values": {"image": "cat.png"}},
-        "save": {
-            "type": "SaveImage",
-            "values": {"name": "cat"},
-            "links": {"image": {"node": "load", "output": "image"}},
-        },
-    },
-}
 
 
 @pytest.fixture
@@ -81,7 +69,7 @@ def test_without_hard_links_the_server_uploads_renames_restores_and_saves(tmp_pa
         ]
         assert [one.json["name"] for one in uploaded] == ["cat.png", "cat.png"], [one.body for one in uploaded]
         for name in ("one", "two"):
-            saved = server.ask("PUT", f"/api/workflows/{name}", {"workflow": {**SAVE, "title": name}})
+            saved = server.ask("PUT", f"/api/workflows/{name}", {"workflow": {**COPY_CAT, "title": name}})
             assert saved.status == 201, saved.body
         assert server.ask("POST", "/api/workflows/one/rename", {"name": "two"}).status == 409
         assert server.get("/api/workflows/two").json["workflow"]["title"] == "two"
@@ -105,7 +93,7 @@ def test_without_hard_links_the_server_uploads_renames_restores_and_saves(tmp_pa
 
 def made(server: Running) -> dict[str, str]:
     """The artifact of a run that saves a picture."""
-    run = server.ask("POST", "/api/runs", {"workflow": SAVE})
+    run = server.ask("POST", "/api/runs", {"workflow": COPY_CAT})
     assert run.status == 201, run.body
     deadline = time.monotonic() + 120
     while (found := server.get(f"/api/runs/{run.json['id']}").json)["status"] in ("queued", "running"):

@@ -11,20 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from real_server import running
-
-WORKFLOW = {
-    "format": "nodegraph",
-    "version": 1,
-    "nodes": {
-        "load": {"type": "LoadImage", "values": {"image": "cat.png"}},
-        "save": {
-            "type": "SaveImage",
-            "values": {"name": "cat"},
-            "links": {"image": {"node": "load", "output": "image"}},
-        },
-    },
-}
+from real_server import COPY_CAT, running
 
 
 @pytest.fixture
@@ -36,7 +23,7 @@ def latin(tmp_path: Path) -> Path:
     except OSError:
         pytest.skip("this file system takes nothing but text")
     shutil.copy(ROOT / "workflows" / "images" / "sketch.png", folder / "cat.png")
-    (folder / "cat.json").write_text(json.dumps(WORKFLOW))
+    (folder / "cat.json").write_text(json.dumps(COPY_CAT))
     return folder
 
 
@@ -61,7 +48,7 @@ def test_a_server_there_answers(latin: Path) -> None:
     with running(latin / "home") as server:
         for address in ("/api/system", "/api/models", "/api/nodes", "/api/workflows", "/health"):
             assert server.get(address).status == 200, address
-        missing = server.ask("POST", "/api/check", {"workflow": WORKFLOW})
+        missing = server.ask("POST", "/api/check", {"workflow": COPY_CAT})
         assert missing.status == 200
         assert "there is no 'cat.png'" in missing.json["problems"][0]["message"]
         assert server.faults() == []

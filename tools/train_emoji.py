@@ -156,7 +156,7 @@ def train_denoiser(
     chosen = torch.tensor(data.training)
     shown = [data.pack.pictures[index] for index in data.training]
     weights = torch.tensor([emphasis(one, data.pack.concepts[one.concept], args.favoured) for one in shown])
-    evenly = torch.tensor([TURNED if one.turned else 1.0 for one in shown])  # nothing need be recalled better
+    evenly = torch.tensor([TURNED if one.turned else 1.0 for one in shown])  # no favourites
 
     def share() -> float:
         return (time.monotonic() - started) / (args.minutes * 60)
