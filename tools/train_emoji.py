@@ -208,10 +208,15 @@ def train_denoiser(
         # Recalling takes no transformer, so eight times as many pictures cost a quarter more.
         count = RECALLED * args.batch // len(STYLES)
         recalled, apart = recall_loss([sets[index] for index in draw(evenly, count)])
-        denoised = loss_of([data.training[index] for index in draw(weights, args.batch)], compiled, generator)
-        for name, value in {"loss": denoised, "recall": recalled, "apart": apart}.items():
-            recent[name].append(float(value.detach()))
-        return denoised + recalled + APART * apart, args.batch
+        parts = {"recall": recalled, "apart": APART * apart}
+        alone = time.monotonic() - started < 60 * args.recall_minutes
+        if not alone:
+            parts["loss"] = loss_of(
+                [data.training[index] for index in draw(weights, args.batch)], compiled, generator
+            )
+        for name, part in parts.items():
+            recent[name].append(float(part.detach()))
+        return torch.stack([*parts.values()]).sum(), 0 if alone else args.batch
 
     def draw(weights: Tensor, count: int) -> list[int]:
         return torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
@@ -311,6 +316,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--vae-minutes", type=float, default=8)
     parser.add_argument("--minutes", type=float, default=110, help="of training the denoiser")
+    parser.add_argument(
+        "--recall-minutes", type=float, default=15, help="how many of them are for recalling alone"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
