@@ -45,6 +45,27 @@ def test_a_workflow_is_saved_and_read(server: Running) -> None:
     assert listed["My first (1)"]["revision"] == saved.json["revision"]
 
 
+NAMES = [
+    "मेरा चित्र", "क्‍षेत्र", "ภาพที่หนึ่ง", "می‌خواهم", "תמונה שלי", "বৃষ্টি", "தமிழ்", "Käse", "日本", "한글 2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_any_script_is_a_name(server: Running, name: str) -> None:
+    address = f"/api/workflows/{quote(name)}"
+    assert server.ask("PUT", address, {"workflow": workflow()}).json["name"] == name
+    assert (server.home / "workflows" / f"{name}.json").is_file()
+    assert server.get(address).json["name"] == name
+    listed = [entry["name"] for entry in server.get("/api/workflows").json["workflows"]]
+    assert name in listed
+    back = server.ask("POST", f"/api/trash/{server.ask('DELETE', address).json['id']}/restore")
+    assert back.json["name"] == name
+    picture = server.ask(
+        "POST", f"/api/uploads?name={quote(name)}.png", headers={"Content-Type": "image/png"}, content=PICTURE
+    )
+    assert picture.json["name"] == f"{name}.png"
+
+
 def test_two_tabs_do_not_overwrite_each_other(server: Running) -> None:
     first = save(server, "shared", workflow()).json["revision"]
     one, other = workflow(), workflow()

@@ -14,24 +14,49 @@ from nodegraph.named import name_also
 from nodegraph.serve.refuse import Refused
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
-_PLAIN = re.compile(r"[\w(][\w ().,+'-]*")
+_SIGNS = " ().,+'-"
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+_NEVER_LAST = " ." + _JOINERS
 MAX_NAME_BYTES = 200  # what file systems take, less a suffix
 
 
 def safe_name(name: str) -> str:
     """A name as it is stored, in one Unicode form. Raises Refused for what is no plain file name everywhere."""
     name = unicodedata.normalize("NFC", name)
-    if not _PLAIN.fullmatch(name) or name[-1] in " ." or _RESERVED.fullmatch(name):
+    if not name or plain_letters(name) != name or name[-1] in _NEVER_LAST or _RESERVED.fullmatch(name):
         raise Refused("invalid", f"{name[:100]!r} cannot be a name: use letters, digits, spaces and ().,+'-_")
     if len(os.fsencode(name)) > MAX_NAME_BYTES:
         raise Refused("invalid", f"{name[:20]!r}... is too long a name")
     return name
 
 
+def plain_letters(text: str) -> str:
+    """A text with `_` for each sign that may not stand where it does in a name.
+
+    Letters and digits of every script may, the marks that Hindi, Thai or Arabic write over, under and beside
+    them, and a few signs, though none of these first. Of what is invisible only the joiners of such scripts may.
+    """
+    kept = ""
+    for letter in text:
+        kept += letter if _may_follow(kept[-1:], letter) else "_"
+    return kept
+
+
+def _may_follow(before: str, letter: str) -> bool:
+    """Whether a sign may stand after another in a name; after "" that is at its beginning."""
+    if letter in _SIGNS:
+        return before != "" or letter == "("
+    if letter in _JOINERS:
+        return not before.isascii() and before not in _JOINERS
+    if unicodedata.category(letter).startswith("M"):
+        return before not in ("", *_SIGNS)
+    return letter == "_" or letter.isalnum()
+
+
 def shortened(name: str, less: int = 0) -> str:
     """As many of a name's first letters as are not too long a name with `less` more bytes after them."""
     kept = os.fsencode(unicodedata.normalize("NFC", name))[: MAX_NAME_BYTES - less]
-    return kept.decode("utf-8", "ignore").rstrip(" .")
+    return kept.decode("utf-8", "ignore").rstrip(_NEVER_LAST)
 
 
 def inside(folder: Path, name: str) -> Path:

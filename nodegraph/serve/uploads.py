@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nodegraph.errors import FileRefused
 from nodegraph.files import Files, refuse_unsafe
-from nodegraph.serve.names import inside, safe_name, shortened, write_whole
+from nodegraph.serve.names import inside, plain_letters, safe_name, shortened, write_whole
 from nodegraph.serve.reencode import reencode
 from nodegraph.serve.refuse import Refused
 
@@ -88,5 +88,4 @@ def _stem(name: str) -> str:
     if "/" in name:
         raise Refused("invalid", f"{name[:100]!r} is a path; give a plain file name")
     stem = Path(name).stem[:_NAME_LENGTH]
-    kept = "".join(letter if letter.isalnum() or letter in " ().,+'-_" else "_" for letter in stem)
-    return safe_name(shortened(kept.strip(" .,+'-")) or "picture")
+    return safe_name(shortened(plain_letters(stem.strip(" .,+'-"))) or "picture")

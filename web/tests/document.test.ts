@@ -29,6 +29,13 @@ test("places of the canvas come back byte for byte", () => {
   expect(dumpWorkflow(parseWorkflow(text))).toBe(text);
 });
 
+test("nodes are named in any script", () => {
+  for (const id of ["चित्र", "क्‍षेत्र 2", "ภาพที่หนึ่ง", "می‌خواهم", "தமிழ்"]) {
+    expect(Object.keys(parseWorkflow(document({ nodes: { [id]: { type: "SaveImage" } } })).nodes)).toEqual([id]);
+  }
+  expect(() => parseWorkflow(document({ nodes: { "x\u202ey": { type: "SaveImage" } } }))).toThrow("not a name");
+});
+
 describe("reading refuses, saying where", () => {
   test.each([
     ["[]", "document: an object is expected"],

@@ -11,7 +11,7 @@ export class DocumentError extends Error {
   override name = "DocumentError";
 }
 
-const NODE_ID = /^[\p{L}\p{N}_][\p{L}\p{N}_ -]*$/u;
+const NODE_ID = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}\u200c\u200d_ -]*$/u;
 const MAX_BYTES = 32 * 2 ** 20;
 
 /** The entry of a map, or undefined; never something inherited, such as `constructor`. */

@@ -18,7 +18,7 @@ export function downloadCall(app: App): void {
   offer(`${fileName(app.tab)}-run.json`, `${JSON.stringify({ workflow: compact(app.tab.root) }, null, 2)}\n`);
 }
 
-const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{N} _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
+const fileName = (tab: Tab): string => (tab.title || "workflow").replace(/[^\p{L}\p{M}\p{N}\u200c\u200d _-]+/gu, "").trim().replaceAll(" ", "_") || "workflow";
 
 /** Write the workflow for ComfyUI; what it has nothing like is said before anything is downloaded. */
 export async function exportForComfyui(app: App): Promise<void> {
