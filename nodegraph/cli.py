@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -165,13 +167,37 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        status = _run()
+        print(end="", flush=True)
+    except OSError as error:
+        status = FAILED
+        _tell_unwritten(error)
+    sys.exit(status)
+
+
+def _run() -> int | str | None:
+    """Run the command that is asked for; returns its exit status."""
+    try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        return end.code
     except NodegraphError as error:
         print(printable(str(error)), file=sys.stderr)
         if isinstance(error, NodeError) and (cause := error.__cause__) is not None and (line := innermost(cause)):
             print(printable(f"  {type(cause).__name__} at {line}"), file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(printable(note), file=sys.stderr)
-        sys.exit(FAILED if isinstance(error, RunError) else REFUSED)
+        return FAILED if isinstance(error, RunError) else REFUSED
     except KeyboardInterrupt:
-        sys.exit(CANCELLED)
+        return CANCELLED
+    return 0
+
+
+def _tell_unwritten(error: OSError) -> None:
+    """Say what could not be read or written, by default the output; nothing where its reader left as `head`."""
+    with suppress(OSError):
+        if error.errno != errno.EPIPE:
+            what = error.filename or "cannot write the output"
+            print(printable(f"{what}: {error.strerror or error}"), file=sys.stderr)
+    # What is still held back would be written, and fail, once more when the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -296,6 +296,45 @@ def test_a_built_in_node_that_refuses_says_so_without_a_line(shell: Shell, tmp_p
     assert done.stderr.splitlines()[-1].startswith("b (Calculate): ")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("held_back", ["", "1"])
+@pytest.mark.parametrize("command", [["nodes"], ["nodes", "--json"], ["version"], ["--help"]])
+def test_a_full_disk_under_the_output_is_one_line(home: Home, command: list[str], held_back: str) -> None:
+    environment = {**os.environ, "NODEGRAPH_HOME": str(home.folder), "PYTHONUNBUFFERED": held_back}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nodegraph", *command], stdout=full, stderr=subprocess.PIPE, text=True,
+            env=environment, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last == "cannot write the output: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("held_back", ["", "1"])
+def test_a_reader_that_leaves_early_is_no_error(home: Home, held_back: str) -> None:
+    environment = {**os.environ, "NODEGRAPH_HOME": str(home.folder), "PYTHONUNBUFFERED": held_back}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nodegraph", "nodes", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 1
+    process.stderr.close()
+
+
+def test_a_file_that_cannot_be_written_is_named(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    done = shell("export-comfyui", "w.json", "--partly", "--output", "none/w.json")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"none{os.sep}w.json: No such file or directory"
+
+
 def test_ctrl_c_cancels_cleanly(home: Home, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(PLUGIN)
