@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +32,12 @@ app = typer.Typer()
 @app.command()
 def grid(
     workflow: WorkflowFile,
-    x: Annotated[str, typer.Option("--x", metavar="NODE.INPUT=VALUES", help="From left to right: 1,3,5 or 1..5.")],
-    y: Annotated[str | None, typer.Option("--y", metavar="NODE.INPUT=VALUES", help="From top to bottom.")] = None,
+    x: Annotated[
+        list[str], typer.Option("--x", metavar="NODE.INPUT=VALUES", help="From left to right: 1,3,5 or 1..5.")
+    ],
+    y: Annotated[
+        list[str] | None, typer.Option("--y", metavar="NODE.INPUT=VALUES", help="From top to bottom.")
+    ] = None,
     picture: Annotated[
         str | None, typer.Option("--picture", help="The node whose picture is shown, where there are several.")
     ] = None,
@@ -56,7 +60,7 @@ def grid(
     """
     opened = open_workflow(workflow, values, plugins, output, models)
     types = opened.catalog.nodes
-    axes = [_axis(text, flag, opened.workflow, types) for text, flag in ((x, "--x"), (y, "--y")) if text]
+    axes = [_axis(given, flag, opened.workflow, types) for given, flag in ((x, "--x"), (y, "--y")) if given]
     made = grid_of(opened.workflow, types, axes[0], axes[1] if len(axes) > 1 else None, picture)
     if save is not None:
         made.save(save)
@@ -74,7 +78,11 @@ def grid(
     )
 
 
-def _axis(text: str, flag: str, workflow: Workflow, types: Mapping[str, NodeType]) -> Axis:
+def _axis(given: Sequence[str], flag: str, workflow: Workflow, types: Mapping[str, NodeType]) -> Axis:
+    if len(given) > 1:
+        words = f"{flag} is given {len(given)} times; give one input with all its values, as node.input=1,3,5"
+        raise CheckError([Problem(f"{words}, and a second input with {'--y' if flag == '--x' else '--x'}")])
+    text = given[0]
     address, equals, values = text.partition("=")
     if not equals or "." not in address:
         raise CheckError([Problem(f"{flag} {text[:80]}: write it as node.input=1,3,5")])

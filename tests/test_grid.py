@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Shell
 from nodegraph.nodes.images import ContactSheet
 
 from nodegraph import events
@@ -157,6 +157,14 @@ def test_what_makes_no_grid_is_refused_in_words(registry: Registry) -> None:
         Axis("spare.steps", (1, 2)),
     )
     assert "it is no node that ends with a picture" in refused(registry, GUIDANCE, picture="decode")
+
+
+def test_an_axis_that_is_given_twice_is_refused(shell: Shell) -> None:
+    axes = ["--x", "sampler.seed=1,2", "--x", "schedule.steps=1,2"]
+    done = shell("grid", ROOT / "workflows" / "text_to_image.json", *axes, "--save", "grid.json")
+    assert done.returncode == 2
+    assert "--x is given 2 times; give one input with all its values" in done.stderr
+    assert "a second input with --y" in done.stderr
 
 
 def test_several_pictures_must_be_told_apart(registry: Registry) -> None:
