@@ -55,6 +55,12 @@ export function canvasHandle(app: App, flow: Flow, pane: HTMLElement): Canvas {
       const measured = flow.getInternalNode(id)?.measured;
       return { width: measured?.width ?? 232, height: measured?.height ?? 160 };
     },
+    shows: (id) => {
+      const box = boxOf(id);
+      const zoom = flow.getZoom();
+      const { left, top, right, bottom } = pane.getBoundingClientRect();
+      return box !== null && box.x < right && box.y < bottom && box.x + box.width * zoom > left && box.y + box.height * zoom > top;
+    },
     focus: (id) => focusSoon(() => pane.querySelector<HTMLElement>(`.svelte-flow__node[data-id="${CSS.escape(id)}"]`)),
     bend: (edge, at) => {
       const path = pane.querySelector<SVGPathElement>(`.svelte-flow__edge[data-id="${CSS.escape(edge)}"] .svelte-flow__edge-path`);

@@ -33,6 +33,8 @@ export interface Canvas {
   view(): Look;
   look(at: Look): void;
   sizeOf(id: string): Size;
+  /** Whether any of a node is in view. */
+  shows(id: string): boolean;
   /** Bring the focus to a node that may be drawn only in one of the next frames. */
   focus(id: string): void;
   /** Lead a link through a point: the one of its path that is nearest to a place on the screen, or its middle. */

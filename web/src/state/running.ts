@@ -4,9 +4,12 @@ import { t } from "../i18n/index.svelte";
 import { compact } from "../model/document";
 import { spoken } from "../model/problems";
 import { setValue } from "../model/edit";
+import { words as spaced } from "../model/names";
 import type { App } from "./app.svelte";
+import type { RunView } from "./runs.svelte";
 import { words } from "./say";
 import { allSeeds, drawSeeds, randomSeed, seedsOf } from "./seeds";
+import type { Tab } from "./tab.svelte";
 
 /** What the message is about that a workflow has problems. */
 export const PROBLEMS = "problems";
@@ -33,13 +36,23 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
     tab.submitted = workflow;
     tab.lastSeeds = { ...tab.lastSeeds, ...allSeeds(workflow, app.types) };
     tab.refuse([]);
-    await app.runs.follow(id, true);
+    const view = await app.runs.follow(id, true);
+    void view.over.then(() => tellPictures(app, tab, view));
   } catch (error) {
     if (error instanceof ApiFailure && error.problems.length) {
       tab.refuse(error.problems.map((one) => spoken(one.message, one.node, one.input)));
       nextProblem(app);
     } else app.toast(t("run.refused", { message: words(error) }), "error");
   }
+}
+
+/** Where pictures came on nodes that are out of view, a message leads to them. */
+function tellPictures(app: App, tab: Tab, view: RunView): void {
+  const made = [...view.nodes].filter(([, node]) => node.artifacts.some((one) => one.thumbnail)).map(([id]) => id);
+  const inside = tab.path.map((use) => `${use}/`).join("");
+  const isShown = (id: string) => id.startsWith(inside) && app.canvas?.shows(id.slice(inside.length).split("/")[0]!);
+  if (view.status !== "succeeded" || !made.length || app.tab !== tab || tab.run !== view.id || app.panel || !app.canvas || made.some(isShown)) return;
+  app.toast(t("run.elsewhere", { node: spaced(made[0]!) }), "info", { label: t("run.show"), run: () => app.show(made[0]!) }, { about: "pictures" });
 }
 
 export async function cancel(app: App): Promise<void> {

@@ -226,6 +226,8 @@ export const editor = {
   "run.running": "Running",
   "run.succeeded": "Done",
   "run.took": "Done in {time}",
+  "run.elsewhere": "The result is on “{node}”, which is out of view",
+  "run.show": "Show it",
   "run.failed": "Failed",
   "run.cancelled": "Cancelled",
   "run.retrying": "The worker stopped; trying again",

@@ -216,6 +216,8 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "run.running": "运行中",
   "run.succeeded": "完成",
   "run.took": "完成，用时 {time}",
+  "run.elsewhere": "结果在“{node}”上，它不在视野内",
+  "run.show": "显示",
   "run.failed": "失败",
   "run.cancelled": "已取消",
   "run.retrying": "工作进程已停止，正在重试",
