@@ -1,5 +1,5 @@
 // Every problem of a workflow that can be told without the server, each with its node and input.
-import type { NodeType } from "../api/generated";
+import type { NodeType, Raised } from "../api/generated";
 import { takingPart } from "./bypass";
 import { asList, own, type NodeSpec, type Workflow } from "./document";
 import { inputOf, Wires, type Types } from "./fit";
@@ -13,6 +13,8 @@ export interface Problem {
   /** The node inside a use of a subgraph that has it, where the use is what is shown. */
   inside?: string;
   slots: { [slot: string]: string | number };
+  /** Where a node's code raised it, if it did. */
+  raised?: Raised | null;
 }
 
 export const spoken = (message: string, node: string | null = null, input: string | null = null): Problem => ({

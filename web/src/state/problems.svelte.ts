@@ -44,7 +44,7 @@ export class Problems {
     const all = error.problems.map((one) => spoken(one.message, one.node, one.input));
     const { submitted, root } = this.app.tab;
     const holds = (node: string | null) => node === null || !submitted || specAt(submitted, node) === specAt(root, node);
-    return (all.length ? all : [spoken(error.message, error.node, error.input)]).filter((one) => holds(one.node));
+    return (all.length ? all : [{ ...spoken(error.message, error.node, error.input), raised: error.raised }]).filter((one) => holds(one.node));
   });
   /** What is wrong with the workflow as it stands; the server's word only where the editor has found nothing itself. */
   standing = $derived.by(() => {

@@ -82,6 +82,7 @@ export const editor = {
   "problem.link": "Link {needs} here",
   "problems.count": "{count} problems",
   "problems.count.one": "{count} problem",
+  "problems.way": "How the code got there",
   "problems.none": "No problems. This workflow can run.",
 
   "flaw.link": "Only a link fits here ({needs})",

@@ -79,6 +79,7 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "problem.value": "请填写值，或连接 {needs}",
   "problem.link": "请连接 {needs}",
   "problems.count": "{count} 个问题",
+  "problems.way": "代码如何到达此处",
   "problems.none": "没有问题，可以运行。",
   "flaw.link": "此处只能连接（{needs}）",
   "flaw.type": "必须是 {needs}",
