@@ -24,6 +24,7 @@ from nodegraph.home import Home
 from nodegraph.registry import Registry
 
 ROOT = Path(__file__).parent.parent
+YOURS = ROOT / "workflows" / "your_models"  # templates for model files that do not ship
 pytest_plugins = ["browser"]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 

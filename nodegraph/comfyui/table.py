@@ -215,6 +215,10 @@ RULES = (
         alone={"channel": ("luminance",)},
     ),
     Rule(
+        "Canny", "FindEdges", "edges", same("image"), {"low": "low_threshold", "high": "high_threshold"},
+        ("image",),
+    ),
+    Rule(
         "ConditioningSetMask", "RegionConditioning", "region", same("conditioning", "mask"),
         outputs=("conditioning",), widgets=("strength", "set_cond_area"),
         fixed={"strength": 1.0, "set_cond_area": "default"}, left=("vae",),

@@ -95,6 +95,11 @@ def reached_from_edge(mask: Tensor) -> Tensor:
     for edge in (0, -1):
         seed[..., edge, :] = mask[..., edge, :]
         seed[..., :, edge] = mask[..., :, edge]
+    return reached(seed, mask)
+
+
+def reached(seed: Tensor, mask: Tensor) -> Tensor:
+    """The part of a mask of zeros and ones that is tied to the ones of a seed inside it, side by side."""
     while True:
         grown = _along_runs(seed, mask)
         grown = _along_runs(grown.transpose(2, 3), mask.transpose(2, 3)).transpose(2, 3)

@@ -71,11 +71,11 @@ def test_what_changes_a_network_changes_the_compiled_one_alike(
     assert not any("recompile_limit" in reason for reason in counters["unimplemented"])
 
 
-def lora_of(file: Path) -> Path:
-    """A LoRA of one projection."""
+def lora_of(file: Path, width: int = 64) -> Path:
+    """A LoRA of one projection, as wide as the network is there."""
     torch.manual_seed(1)
     layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
-    weights = {"lora_down": torch.randn(4, 64), "lora_up": torch.randn(64, 4)}
+    weights = {"lora_down": torch.randn(4, width), "lora_up": torch.randn(width, 4)}
     save_file({f"{layer}.{name}.weight": value for name, value in weights.items()}, file)
     return file
 

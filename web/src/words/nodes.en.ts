@@ -1,7 +1,7 @@
 // What else people call a node when they search for it, by its type. Names of ComfyUI's types come from the server.
 export const nodes = {
   "also.AdjustImage": "brightness, contrast, saturation, colour correction, color correction",
-  "also.ApplyControlNet": "controlnet, canny, depth, pose, guide by a picture",
+  "also.ApplyControlNet": "controlnet, depth, pose, guide by a picture",
   "also.AspectPreset": "resolution, aspect ratio, sdxl resolution, portrait, landscape",
   "also.BatchImages": "make image batch, join pictures",
   "also.BlurImage": "gaussian blur",
@@ -15,6 +15,7 @@ export const nodes = {
   "also.EmptyVideo": "text to video, empty latent video, frames",
   "also.Encode": "clip text encode (prompt), positive prompt, negative prompt, text encoder",
   "also.FeatherMask": "soft mask, mask blur",
+  "also.FindEdges": "canny, edge detection, lineart, preprocessor",
   "also.GridImage": "collage, montage, tile pictures",
   "also.GrowMask": "dilate, erode, expand mask",
   "also.Integer": "int, primitive, constant, primitive node",

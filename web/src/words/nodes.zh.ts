@@ -15,6 +15,7 @@ export const nodes = {
   "also.EmptyVideo": "文生视频, 空视频",
   "also.Encode": "文本编码, 提示词, 正向提示词, 负向提示词, clip 文本编码",
   "also.FeatherMask": "羽化遮罩, 遮罩模糊",
+  "also.FindEdges": "边缘检测, 线稿, 预处理器, canny",
   "also.GridImage": "拼图, 网格",
   "also.GrowMask": "扩展遮罩, 膨胀, 腐蚀",
   "also.Integer": "整数, 常量, primitive node",

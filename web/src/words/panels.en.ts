@@ -120,6 +120,7 @@ export const panels = {
   "templates.title": "Templates",
   "templates.basic": "Basics",
   "templates.search": "Search templates…",
+  "templates.yours": "Painted by a model of yours",
   "templates.none": "No template fits.",
 
   "plot.open": "Show what {node} told as plots",

@@ -120,6 +120,7 @@ export const panels = {
   "templates.title": "模板",
   "templates.basic": "基础",
   "templates.search": "搜索模板…",
+  "templates.yours": "由您自己的模型生成",
   "templates.none": "没有符合的模板。",
 
   "plot.open": "用图表显示 {node} 的数据",
