@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from browser import violations
 from real_server import Running, running
+
+from nodegraph.client import Client
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from editor_page import PATIENCE, EditorPage, opened
@@ -18,10 +21,10 @@ import torch
 from nodegraph import Context, node, pictures
 
 @node(category="test", effect="files")
-def Paint(context: Context, seed: int = 0, width: int = 48, text: str = "") -> None:
-    """Save a picture of noise."""
-    tensor = torch.rand(3, 32, width, generator=torch.Generator().manual_seed(seed))
-    context.save(f"paint {seed}", ".png", pictures.encode_png(tensor, context.metadata))
+def Paint(context: Context, seed: int = 0, width: int = 48, count: int = 1, text: str = "") -> None:
+    """Save pictures of noise."""
+    for tensor in torch.rand(count, 3, 32, width, generator=torch.Generator().manual_seed(seed)):
+        context.save(f"paint {seed}", ".png", pictures.encode_png(tensor, context.metadata))
 
 @node(category="test", effect="always")
 def Divide(a: int = 1, b: int = 0) -> None:
@@ -53,8 +56,8 @@ def test_the_line_of_a_plugin_that_failed_is_beside_its_error(editor: EditorPage
     expect(page.locator(".told.failed")).to_be_visible(timeout=2 * PATIENCE)
     told = editor.node("divide").locator(".messages")
     line = PLUGIN.split("\n").index("    a / b") + 1
-    expect(told.locator(".said")).to_contain_text("division by zero")
-    expect(told.locator(".raised")).to_have_text(f"ZeroDivisionError · odd.py, line {line}: a / b")
+    expect(told.locator(".said")).to_have_text("ZeroDivisionError: division by zero")
+    expect(told.locator(".raised")).to_have_text(f"odd.py, line {line}: a / b")
     page.keyboard.press("p")
     entry = page.locator(".problems li")
     expect(entry.locator(".raised")).to_contain_text(f"line {line}")
@@ -67,3 +70,47 @@ def test_the_line_of_a_plugin_that_failed_is_beside_its_error(editor: EditorPage
     # What was wrong is gone with the value that was.
     editor.set("divide", "b", "2")
     expect(editor.node("divide").locator(".raised")).to_have_count(0)
+
+
+def paint(server: Running, title: str, **values: Any) -> None:
+    """Run a workflow of one node until its picture is there."""
+    node = {"type": "Paint", "values": values}
+    workflow = {"format": "nodegraph", "version": 1, "title": title, "nodes": {"it": node}}
+    run = server.ask("POST", "/api/runs", {"workflow": workflow}).json["id"]
+    with Client(server.url) as client:
+        assert client.wait(run).status == "succeeded"
+
+
+def test_two_pictures_are_compared_with_what_made_them(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    paint(server, "One", seed=1, text="a cat")
+    paint(server, "Other", seed=2, width=60)
+    page.keyboard.press("g")
+    tiles = page.locator(".gallery .tile")
+    expect(tiles).to_have_count(2)
+    tiles.first.focus()
+    page.keyboard.press("Enter")
+    receipt = page.locator(".lightbox .receipt div")
+    expect(receipt.filter(has_text="Computed on")).to_have_text(re.compile("the (processor|graphics).*precision"))
+    expect(receipt.filter(has_text="Program")).to_contain_text("nodegraph ")
+    expect(page.locator(".lightbox .verify code")).to_have_text("nodegraph verify 'paint 2-0001.png'")
+    expect(page.locator(".lightbox")).to_contain_text("by it")
+    page.keyboard.press("c")
+    compared = page.locator("dialog.compare")
+    rows = compared.locator("tr")
+    expect(rows).to_have_text(
+        [re.compile(one) for one in (r"a cat\s*it text\s*—", r"1\s*it seed\s*2", r"48\s*it width\s*60")]
+    )
+    compared.get_by_role("button", name="Swap the sides").click()
+    expect(rows.nth(1)).to_have_text(re.compile(r"2\s*it seed\s*1"))
+    assert violations(page, ".compare") == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    # Pictures of one run differ in nothing of that.
+    paint(server, "Two", seed=3, count=2)
+    expect(tiles).to_have_count(4)
+    tiles.first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("c")
+    expect(compared.locator("caption")).to_have_text("Made in the same way, with the same values")
+    expect(rows).to_have_count(0)

@@ -52,9 +52,21 @@ describe("what made a picture", () => {
     expect(seedOf({})).toBeNull();
     expect(factsOf({})).toEqual([]);
   });
-  test("and its receipt in lines", () => {
-    expect(linesOf({ device: "cpu", keys: { a: "1", b: "2" }, seed: null, workflow: {} })).toEqual([["device", "cpu"], ["keys", "2"]]);
+  test("and its receipt in words", () => {
+    const receipt = {
+      node: "save", keys: { a: "1", b: "2" }, files: { "checkpoints/emoji": "91b9c3f0c7fb6bdf0068", "loras/ink/old": "77", "clouds/x_y": "5" },
+      device: "cuda:0", dtype: "float16", compiled: true, versions: { python: "3.11.7", nodegraph: "0.1.0" }, seed: null, workflow: {},
+    };
+    expect(linesOf(receipt)).toEqual([
+      { label: "Model", text: "emoji", exact: "91b9c3f0c7fb" },
+      { label: "LoRA", text: "ink/old", exact: "77" },
+      { label: "clouds", text: "x_y", exact: "5" },
+      { label: "Computed on", text: "the graphics card, in half precision, compiled", exact: "cuda:0, float16" },
+      { label: "Program", text: "nodegraph 0.1.0", exact: "python 3.11.7, nodegraph 0.1.0" },
+    ]);
     expect(linesOf(null)).toEqual([]);
+    // A picture of somebody else's holds what they like.
+    expect(linesOf({ files: ["a"], device: 3, dtype: {}, versions: { nodegraph: [] } })).toEqual([]);
   });
 });
 
