@@ -24,6 +24,7 @@ from nodegraph.errors import Cancelled, NodeError, RunError
 from nodegraph.files import Files
 from nodegraph.lifetimes import Values
 from nodegraph.node import Lazy
+from nodegraph.origin import origin_in_words
 from nodegraph.plan import Plan, Step
 from nodegraph.raised import raised
 from nodegraph.registry import Registry
@@ -219,6 +220,9 @@ class _Run:
                 raise _Stale
         return outputs
 
+    def _known(self, step: Step) -> Outputs | None:
+        return self.values.get(step.id) or self.cache.get(step.key)
+
     def _read(self, link: Link) -> Any:
         return self._outputs(link.node)[link.output]
 
@@ -255,7 +259,8 @@ class _Run:
             raise
         except (Exception, SystemExit) as error:
             # A node that calls sys.exit() has failed, whatever status it gives.
-            self._fail(step, message(error), cause=error)
+            told = (message(error), origin_in_words(step, self.steps, self._known))
+            self._fail(step, "; ".join(filter(None, told)), cause=error)
         finally:
             context.close()
         self._finish(step, outputs, time.perf_counter() - started, context)

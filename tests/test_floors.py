@@ -20,7 +20,7 @@ FLOORS = [
     {"graph", "catalog", "bypass", "subgraphs"},
     {"registry", "check", "sides", "home", "console", "export", "grid"},
     {"plan", "cache", "diff", "call", "cataloguer", "raised"},
-    {"execute", "receipt", "explain", "lifetimes", "traced"},
+    {"execute", "receipt", "explain", "lifetimes", "origin", "traced"},
     {"engine"},
     {"verify", "options"},
     {"serve", "connection", "client"},

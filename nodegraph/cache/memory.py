@@ -100,7 +100,7 @@ def footprint(value: Any) -> tuple[dict[int, int], int]:
     """The tensor storages that a value holds (address -> bytes), and the bytes of the rest."""
     storages: dict[int, int] = {}
     other = 0
-    for part in _walk(value):
+    for part in parts(value):
         if isinstance(part, _PLAIN):
             other += sys.getsizeof(part)
             continue
@@ -116,7 +116,8 @@ def footprint(value: Any) -> tuple[dict[int, int], int]:
     return storages, other
 
 
-def _walk(value: Any) -> Iterator[Any]:
+def parts(value: Any) -> Iterator[Any]:
+    """A value and all that it holds: values of mappings, items of lists and tuples, fields of dataclasses."""
     pending = [value]
     while pending:
         part = pending.pop()
