@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -15,6 +16,7 @@ from nodegraph import events
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog
 from nodegraph.check import Checked, check
+from nodegraph.console import listener
 from nodegraph.context import default_models
 from nodegraph.execute import Result, execute
 from nodegraph.files import Files
@@ -186,12 +188,14 @@ def run(
     targets: Sequence[str] | None = None,
     output: str | os.PathLike[str] = "out",
     listen: events.Listener | None = None,
+    progress: bool = False,
     engine: Engine | None = None,
 ) -> Result:
     """Run a workflow, or the one in a JSON or PNG file, with the engine of this process.
 
     `values` replaces values by `node.input`, and may name files anywhere by their absolute paths; a document may
-    not. `output` is where files are written, what is only shown to its folder `previews`. See `Engine.run`.
+    not. `output` is where files are written, what is only shown to its folder `previews`. `progress` shows how far
+    it is on stderr, as the command line does; `listen` gets every event, for another display. See `Engine.run`.
     """
     folder = Path()
     if not isinstance(workflow, Workflow):
@@ -203,7 +207,17 @@ def run(
         allowed = [path for path in given if path.is_absolute()]
         engine.files = engine.home.files(output=Path(output), inputs=[folder, Path()], allowed=allowed)
         engine.files.previews = Path(output) / PREVIEWS
-    return engine.run(workflow, values=values, targets=targets, listen=listen)
+    with listener(False) if progress else nullcontext() as show:
+        listening = [one for one in (show, listen) if one is not None]
+        return engine.run(workflow, values=values, targets=targets, listen=_all_of(listening))
+
+
+def _all_of(listeners: Sequence[events.Listener]) -> events.Listener | None:
+    def listen(event: events.Event) -> None:
+        for one in listeners:
+            one(event)
+
+    return listen if listeners else None
 
 
 def _told_to_compile() -> bool:

@@ -131,6 +131,22 @@ def test_a_recipe_fits_a_text_to_image_workflow(title: str, fragment: str, regis
     assert [str(problem) for problem in checked.problems] == []
 
 
+def test_progress_is_shown_as_the_page_says(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
+    (code,) = re.findall(r"```python\n(.*?)```", HOWTO, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "NODEGRAPH_HOME": str(home.folder)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "9 nodes"
+    assert {"sampler: started", "save: started"} < set(lines)
+    assert re.fullmatch(r"finished in \d+\.\d\d s", lines[-1])
+    sampled = [line for line in done.stdout.splitlines() if line.startswith("sampler")]
+    assert sampled == [f"sampler: {step} of 5" for step in range(6)]
+
+
 def test_there_is_a_recipe_for_each_common_wish() -> None:
     assert len(RECIPES) == 4
 
