@@ -18,6 +18,7 @@ from nodegraph.catalog import Catalog
 from nodegraph.errors import HINTED, CheckError, FileRefused, Problem, did_you_mean
 from nodegraph.files import Files
 from nodegraph.node import Input, NodeType
+from nodegraph.outsized import outsized
 from nodegraph.schema import Validator, ValueRefused, says, validator
 from nodegraph.sides import wrong_sides
 from nodegraph.subgraphs import PREFIX, expanded
@@ -56,6 +57,11 @@ class Shape:
     def sides(self) -> tuple[str, ...]:
         """The inputs that are the width or the height of what the node makes, in pixels."""
         return tuple(name for name, entry in self.inputs.items() if says(entry.value_schema or {}, "side"))
+
+    @cached_property
+    def counts(self) -> tuple[str, ...]:
+        """The inputs that are the number of pictures in what the node makes."""
+        return tuple(name for name, entry in self.inputs.items() if says(entry.value_schema or {}, "count"))
 
     @cached_property
     def validators(self) -> dict[str, Validator]:
@@ -126,6 +132,7 @@ class _Check:
                 nodes[name] = self._bind(name, spec, shape)
         if self.files is not None:
             self.problems += wrong_sides(nodes, self.files)
+            self.problems += outsized(nodes)
         return Checked(self.workflow, tuple(self.problems), nodes)
 
     @cached_property

@@ -59,7 +59,10 @@ Width = Annotated[int, Field(ge=8, le=8192, description="Width in pixels.", json
 Height = Annotated[
     int, Field(ge=8, le=8192, description="Height in pixels.", json_schema_extra={"side": "height"})
 ]
-BatchSize = Annotated[int, Field(ge=1, le=256, description="How many pictures are made at once.")]
+BatchSize = Annotated[
+    int,
+    Field(ge=1, le=256, description="How many pictures are made at once.", json_schema_extra={"count": True}),
+]
 Prompt = Annotated[
     str,
     Field(

@@ -28,6 +28,7 @@ from nodegraph.diffusion.live import (
     wrapping,
 )
 from nodegraph.diffusion.models.loading import describe
+from nodegraph.diffusion.models.memory import afford
 from nodegraph.diffusion.pictures.images import on_white, resize
 from nodegraph.diffusion.pictures.tiling import around, tiled
 from nodegraph.diffusion.sampling.conditioning import stacked
@@ -333,8 +334,11 @@ def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> 
     live = context.open(vae.checkpoint).vae
     if tensor.ndim == 5 and not isinstance(live, EncodesFrames):
         raise ValueError(f"the latent is a video's, and the VAE of {made} makes pictures; link that of Wan")
-    decode = live.decode
-    side, ratio = _tile(context, tile, *(side * vae.downscale for side in tensor.shape[-2:])), vae.downscale
+    decode, ratio = live.decode, vae.downscale
+    sides = [side * ratio for side in tensor.shape[-2:]]
+    frames = 1 if tensor.ndim == 4 else 4 * tensor.shape[2] - 3
+    afford("a picture", len(tensor) * frames, 3, *sides)
+    side = _tile(context, tile, *sides)
 
     def whole(part: Tensor) -> Tensor:
         if side is None or part.ndim == 5:

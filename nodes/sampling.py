@@ -40,7 +40,13 @@ from .models import VAEEncode, denoiser_of
 Painted = Annotated[Latent, painted_by("model", "What is painted on: a blank one, or that of a picture.")]
 PAINTING = 4  # latents that there are at once while one is painted: noise, the sample, its estimate, the result
 Frames = Annotated[
-    int, Field(ge=1, le=1025, description="How many; 1 more than a multiple of 4: 81 is 5 seconds.")
+    int,
+    Field(
+        ge=1,
+        le=1025,
+        description="How many; 1 more than a multiple of 4: 81 is 5 seconds.",
+        json_schema_extra={"count": True},
+    ),
 ]
 Aspect = Literal[
     "1:1 square",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from nodegraph.diffusion.checkpoints.header import Entry, ModelRefused, read
 from nodegraph.diffusion.checkpoints.parts import APART, weight_files
 from nodegraph.diffusion.checkpoints.weights import DTYPES
+from nodegraph.diffusion.models import host
+from nodegraph.diffusion.models.host import gigabytes
 
 HOST = "cpu"
 ALWAYS_THERE = 64 << 20  # bytes that are not worth a look at what is free
@@ -28,24 +29,15 @@ def total(device: str) -> int | None:
     """Bytes of memory that a device has; None where nobody can tell."""
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
-    if not device.startswith(HOST):
-        return None
-    found = [_read(Path("/proc/meminfo"), "MemTotal:", 1024), _read(Path("/sys/fs/cgroup/memory.max"))]
-    return _least(found)
+    return host.total() if device.startswith(HOST) else None
 
 
 def available(device: str) -> int | None:
-    """Bytes that could still be allocated on a device; None where nobody can tell.
-
-    For the host: what the system can give without swapping, within this process's control group and its limit of
-    address space.
-    """
+    """Bytes that could still be allocated on a device; None where nobody can tell."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    if not device.startswith(HOST):
-        return None
-    return _least([_read(Path("/proc/meminfo"), "MemAvailable:", 1024), _left_in_group(), _left_of_addresses()])
+    return host.available() if device.startswith(HOST) else None
 
 
 def afford(what: str, *shape: int, times: int = 2) -> None:
@@ -97,13 +89,6 @@ def loading_bytes(path: Path | None, dtype: str, part: str = "") -> int:
     return _held(entries, kind) + max(converted, default=0)
 
 
-def gigabytes(size: int | None) -> str:
-    """A size in words."""
-    if size is None:
-        return "an unknown amount"
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
-
-
 def _files(path: Path | None) -> list[Path]:
     if path is None or not path.is_dir():
         return [path] if path is not None and path.suffix == ".safetensors" else []
@@ -124,39 +109,3 @@ def _entries(file: Path) -> list[Entry]:
         return list(read(file).tensors.values())
     except (OSError, ModelRefused):
         return []
-
-
-def _least(sizes: Iterable[int | None]) -> int | None:
-    return min((size for size in sizes if size is not None), default=None)
-
-
-def _read(path: Path, name: str = "", unit: int = 1) -> int | None:
-    """The number after a name at the start of a line, or a file's only number."""
-    try:
-        for line in path.read_text("ascii").splitlines():
-            if line.startswith(name):
-                return max(0, int(line.removeprefix(name).split()[0])) * unit
-    except (OSError, ValueError, IndexError):
-        return None
-    return None
-
-
-def _left_in_group() -> int | None:
-    group = Path("/sys/fs/cgroup")
-    limit, used = _read(group / "memory.max"), _read(group / "memory.current")
-    if limit is None or used is None:
-        return None
-    # Pages of files count as used and are given back when they are needed.
-    return max(0, limit - used + (_read(group / "memory.stat", "file ") or 0))
-
-
-def _left_of_addresses() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return None
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = _read(Path("/proc/self/statm"))
-    if limit == resource.RLIM_INFINITY or pages is None:
-        return None
-    return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))

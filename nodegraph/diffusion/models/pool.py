@@ -20,8 +20,9 @@ from torch import nn
 from nodegraph.diffusion.checkpoints.assembly import Missing
 from nodegraph.diffusion.live import LiveDenoiser, LiveImageEncoder, LiveTextEncoder, LiveVAE, Loaded, Rescalable
 from nodegraph.diffusion.models.compiling import speed_up
+from nodegraph.diffusion.models.host import gigabytes
 from nodegraph.diffusion.models.loading import identity, load
-from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, gigabytes, loading_bytes, total
+from nodegraph.diffusion.models.memory import HOST, OutOfMemory, asked, available, loading_bytes, total
 from nodegraph.diffusion.values import Checkpoint
 
 # The rest is for what is computed. The host's share may be larger: its weights are often mapped files.
