@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from nodegraph import cli
 from nodegraph.check import check
 from nodegraph.comfyui import translated
-from nodegraph.comfyui.names import comfyui_names
+from nodegraph.comfyui.names import NEAR, comfyui_names
 from nodegraph.comfyui.readers import READERS
 from nodegraph.comfyui.table import NAMESAKES, RULES, WIDGETS
 from nodegraph.engine import Engine
@@ -732,7 +732,9 @@ def test_every_type_that_is_read_is_a_name_of_nodes_here(registry: Registry) -> 
     assert set(names) <= set(registry.catalog.nodes)
     told = {there for all in names.values() for there in all}
     same = {rule.comfy for rule in RULES if rule.comfy == rule.type} | {"LatentBatch"}
-    assert told | same == {*READERS, *(rule.comfy for rule in RULES)}
+    read = {*READERS, *(rule.comfy for rule in RULES)}
+    assert told | same == read | NEAR.keys()
+    assert not read & NEAR.keys()
     for type, there in {"Sampler": "KSampler", "LoadModel": "CheckpointLoaderSimple"}.items():
         node = {"class_type": there, "inputs": {}}
         assert type in {spec.type for spec in Workflow.parse(json.dumps({"1": node})).nodes.values()}

@@ -11,6 +11,36 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from editor_page import EditorPage
 from playwright.sync_api import expect
 
+# Node types that come with ComfyUI, which its users search for: each has a node or an answer.
+COMFYUI = """
+    KSampler KSamplerAdvanced CheckpointLoaderSimple CLIPTextEncode CLIPSetLastLayer VAEDecode VAEEncode VAEEncodeForInpaint
+    VAELoader EmptyLatentImage LatentUpscale LatentUpscaleBy RepeatLatentBatch SaveImage PreviewImage LoadImage LoadImageMask
+    ImageScale ImageScaleBy ImageInvert ImageBatch ImagePadForOutpaint ConditioningAverage ConditioningCombine
+    ConditioningConcat ConditioningSetArea ConditioningSetAreaPercentage ConditioningSetAreaStrength ConditioningSetMask
+    ConditioningSetTimestepRange ConditioningZeroOut LatentComposite LatentBlend LatentRotate LatentFlip LatentCrop
+    LoraLoader LoraLoaderModelOnly CLIPLoader DualCLIPLoader UNETLoader CLIPVisionEncode StyleModelApply unCLIPConditioning
+    ControlNetApply ControlNetApplyAdvanced ControlNetLoader GLIGENTextBoxApply InpaintModelConditioning
+    DifferentialDiffusion SetLatentNoiseMask VAEDecodeTiled LoadLatent SaveLatent HypernetworkLoader UpscaleModelLoader
+    ImageUpscaleWithModel ImageBlend ImageBlur ImageSharpen ImageScaleToTotalPixels ImageCrop ImageCompositeMasked
+    ImageColorToMask SolidMask MaskComposite JoinImageWithAlpha ModelMergeSimple CheckpointSave TomePatchModel FreeU
+    HyperTile ModelSamplingDiscrete ModelSamplingSD3 RescaleCFG SelfAttentionGuidance PerturbedAttention
+    AlignYourStepsScheduler KarrasScheduler SplitSigmasDenoise FlipSigmas SamplerLMS DualCFGGuider PerpNegGuider
+    CLIPTextEncodeSDXL CLIPTextEncodeFlux IPAdapter Note MarkdownNote PrimitiveInt StringConcatenate LoadVideo LoadAudio
+    Load3D TorchCompileModel UnetLoaderGGUF
+""".split()
+# Which of the words typed into the search find nothing.
+UNKNOWN = """async (words) => {
+    const search = document.querySelector('.picker input');
+    const unknown = [];
+    for (const word of words) {
+        search.value = word;
+        search.dispatchEvent(new InputEvent('input', { bubbles: true }));
+        await new Promise((done) => queueMicrotask(() => queueMicrotask(done)));
+        if (!document.querySelector('.picker [role=option]')) unknown.push(word);
+    }
+    return unknown;
+}"""
+
 
 def test_one_message_says_what_is_wrong_now_and_goes_with_it(editor: EditorPage) -> None:
     page = editor.page
@@ -53,10 +83,17 @@ def test_the_search_says_what_is_no_node_here(editor: EditorPage) -> None:
     expect(entries.filter(has_text="no node here")).to_have_count(0)
     for wanted, first in {
         "ksampler": "Sampler", "basicscheduler": "Schedule", "Reroute": "Reroute", "MaskEditor": "MaskEditor", "PrimitiveNode": "Integer",
-        "save webp": "SaveImage", "CLIPVisionEncode": "ImageToVideo",
+        "save webp": "SaveImage", "CLIPVisionEncode": "ImageToVideo", "clip skip": "CLIPSetLastLayer", "refiner": "SplitSigmas",
+        "ConditioningConcat": "ConditioningAverage, ConditioningConcat", "ConditioningSetArea": "RegionConditioning",
+        "ImageScaleToTotalPixels": "ScaleImage", "LatentUpscale": "LatentScale", "FreeU_V2": "FreeU", "scheduler": "Schedule", "UNETLoader": "LoadModel", "Note": "Note",
+        "ImageBlur": "BlurImage", "any switch": "If", "FaceDetailer": "Poses, depth, segments", "SaveLatent": "SaveLatent, LoadLatent",
     }.items():  # fmt: skip
         search.fill(wanted)
         expect(entries.first.locator(".name"), wanted).to_have_text(first)
+    # What nobody has heard of has an answer too, but not where a link asks for what fits it.
+    search.fill("FrobnicateImage")
+    expect(page.locator(".picker .none")).to_contain_text("nodegraph plugin new NAME")
+    assert page.evaluate(UNKNOWN, COMFYUI) == []
     search.fill("Reroute")
     expect(entries.first).to_contain_text("A link is led through points")
     page.keyboard.press("Enter")

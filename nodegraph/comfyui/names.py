@@ -31,6 +31,46 @@ _BY_READERS: dict[str, tuple[str, ...]] = {
     "LatentBatch": ("LatentBatch",),
     "ImageBatch": ("BatchImages",),
 }
+# Types that are not read, for they say it otherwise: the types here by which one does what they do.
+NEAR: dict[str, tuple[str, ...]] = {
+    "LatentUpscale": ("LatentScale",),
+    "LatentComposite": ("MaskComposite",),
+    "LatentInterpolate": ("LatentBlend",),
+    "RepeatLatentBatch": ("EmptyLatent", "LatentBatch"),
+    **dict.fromkeys(("ConditioningSetArea", "ConditioningSetAreaPercentage"), ("RegionConditioning",)),
+    **dict.fromkeys(("ImageScaleToTotalPixels", "ImageScaleToMaxDimension"), ("ScaleImage",)),
+    "ImageBlur": ("BlurImage",),
+    "ImageSharpen": ("SharpenImage",),
+    "ImageFlip": ("FlipImage",),
+    "ImageRotate": ("RotateImage",),
+    "ImageStitch": ("GridImage",),
+    "ImageColorToMask": ("MaskFromColor",),
+    "SolidMask": ("MaskFromShape",),
+    "JoinImageWithAlpha": ("CutOut",),
+    "SplitImageWithAlpha": ("MaskFromAlpha",),
+    "PorterDuffImageComposite": ("CompositeImage",),
+    "StringConcatenate": ("JoinText",),
+    "StringReplace": ("ReplaceText",),
+    **dict.fromkeys(("InpaintModelConditioning", "DifferentialDiffusion"), ("MaskInpaint",)),
+    "InstructPixToPixConditioning": ("FollowPicture",),
+    **dict.fromkeys(("CLIPTextEncodeSDXL", "CLIPTextEncodeSDXLRefiner"), ("Encode", "SizeConditioning")),
+    "CLIPTextEncodeFlux": ("Encode", "FluxGuidance"),
+    "PerturbedAttention": ("PerturbedAttentionGuidance",),
+    "RescaleCFG": ("Sampler",),
+    "SamplerLMS": ("Sampler",),
+    **dict.fromkeys(
+        (
+            "KarrasScheduler",
+            "ExponentialScheduler",
+            "PolyexponentialScheduler",
+            "BetaSamplingScheduler",
+            "SDTurboScheduler",
+        ),
+        ("Schedule",),
+    ),
+    "SplitSigmasDenoise": ("SplitSigmas",),
+}
+_LAST = 10
 
 
 @cache
@@ -47,6 +87,7 @@ def comfyui_names() -> dict[str, tuple[str, ...]]:
 
 
 def _pairs() -> Iterator[tuple[str, str, int]]:
-    """A type there, one here, and its place among those that the one there stands for."""
+    """A type there, one here, and its place among those that the one there stands for; near ones come last."""
     yield from ((there, here, place) for there, types in _BY_READERS.items() for place, here in enumerate(types))
     yield from ((rule.comfy, rule.type, 0) for rule in RULES)
+    yield from ((there, here, place) for there, types in NEAR.items() for place, here in enumerate(types, _LAST))

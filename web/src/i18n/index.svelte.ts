@@ -1,5 +1,7 @@
 // Words in the language of the reader: t(key) with {slots} filled in.
 import { keepText, kept } from "./kept";
+import { answers as answersEn } from "../words/answers.en";
+import { answers as answersZh } from "../words/answers.zh";
 import { comfy as comfyEn } from "../words/comfy.en";
 import { comfy as comfyZh } from "../words/comfy.zh";
 import { editor as editorEn } from "../words/editor.en";
@@ -18,8 +20,8 @@ import { settings as settingsZh } from "../words/settings.zh";
 export const LOCALES = { en: "English", zh: "中文" } as const;
 export type Locale = keyof typeof LOCALES;
 export const WORDS: { [locale in Locale]: { [key: string]: string } } = {
-  en: { ...editorEn, ...panelsEn, ...comfyEn, ...nodesEn, ...placesEn, ...settingsEn, ...toolsEn },
-  zh: { ...editorZh, ...panelsZh, ...comfyZh, ...nodesZh, ...placesZh, ...settingsZh, ...toolsZh },
+  en: { ...answersEn, ...editorEn, ...panelsEn, ...comfyEn, ...nodesEn, ...placesEn, ...settingsEn, ...toolsEn },
+  zh: { ...answersZh, ...editorZh, ...panelsZh, ...comfyZh, ...nodesZh, ...placesZh, ...settingsZh, ...toolsZh },
 };
 const KEY = "nodegraph.locale";
 

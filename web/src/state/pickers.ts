@@ -1,6 +1,7 @@
 // The lists that open over the canvas: nodes to add, ports to link, nodes to find, commands to run.
 import type { NodeType } from "../api/generated";
 import { t } from "../i18n/index.svelte";
+import { answers as answersEn } from "../words/answers.en";
 import { own, type Link } from "../model/document";
 import type { Point, Target } from "../model/edit";
 import { inputOf, isVariable, matching } from "../model/fit";
@@ -12,8 +13,8 @@ import { Linking, type End } from "./linking.svelte";
 const GAP = 60;
 const WIDTH = 232;
 
-/** What is a node elsewhere and something else here: who searches for it is told what. */
-const ANSWERS = ["reroute", "mask_editor"];
+/** What is a node elsewhere and something else here, or nothing: who searches for it is told what. */
+const ANSWERS = Object.keys(answersEn).flatMap((key) => /^answer\.(\w+)$/.exec(key)?.[1] ?? []);
 const ANSWER = "answer:"; // no type begins so
 
 /** Search for a node to add, at a place on the screen; with an end of a link, only for what fits it. */
@@ -29,7 +30,7 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
   app.picking = {
     title: end ? t("search.fitting", { type: wire?.type ?? needs?.join(" / ") ?? "" }) : t("search.title"),
     placeholder: t("search.placeholder"),
-    empty: t("search.empty"),
+    empty: t(end ? "search.empty" : "search.nothing"),
     at,
     wide: true,
     recent: app.settings.recent,
@@ -39,7 +40,7 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
       aliases: aliasesOf(app, type.name),
     })), ...ANSWERS.map((id) => ({
       id: `${ANSWER}${id}`, label: t(`answer.${id}.name`), detail: t(`answer.${id}`), hint: t("search.no_node"), asked: true,
-      aliases: Object.fromEntries(t(`answer.${id}.also`).split(", ").map((name) => [name, t("search.also", { name })])),
+      aliases: Object.fromEntries(t(`answer.${id}.also`).split(", ").map((name) => [name, t("search.no_node")])),
     }))],
     pick: (name) => {
       if (name.startsWith(ANSWER)) return app.toast(t(`answer.${name.slice(ANSWER.length)}`));
