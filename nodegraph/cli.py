@@ -23,16 +23,16 @@ from nodegraph.options import (
     CANCELLED,
     FAILED,
     REFUSED,
-    CacheFolder,
-    Compile,
-    Device,
-    Dtype,
+    Events,
+    Kept,
     Models,
     Output,
     Plugins,
     Sets,
+    Setup,
     WorkflowFile,
     open_workflow,
+    spread,
     tell_imported,
 )
 from nodegraph.raised import innermost, way
@@ -49,6 +49,7 @@ app.add_typer(cli_export.app)
 
 
 @app.command()
+@spread
 def run(
     workflow: WorkflowFile,
     values: Sets = None,
@@ -56,15 +57,10 @@ def run(
     targets: Annotated[
         list[str] | None, typer.Option("--target", help="Run only what this node needs; may be repeated.")
     ] = None,
-    as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
-    device: Device = None,
-    dtype: Dtype = None,
-    compiled: Compile = False,
-    plugins: Plugins = None,
-    cache_folder: CacheFolder = None,
-    cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False,
-    models: Models = None,
+    as_events: Events = False,
+    *,
+    setup: Setup,
+    kept: Kept,
     traceback: Annotated[
         bool, typer.Option("--traceback", envvar="NODEGRAPH_TRACEBACK", help="Of a node that fails.")
     ] = False,
@@ -73,24 +69,13 @@ def run(
 
     Pictures that are only shown, by PreviewImage, go to the folder `previews` of the output.
     """
-    opened = open_workflow(workflow, values, plugins, output, models)
+    opened = setup.open(workflow, values, output)
     opened.files.previews = output / PREVIEWS
     if not as_events:
         tell_imported(opened.imported)
     try:
-        cli_run.run_opened(
-            opened,
-            opened.workflow,
-            targets=targets,
-            as_events=as_events,
-            device=device,
-            dtype=dtype,
-            compiled=compiled,
-            plugins=plugins,
-            cache_folder=cache_folder,
-            cache_size=cache_size,
-            no_cache=no_cache,
-        )
+        engine = setup.engine(opened, kept.cache(opened.home))
+        cli_run.run_with(engine, opened.workflow, targets=targets, as_events=as_events)
     except NodeError as error:
         if traceback and error.__cause__ is not None:
             error.add_note(way(error.__cause__))

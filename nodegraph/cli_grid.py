@@ -12,24 +12,14 @@ from nodegraph import cli_run
 from nodegraph.errors import CheckError, Problem
 from nodegraph.grid import Axis, axis_of, grid_of
 from nodegraph.node import NodeType
-from nodegraph.options import (
-    CacheFolder,
-    Compile,
-    Device,
-    Dtype,
-    Models,
-    Output,
-    Plugins,
-    Sets,
-    WorkflowFile,
-    open_workflow,
-)
+from nodegraph.options import Events, Kept, Output, Sets, Setup, WorkflowFile, spread
 from nodegraph.workflow import Workflow
 
 app = typer.Typer()
 
 
 @app.command()
+@spread
 def grid(
     workflow: WorkflowFile,
     x: Annotated[
@@ -46,19 +36,16 @@ def grid(
     ] = None,
     values: Sets = None,
     output: Output = Path("out"),
-    as_events: Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")] = False,
-    device: Device = None,
-    dtype: Dtype = None,
-    compiled: Compile = False,
-    plugins: Plugins = None,
-    cache_folder: CacheFolder = None,
-    models: Models = None,
+    as_events: Events = False,
+    *,
+    setup: Setup,
+    kept: Kept,
 ) -> None:
     """Run a workflow at every pair of values of two inputs; what pairs share is computed once.
 
     Prints the paths of the single pictures and, last, of a labelled sheet of all of them.
     """
-    opened = open_workflow(workflow, values, plugins, output, models)
+    opened = setup.open(workflow, values, output)
     types = opened.catalog.nodes
     axes = [_axis(given, flag, opened.workflow, types) for given, flag in ((x, "--x"), (y, "--y")) if given]
     made = grid_of(opened.workflow, types, axes[0], axes[1] if len(axes) > 1 else None, picture)
@@ -66,16 +53,7 @@ def grid(
         made.save(save)
         print(save)
         return
-    cli_run.run_opened(
-        opened,
-        made,
-        as_events=as_events,
-        device=device,
-        dtype=dtype,
-        compiled=compiled,
-        plugins=plugins,
-        cache_folder=cache_folder,
-    )
+    cli_run.run_with(setup.engine(opened, kept.cache(opened.home)), made, as_events=as_events)
 
 
 def _axis(given: Sequence[str], flag: str, workflow: Workflow, types: Mapping[str, NodeType]) -> Axis:

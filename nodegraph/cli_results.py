@@ -11,18 +11,7 @@ import typer
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.errors import DocumentError
 from nodegraph.home import Home
-from nodegraph.options import (
-    FAILED,
-    CacheFolder,
-    Compile,
-    Device,
-    Dtype,
-    Output,
-    Plugins,
-    Sets,
-    WorkflowFile,
-    open_workflow,
-)
+from nodegraph.options import FAILED, CacheFolder, Device, Output, Sets, Setup, WorkflowFile, spread
 from nodegraph.workflow import Workflow
 
 app = typer.Typer()
@@ -30,28 +19,15 @@ cache_app = typer.Typer(no_args_is_help=True, help="The results that are kept on
 
 
 @app.command()
+@spread
 def verify(
     picture: Annotated[Path, typer.Argument(help="A picture made by nodegraph.")],
-    plugins: Plugins = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    compiled: Compile = False,
+    setup: Setup,
 ) -> None:
     """Make a picture again and compare its pixels; exit status 1 where they differ."""
-    from nodegraph.engine import Engine
     from nodegraph.verify import verify as verify_picture
 
-    opened = open_workflow(picture, None, plugins)
-    engine = Engine(
-        home=opened.home,
-        catalog=opened.catalog,
-        plugins=plugins or [],
-        cache=ResultCache(),
-        files=opened.files,
-        device=device,
-        dtype=dtype,
-        compiled=compiled,
-    )
+    engine = setup.engine(setup.open(picture), ResultCache())
     verdict = verify_picture(picture, engine)
     if verdict.changed_nodes:
         print(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
@@ -108,31 +84,21 @@ def selftest(
 
 
 @app.command("explain-cache")
+@spread
 def explain_cache(
     workflow: WorkflowFile,
     values: Sets = None,
-    plugins: Plugins = None,
     folder: CacheFolder = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    compiled: Compile = False,
     output: Output = Path("out"),
+    *,
+    setup: Setup,
 ) -> None:
     """Say for each node whether its result is cached or not needed, and if neither, what changed since it ran."""
-    from nodegraph.engine import Engine
     from nodegraph.explain import explain
 
-    opened = open_workflow(workflow, values, plugins)
+    opened = setup.open(workflow, values, output)
     cache = ResultCache(disk=DiskTier(folder or opened.home.cache))
-    engine = Engine(
-        home=opened.home,
-        catalog=opened.catalog,
-        cache=cache,
-        files=opened.files,
-        device=device,
-        dtype=dtype,
-        compiled=compiled,
-    )
+    engine = setup.engine(opened, cache)
     for node, state, why in explain(engine.plan(opened.workflow), cache, output):
         print(f"{node}: {state}: {why}" if why else f"{node}: {state}")
 

@@ -1,4 +1,4 @@
-"""Running an opened workflow from the command line: bars or events, Ctrl-C, and what is printed at the end."""
+"""Running a workflow from the command line: bars or events, Ctrl-C, and what is printed at the end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.console import listener, printable
 from nodegraph.errors import Cancelled
-from nodegraph.options import CANCELLED, Opened
+from nodegraph.options import CANCELLED
 
 if TYPE_CHECKING:
+    from nodegraph.engine import Engine
     from nodegraph.execute import Result
     from nodegraph.plan import Plan
     from nodegraph.workflow import Workflow
@@ -29,34 +29,10 @@ _STARTTIME = 19  # which field of /proc/PID/stat after the name in brackets, see
 PLAIN = {"bool", "int", "float", "str"}
 
 
-def run_opened(
-    opened: Opened,
-    workflow: Workflow,
-    *,
-    targets: Sequence[str] | None = None,
-    as_events: bool = False,
-    device: str | None = None,
-    dtype: str | None = None,
-    compiled: bool = False,
-    plugins: Sequence[Path] | None = None,
-    cache_folder: Path | None = None,
-    cache_size: float = 10.0,
-    no_cache: bool = False,
+def run_with(
+    engine: Engine, workflow: Workflow, *, targets: Sequence[str] | None = None, as_events: bool = False
 ) -> None:
     """Run a workflow; print plain values that its last nodes gave, and the paths of the files that it wrote."""
-    from nodegraph.engine import Engine
-
-    disk = None if no_cache else DiskTier(cache_folder or opened.home.cache, int(cache_size * 1e9))
-    engine = Engine(
-        home=opened.home,
-        catalog=opened.catalog,
-        plugins=plugins or [],
-        cache=ResultCache(disk=disk),
-        files=opened.files,
-        device=device,
-        dtype=dtype,
-        compiled=compiled,
-    )
     with listener(as_events) as listen, _stopping() as stop:
         try:
             planned = engine.prepare(workflow, targets=targets)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.check import check
 from nodegraph.comfyui import Note
@@ -22,6 +25,9 @@ from nodegraph.home import Home
 from nodegraph.schema import describe, says
 from nodegraph.subgraphs import input_within
 from nodegraph.workflow import Workflow
+
+if TYPE_CHECKING:
+    from nodegraph.engine import Engine
 
 FAILED, REFUSED, CANCELLED = 1, 2, 130
 MOST_TOLD, LONGEST_TOLD = 20, 400  # lines on an import, and characters of each
@@ -56,6 +62,7 @@ Compile = Annotated[
         help="Compile denoising networks: the first step takes minutes, those after it are faster.",
     ),
 ]
+Events = Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Replace a value; may be given several times."),
@@ -71,6 +78,77 @@ class Opened:
     workflow: Workflow
     files: Files
     imported: tuple[Note, ...] = ()  # what became of the nodes of a workflow of ComfyUI
+
+
+@dataclass(frozen=True)
+class Setup:
+    """With what a workflow is run: options of all commands that run one, or ask for what it gave. See `spread`."""
+
+    device: Device = None
+    dtype: Dtype = None
+    compiled: Compile = False
+    plugins: Plugins = None
+    models: Models = None
+
+    def open(self, path: Path, settings: Sequence[str] | None = None, output: Path = Path("out")) -> Opened:
+        """As `open_workflow` does."""
+        return open_workflow(path, settings, self.plugins, output, self.models)
+
+    def engine(self, opened: Opened, cache: ResultCache) -> Engine:
+        """What runs it."""
+        from nodegraph.engine import Engine
+
+        return Engine(
+            home=opened.home,
+            catalog=opened.catalog,
+            plugins=self.plugins or [],
+            cache=cache,
+            files=opened.files,
+            device=self.device,
+            dtype=self.dtype,
+            compiled=self.compiled,
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where results are kept: options of the commands that run a workflow. See `spread`."""
+
+    cache_folder: CacheFolder = None
+    cache_size: Annotated[float, typer.Option(help="Gigabytes of results that are kept on disk.")] = 10.0
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep results on disk.")] = False
+
+    def cache(self, home: Home) -> ResultCache:
+        """The cache that they ask for."""
+        if self.no_cache:
+            return ResultCache()
+        return ResultCache(disk=DiskTier(self.cache_folder or home.cache, int(self.cache_size * 1e9)))
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as Typer reads it: in place of a parameter that is a dataclass of options, those options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    taken: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        if name in groups:
+            inner = get_type_hints(groups[name], include_extras=True)
+            taken += [
+                Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=inner[one.name])
+                for one in fields(groups[name])
+            ]
+        else:
+            taken.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+        command(**given)
+
+    called.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in taken}
+    return called
 
 
 def open_workflow(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from conftest import YOURS
 
 from nodegraph.carried import WORKFLOW_TEXT
 from nodegraph.home import Home
@@ -81,6 +82,31 @@ def test_run_writes_a_picture_and_prints_its_path(shell: Shell, tmp_path: Path) 
     assert (
         decode((tmp_path / "again" / "shape-0001.png").read_bytes()).tolist() == decode(path.read_bytes()).tolist()
     )
+
+
+def test_every_command_that_runs_or_looks_at_results_takes_the_same_setup(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "more" / "loras").mkdir(parents=True)
+    (tmp_path / "more" / "checkpoints").mkdir()
+    (tmp_path / "more" / "loras" / "my_lora.safetensors").write_bytes(b"its content is part of the key")
+    (tmp_path / "more" / "checkpoints" / "sd_xl_base_1.0.safetensors").write_bytes(b"so is this")
+    asked = ("explain-cache", YOURS / "sdxl_lora.json")
+    assert "model.checkpoint: there is no 'sd_xl_base_1.0.safetensors'" in shell(*asked).stderr
+    told = shell(*asked, "--models", "more")
+    assert "sampler: not cached: it has not run here" in told.stdout, told.stdout + told.stderr
+    assert told.returncode == 0
+    for command in ("run", "grid", "verify", "explain-cache"):
+        words = shell(command, "--help", COLUMNS="120").stdout
+        assert all(option in words for option in ("--device", "--dtype", "--compile", "--plugins", "--models"))
+
+
+def test_a_grid_can_leave_the_cache_alone(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    done = shell("grid", "w.json", "--x", "mask.size_x=0.25,0.5", "--no-cache")
+    assert len(done.stdout.splitlines()) == 3, done.stderr
+    assert ": 0 results" in shell("cache", "info").stdout
+    assert shell("grid", "w.json", "--x", "mask.size_x=0.25,0.5", "--cache-dir", "kept").returncode == 0
+    assert ": 0 results" in shell("cache", "info").stdout
+    assert (tmp_path / "kept" / "index.sqlite").is_file()
 
 
 def test_what_is_only_shown_can_be_looked_at(shell: Shell, tmp_path: Path) -> None:
