@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from browser import violations
@@ -114,3 +115,51 @@ def test_two_pictures_are_compared_with_what_made_them(editor: EditorPage, serve
     page.keyboard.press("c")
     expect(compared.locator("caption")).to_have_text("Made in the same way, with the same values")
     expect(rows).to_have_count(0)
+
+
+def test_what_was_deleted_is_seen_and_put_back(editor: EditorPage, server: Running) -> None:
+    page = editor.page
+    server.ask("DELETE", "/api/trash")
+    document = {"format": "nodegraph", "version": 1, "nodes": {"it": {"type": "Divide"}}}
+    for name in ("keep me", "lose me"):
+        assert server.ask("PUT", f"/api/workflows/{quote(name)}", {"workflow": document}).status == 201
+    paint(server, "Lost", seed=4)
+    # A workflow is deleted where it is opened; a tab that has it keeps it.
+    page.keyboard.press("Control+o")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="lose me").first.click()
+    editor.node("it").wait_for()
+    page.keyboard.press("Control+o")
+    dialog.get_by_role("button", name="Delete lose me").click()
+    expect(dialog.locator(".stored strong")).to_have_text(["keep me"])
+    assert violations(page, "dialog") == []
+    dialog.get_by_role("button", name="Trash").click()
+    expect(editor.node("it")).to_be_visible()
+    # A picture that is deleted elsewhere shows up as it goes.
+    rows = page.locator(".trash li")
+    expect(rows).to_have_count(1)
+    newest = server.get("/api/gallery").json["artifacts"][0]
+    server.ask("DELETE", newest["content"])
+    expect(rows).to_have_count(2)
+    expect(page.locator(".trash .end")).to_contain_text("2 in the trash")
+    picture = rows.filter(has_text=newest["name"])
+    assert picture.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 48
+    assert violations(page, ".dock") == []
+    picture.get_by_role("button").click()
+    expect(rows).to_have_count(1)
+    assert server.get(newest["content"]).status == 200
+    rows.get_by_role("button", name="Put back lose me").click()
+    expect(page.locator(".trash")).to_contain_text("The trash is empty.")
+    names = {one["name"] for one in server.get("/api/workflows").json["workflows"]}
+    assert names == {"keep me", "lose me"}
+    page.keyboard.press("g")
+    expect(page.locator(f'.gallery .tile[data-artifact="{newest["id"]}"]')).to_be_visible()
+    # It is emptied only by who says so twice.
+    page.locator(f'.gallery .tile[data-artifact="{newest["id"]}"]').focus()
+    page.keyboard.press("Delete")
+    page.locator(".dock").get_by_role("button", name="Trash").click()
+    page.get_by_role("button", name="Empty the trash").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="Remove all 1 for good").click()
+    expect(page.locator(".trash")).to_contain_text("The trash is empty.")
+    assert server.get("/api/trash").json == {"workflows": [], "artifacts": 0, "bytes": 0}

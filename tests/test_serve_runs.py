@@ -130,7 +130,17 @@ def test_a_deleted_artifact_goes_to_the_trash(server: Running) -> None:
     assert server.get(artifact["content"]).status == 404
     assert server.ask("DELETE", artifact["content"]).status == 404
     assert content in [path.read_bytes() for path in (server.home / "trash").rglob("*.png")]
+    # What is there can be looked at, and how much of it at once is asked for.
+    (other,) = ended(server, submit(server, one("Paint", seed=79))["id"])["artifacts"]
+    server.ask("DELETE", other["content"])
+    assert server.get("/api/trash/artifacts").json["artifacts"][:2] == [other, artifact]
+    first = server.get("/api/trash/artifacts?limit=1").json
+    assert first == {"artifacts": [other], "next": other["id"]}
+    assert server.get(f"/api/trash/artifacts?limit=1&before={other['id']}").json["artifacts"] == [artifact]
+    assert server.get(f"/api/trash/artifacts?before={'0' * 20}").status == 404
+    assert server.get(artifact["thumbnail"]).headers["Content-Type"] == "image/webp"
     assert server.ask("POST", f"{artifact['content']}/restore").json == artifact
+    assert server.get("/api/trash/artifacts?limit=1").json["artifacts"] == [other]
     assert server.get(artifact["content"]).body == content
     assert artifact in server.get("/api/gallery").json["artifacts"]
     assert server.ask("POST", f"{artifact['content']}/restore").status == 404
@@ -149,6 +159,8 @@ def test_the_trash_says_what_it_takes_and_is_emptied_for_good(server: Running) -
     assert [path for path in (server.home / "trash").rglob("*") if path.is_file()] == []
     assert server.ask("POST", f"/api/trash/{trashed['id']}/restore").status == 404
     assert server.ask("POST", f"{artifact['content']}/restore").status == 404
+    assert server.get(artifact["thumbnail"]).status == 404
+    assert server.get("/api/trash/artifacts").json == {"artifacts": [], "next": None}
     assert server.ask("DELETE", "/api/trash").json == {"workflows": 0, "artifacts": 0, "bytes": 0}
 
 

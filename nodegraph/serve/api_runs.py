@@ -145,11 +145,16 @@ async def restore_artifact(server: Server, id: ArtifactId) -> Artifact:
     return await server.service.gallery.restore(id)
 
 
+@routes.get("/api/trash/artifacts", refuses=(404,))
+async def list_deleted_artifacts(server: Server, limit: Limit = 100, before: ArtifactId | None = None) -> Gallery:
+    """A page of the artifacts in the trash, what was deleted last first; `restore` brings one back."""
+    return await server.service.gallery.deleted(limit, before)
+
+
 @routes.get("/api/artifacts/{id}/thumbnail", refuses=(404, 415), produces=("image/webp",))
 async def artifact_thumbnail(server: Server, id: ArtifactId, size: Size = THUMBNAIL) -> web.Response:
-    """A small WebP of a picture."""
-    stored = await server.service.gallery.artifact(id)
-    return await server.thumbnails.response(stored.path, size)
+    """A small WebP of a picture, also of one in the trash."""
+    return await server.thumbnails.response(await server.service.gallery.shown(id), size)
 
 
 @routes.get("/api/artifacts/{id}/workflow", refuses=(404,))

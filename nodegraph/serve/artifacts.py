@@ -6,6 +6,7 @@ the file by an id. No path ever comes from a client.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -20,7 +21,7 @@ from typing import Any
 from nodegraph.named import name_also
 from nodegraph.serve.models import Artifact
 from nodegraph.serve.storefile import StoreFile, StoreFull
-from nodegraph.serve.trash import LONGEST, TRASH_BYTES, Held, bounded, held, linked
+from nodegraph.serve.trash import LONGEST, TRASH_BYTES, Held, bounded, held, latest, linked
 
 OTHER = "application/octet-stream"
 _PICTURES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -119,6 +120,24 @@ class Artifacts:
         )
         return [_artifact(row) for row in rows]
 
+    def trashed(self, limit: int, before: str | None) -> list[Artifact]:
+        """Artifacts in the trash, what was deleted last first. Raises KeyError where `before` is none of them."""
+        ids = [path.name.partition("-")[0] for path in latest(self._trash)]
+        if before is not None and before not in ids:
+            raise KeyError(before)
+        begin = 0 if before is None else ids.index(before) + 1
+        rows = (self._trashed_row(name) for name in ids[begin:])
+        return [_artifact(row) for row in itertools.islice((row for row in rows if row is not None), limit)]
+
+    def shown(self, name: str) -> Path:
+        """The file of an artifact, also of one in the trash. Raises KeyError where there is none."""
+        if (row := self._trashed_row(name)) is None:
+            return self.get(name).path
+        path = self._trashed(row)
+        if path.is_symlink() or not path.is_file():
+            raise KeyError(name)
+        return path
+
     def get(self, name: str) -> StoredArtifact:
         """An artifact and its file. Raises KeyError where either is not there."""
         row = self._row(name)
@@ -209,6 +228,12 @@ class Artifacts:
             name = str(row["id"])
         return self._trash / name
 
+    def _trashed_row(self, name: str) -> dict[str, Any] | None:
+        """What was a row, of an artifact in the trash; None where it is not there."""
+        found = self._file.read("SELECT row FROM trashed WHERE artifact = ?", (name,)).fetchone()
+        row: dict[str, Any] | None = None if found is None else json.loads(found["row"])
+        return row
+
     def _row(self, name: str) -> sqlite3.Row:
         row = self._file.read("SELECT * FROM artifacts WHERE id = ?", (name,)).fetchone()
         if row is None:
@@ -230,7 +255,7 @@ def _gone_again(path: Path) -> Iterator[None]:
         raise
 
 
-def _artifact(row: sqlite3.Row) -> Artifact:
+def _artifact(row: Mapping[str, Any] | sqlite3.Row) -> Artifact:
     content = f"/api/artifacts/{row['id']}"
     return Artifact(
         id=row["id"],

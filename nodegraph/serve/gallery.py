@@ -38,6 +38,16 @@ class Gallery:
         with refusals(self._home, NoSuchArtifact):
             return await self._database(self._listing.gallery, limit, before)
 
+    async def deleted(self, limit: int = 100, before: str | None = None) -> models.Gallery:
+        """Artifacts in the trash, what was deleted last first. Raises NoSuchArtifact where `before` is none."""
+        with refusals(self._home, NoSuchArtifact):
+            return await self._database(self._listing.trash, limit, before)
+
+    async def shown(self, artifact: str) -> Path:
+        """The file of an artifact, also of one in the trash. Raises NoSuchArtifact."""
+        with refusals(self._home, NoSuchArtifact):
+            return await self._database(self._artifacts.shown, artifact)
+
     async def artifact(self, artifact: str) -> StoredArtifact:
         """An artifact and its file. Raises NoSuchArtifact."""
         with refusals(self._home, NoSuchArtifact):

@@ -35,8 +35,11 @@ class Listing:
 
     def gallery(self, limit: int, before: str | None) -> models.Gallery:
         """A page of the gallery. Raises KeyError where there is no artifact `before`."""
-        found = self._artifacts.page(limit + 1, before)
-        return models.Gallery(artifacts=found[:limit], next=found[limit - 1].id if len(found) > limit else None)
+        return _page(self._artifacts.page(limit + 1, before), limit)
+
+    def trash(self, limit: int, before: str | None) -> models.Gallery:
+        """A page of the artifacts in the trash. Raises KeyError where `before` is none of them."""
+        return _page(self._artifacts.trashed(limit + 1, before), limit)
 
     def queue(self) -> models.QueueState:
         """What runs and what waits."""
@@ -70,3 +73,8 @@ class Listing:
                 )
             )
         return runs
+
+
+def _page(found: list[models.Artifact], limit: int) -> models.Gallery:
+    """A page out of what was found, which is one more where there is another page."""
+    return models.Gallery(artifacts=found[:limit], next=found[limit - 1].id if len(found) > limit else None)

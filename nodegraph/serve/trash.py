@@ -40,6 +40,12 @@ def emptied(folder: Path) -> Held:
     return Held(before.files - after.files, before.bytes - after.bytes)
 
 
+def latest(folder: Path) -> list[Path]:
+    """The files of a folder, those that were put there last first."""
+    # Renaming a file changes its ctime, and so does another name for it.
+    return [path for _, path in sorted(((stat.st_ctime_ns, path) for path, stat in _files(folder)), reverse=True)]
+
+
 def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
     """Remove for good the files of a folder that were put there first, until the others come to at most `budget`.
 

@@ -2,7 +2,7 @@
 import { refuseInexact } from "../lib/exact";
 import { listen, type EventStream, type Handlers } from "./events";
 import type {
-  ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, FileKinds, Gallery, Health, ImportedWorkflow, MadeGrid, MakeGrid,
+  ApiError, ApiProblem, Artifact, ChangeRun, CheckWorkflow, Cleared, EmptiedTrash, FileKinds, Gallery, Health, ImportedWorkflow, MadeGrid, MakeGrid,
   ExportedToComfyui,
   ExportWorkflow,
   MoveRun, Nodes, OpenedTemplate, OpenedWorkflow, PlannedWorkflow, PlanWorkflow, Problems, QueueState, Run, RunDetails,
@@ -54,6 +54,9 @@ export class Client {
     this.ask<SavedWorkflow>("POST", `/api/workflows/${encodeURIComponent(name)}/rename`, { name: other });
   deleteWorkflow = (name: string) => this.ask<TrashedWorkflow>("DELETE", `/api/workflows/${encodeURIComponent(name)}`);
   trash = () => this.ask<Trash>("GET", "/api/trash");
+  emptyTrash = () => this.ask<EmptiedTrash>("DELETE", "/api/trash");
+  /** Artifacts in the trash, what was deleted last first. */
+  deletedArtifacts = (page: Page = {}) => this.ask<Gallery>("GET", `/api/trash/artifacts${query(page)}`);
   restore = (id: string) => this.ask<SavedWorkflow>("POST", `/api/trash/${encodeURIComponent(id)}/restore`);
   importFile = (file: Blob) => this.askDocument<ImportedWorkflow>("POST", "/api/import", file);
 

@@ -50,7 +50,10 @@ export class GalleryFeed {
     if (event.event === "finished" && event.artifacts?.length) this.add(event.artifacts.toReversed(), true);
     if (event.event === "artifact" && event.artifact) {
       if (event.deleted) this.drop(event.artifact);
-      else if (this.deleted.delete(event.artifact)) void this.refresh();
+      else {
+        this.deleted.delete(event.artifact);
+        void this.refresh();
+      }
     }
   }
 
@@ -77,14 +80,18 @@ export class GalleryFeed {
   /** Take back the last deletion. Returns the picture, back at its place; null where there is none to take back. */
   async undo(): Promise<Artifact | null> {
     const last = this.removed.at(-1);
-    if (!last) return null;
-    this.removed = this.removed.slice(0, -1);
+    return last ? this.restore(last.id) : null;
+  }
+
+  /** Take a picture out of the trash. Returns it, back at its place; null where that could not be done. */
+  async restore(id: string): Promise<Artifact | null> {
+    this.removed = this.removed.filter((one) => one.id !== id);
     let back: Artifact | null = null;
     await this.ask(async () => {
-      back = await this.client.restoreArtifact(last.id);
-      this.deleted.delete(last.id);
-      const later = this.items.filter((one) => one.created > back!.created && one.id !== last.id);
-      const others = this.items.filter((one) => one.created <= back!.created && one.id !== last.id);
+      back = await this.client.restoreArtifact(id);
+      this.deleted.delete(id);
+      const later = this.items.filter((one) => one.created > back!.created && one.id !== id);
+      const others = this.items.filter((one) => one.created <= back!.created && one.id !== id);
       this.items = [...later, back, ...others];
     });
     return back;

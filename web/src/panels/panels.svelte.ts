@@ -27,6 +27,8 @@ export class Panels {
   comparing = $state.raw<{ left: Artifact; right: Artifact } | null>(null);
   painting = $state.raw<Painting | null>(null);
   plotting = $state.raw<{ title: string; numbers: () => Numbers } | null>(null);
+  /** Grows with everything that is deleted, or comes back. */
+  deletions = $state(0);
   private readonly told = new SvelteMap<string, SvelteMap<string, Numbers>>();
 
   constructor(client: Client) {
@@ -43,6 +45,7 @@ export class Panels {
   take(event: ServerEvent): void {
     this.queue.take(event);
     this.gallery.take(event);
+    if (event.event === "artifact" || event.event === "workflow") this.deletions += 1;
     if (event.event === "progress" && event.run && event.node && event.note) this.plot(event.run, event.node, event.note);
   }
 

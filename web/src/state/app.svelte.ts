@@ -70,7 +70,7 @@ export interface Picking {
 }
 
 export type Dialog = "grid" | "open" | "save" | "keys" | "about" | "settings";
-export type Panel = "queue" | "gallery" | "problems";
+export type Panel = "queue" | "gallery" | "problems" | "trash";
 export type Menu = { at: Point } & ({ kind: "pane" | "node" | "edge"; id: string | null } | { kind: "port"; end: End });
 export interface Toast {
   id: number;

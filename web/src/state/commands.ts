@@ -126,6 +126,7 @@ export const COMMANDS: Command[] = [
   { id: "queue", group: "view", keys: ["Q"], run: (app) => app.toggle("queue") },
   { id: "gallery", group: "view", keys: ["G"], run: toGallery },
   { id: "problems", group: "view", keys: ["P"], run: (app) => app.toggle("problems") },
+  { id: "trash", group: "view", run: (app) => app.toggle("trash") },
   { id: "first_problem", group: "view", keys: ["F8"], always: true, can: (app) => app.problems.all.length > 0, run: (app) => nextProblem(app) },
   { id: "settings", group: "view", keys: ["Mod+,"], always: true, run: (app) => (app.dialog = "settings") },
   { id: "keys", group: "view", keys: ["?"], run: (app) => (app.dialog = "keys") },

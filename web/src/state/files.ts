@@ -56,6 +56,16 @@ export async function openStored(app: App, name: string): Promise<void> {
   });
 }
 
+/** Put a stored workflow into the trash; the message that says so brings it back. A tab that has it open keeps it, unsaved. */
+export async function deleteStored(app: App, name: string): Promise<void> {
+  await attempt(app, async () => {
+    const { id } = await app.client.deleteWorkflow(name);
+    for (const tab of app.tabs) if (tab.name === name) tab.name = tab.revision = tab.saved = null;
+    const back = () => attempt(app, async () => app.toast(t("trash.back", { name: (await app.client.restore(id)).name })));
+    app.toast(t("gallery.deleted", { name }), "info", { label: t("gallery.undo"), run: () => void back() });
+  });
+}
+
 export async function openTemplate(app: App, name: string): Promise<void> {
   await attempt(app, async () => {
     const { workflow } = await app.client.template(name);
