@@ -247,6 +247,7 @@ def _train(context: Context, trainer: Trainer, save_every: int, preview: Callabl
     if state is not None and trainer.resume(state):
         context.progress(trainer.done, settings.steps, f"goes on after step {trainer.done}")
     started, first, shown = time.monotonic(), trainer.done, time.monotonic()
+    resumed = ", resumed" if first else ""  # in each note, for an editor that is opened later
     while trainer.done < settings.steps:
         parts = trainer.advance()
         now = time.monotonic()
@@ -256,7 +257,7 @@ def _train(context: Context, trainer: Trainer, save_every: int, preview: Callabl
         words = ", ".join(
             f"{name} {value:.4f}" for name, value in parts.items() if name != "total" and len(parts) > 2
         )
-        note = f"loss {parts['total']:.4f}{f' ({words})' if words else ''}, {speed:.0f} images/s"
+        note = f"loss {parts['total']:.4f}{f' ({words})' if words else ''}, {speed:.0f} images/s{resumed}"
         try:
             context.progress(trainer.done, settings.steps, note)
         except BaseException:

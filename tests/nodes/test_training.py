@@ -186,6 +186,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path: Path) -> None
             command("whole"), env=environment("whole"), capture_output=True, check=True, text=True
         )
         assert "goes on" not in whole.stdout
+        assert "resumed" not in whole.stdout
         for last in (10, 40):
             with subprocess.Popen(
                 command("cut"), env=environment("cut"), stdout=subprocess.PIPE, text=True
@@ -284,4 +285,7 @@ def test_cancelled_it_keeps_its_state(engine: Engine) -> None:
         engine.run(workflow, listen=listen, stop=stop)
     notes: list[str] = []
     engine.run(workflow, listen=lambda e: notes.append(e.note) if isinstance(e, events.Progress) else None)
-    assert "goes on after step 6" in notes
+    told = notes.index("goes on after step 6")
+    after = [note for note in notes[told + 1 :] if note.startswith("loss")]
+    assert len(after) == 6
+    assert all(note.endswith(" images/s, resumed") for note in after)
