@@ -10,21 +10,21 @@ a folder that was removed, costs a process of days no more than what it computed
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
 import sqlite3
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodegraph.cache import history
 from nodegraph.cache.blobs import Blobs, digest_of_bytes
 from nodegraph.cache.codec import Source, UnknownType, builtin_types, decode, encode
+from nodegraph.cache.eviction import Stored, going
 from nodegraph.cache.index import Index
 from nodegraph.cache.memory import Outputs
 
@@ -33,7 +33,6 @@ DEFAULT_BYTES = 10 * 2**30
 READ_SECONDS, READ_SECONDS_PER_BYTE = 1e-3, 1e-9
 # A full cache is emptied a little further, so that not every write has to choose what goes.
 LOW_WATER = 0.95
-RUNS_REMEMBERED = 100
 # What is left free for those who have no other place, such as runs that wait: so many bytes, or on a small disk
 # this share of it.
 LEFT_FREE, LEFT_SHARE = 64 * 2**20, 0.1
@@ -143,55 +142,26 @@ class DiskTier:
     def written(self, key: str, folder: Path) -> list[list[Any]] | None:
         """What `wrote` stored for a key and an output folder."""
         with self._guarded("read"):
-            for (text,) in self._query(
-                "SELECT files FROM written WHERE key = ? AND folder = ?", key, _text(folder)
-            ):
-                found: list[list[Any]] = json.loads(text)
-                return found
+            return history.written(self._query, key, folder)
         return None
 
     def wrote(self, key: str, folder: Path, files: list[list[Any]]) -> None:
         """Remember the files that an effect wrote to an output folder, each as [path, size, time]."""
         if self._writable:
             with self._guarded("write"):
-                row = (key, _text(folder), json.dumps(files))
-                self._query("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", *row)
+                history.wrote(self._query, key, folder, files)
 
     def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
-        """Remember what determined the results of a run: (node, type, cause) of each node.
-
-        Of runs with the same nodes the last one is remembered.
-        """
+        """Remember what determined the results of a run, see `history.remember`."""
         if self._writable:
             with self._guarded("write"):
-                found = {node: [type, cause] for node, type, cause in causes}
-                shape = digest_of_bytes(
-                    json.dumps(sorted((node, type) for node, (type, _) in found.items())).encode()
-                )
-                packed = zlib.compress(json.dumps(found).encode(), 1)
-                self._query("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", shape, time.time(), packed)
-                self._query(
-                    "DELETE FROM runs WHERE shape NOT IN (SELECT shape FROM runs ORDER BY used DESC LIMIT ?)",
-                    RUNS_REMEMBERED,
-                )
+                history.remember(self._query, causes)
 
     def remembered(self, types: Mapping[str, str]) -> dict[str, str]:
-        """What determined each node's result in the remembered run that is most like a workflow.
-
-        Args:
-            types: the type of each of its nodes. Most alike is the run that shares most nodes, of these the one
-            with
-                the fewest others, of these the last.
-        """
-        best: dict[str, str] = {}
-        likeness = (0, 0)
+        """What determined each node's result in the run that is most like a workflow, see `history.remembered`."""
         with self._guarded("read"):
-            for (packed,) in self._query("SELECT causes FROM runs ORDER BY used DESC"):
-                run = json.loads(zlib.decompress(packed))
-                shared = {node: cause for node, (type, cause) in run.items() if types.get(node) == type}
-                if (len(shared), -len(run)) > likeness and shared:
-                    best, likeness = shared, (len(shared), -len(run))
-        return best
+            return history.remembered(self._query, types)
+        return {}
 
     def usage(self) -> Usage:
         """How much is held."""
@@ -208,8 +178,7 @@ class DiskTier:
     def clear(self) -> None:
         """Remove every result."""
         with self._guarded("write"):
-            self._query("DELETE FROM written")
-            self._query("DELETE FROM runs")
+            history.forget(self._query)
             self._drop([blob for (blob,) in self._query("SELECT digest FROM blobs")])
 
     def close(self) -> None:
@@ -297,26 +266,11 @@ class DiskTier:
         held = self._held()
         if held <= budget:
             return
-        now = time.time()
-
-        def worth(row: tuple[str, int, float, float]) -> float:
-            """Seconds saved a byte, halved for each day that nobody asked."""
-            _, size, seconds, used = row
-            return float(seconds / max(size, 1) * 0.5 ** (max(0.0, now - used) / 86400))  # clocks are set back
-
-        going = []
-        for blob, size, *_ in sorted(
-            self._query(
-                "SELECT blob, bytes, MAX(seconds), MAX(used) FROM blobs JOIN results ON blob = blobs.digest "
-                "GROUP BY blob"
-            ),
-            key=worth,
-        ):
-            if held <= budget * low_water:
-                break
-            going.append(blob)
-            held -= size
-        self._drop(going)
+        rows = self._query(
+            "SELECT blob, bytes, MAX(seconds), MAX(used) FROM blobs JOIN results ON blob = blobs.digest "
+            "GROUP BY blob"
+        )
+        self._drop(going((Stored(*row) for row in rows), held - budget * low_water, time.time()))
 
     def _drop(self, blobs: Sequence[str], unless_named: bool = False) -> None:
         """Forget blobs and the results in them, then remove their files.
@@ -365,8 +319,3 @@ class DiskTier:
         """Say what is wrong, unless nothing could be stored since that was said."""
         log.log(logging.DEBUG if self._told else logging.WARNING, words, self.folder, error)
         self._told = True
-
-
-def _text(folder: Path) -> str:
-    """A folder as text that SQLite takes, also where its name is no text, as one of bytes of another encoding."""
-    return str(folder).encode("utf-8", "backslashreplace").decode()
