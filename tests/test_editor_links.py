@@ -245,3 +245,16 @@ def test_a_chosen_link_stands_out_in_the_colour_of_what_is_chosen(editor: Editor
     page.mouse.move(10, 400)
     assert look()[0] == accent
     assert look()[1] >= 2 * plain[1]
+    # It stays the chosen one when what was done to it is taken back and done again; not where it is gone itself.
+    dots = page.locator(".bend button")
+    page.keyboard.press("b")
+    expect(dots).to_have_count(1)
+    for keys, count in (("Control+z", 0), ("Control+Shift+z", 1)):
+        page.keyboard.press(keys)
+        expect(dots).to_have_count(count)
+        expect(page.locator(".svelte-flow__edge.selected")).to_have_count(1)
+    page.keyboard.press("Delete")
+    expect(path).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(path).to_have_count(1)
+    expect(page.locator(".svelte-flow__edge.selected")).to_have_count(0)

@@ -220,8 +220,14 @@ def test_the_template_for_inpainting_can_be_painted_in(editor: EditorPage) -> No
     expect(mode).to_have_text("new")
     page.keyboard.press("Control+f")
     editor.pick("inpaint")
+    # The run that makes the picture is seen on the nodes and above them, as long as it takes.
+    running = ['[data-id="first_sampler"] .node.running', ".told.running"]
+    editor.watch(*running)
     page.keyboard.press("m")
+    for one in running:
+        editor.saw(one)
     expect(page.locator(".painter [role=application]")).to_be_focused(timeout=2 * PATIENCE)
+    expect(page.locator(".told")).to_have_text("")
     assert page.evaluate(SIZES) == [64, 64, 64, 64]
     page.keyboard.press("ArrowRight")
     page.keyboard.press(" ")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_server import Running
+from real_server import Running, running
+
+from nodegraph import bundle
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from editor_page import EditorPage, opened
@@ -81,3 +83,18 @@ def test_a_result_out_of_view_is_told_and_led_to(editor: EditorPage, tmp_path: P
     editor.saw(".told.queued, .told.running")
     editor.finished()
     expect(told).to_have_count(0)
+
+
+def test_an_editor_that_is_older_than_its_sources_says_so(chromium: Any, tmp_path: Path) -> None:
+    problem = "The browser editor is older than its sources under web/. Run: nodegraph build-web"
+    bundle.leave_problem(bundle.ROOT, problem)
+    try:
+        with running(tmp_path / "home") as server:
+            assert server.get("/api/system").json["editor"] == problem
+            with opened(chromium, server.url) as editor:
+                banner = editor.page.locator(".banner")
+                expect(banner).to_contain_text(problem)
+                banner.get_by_role("button", name="Dismiss").click()
+                expect(banner).to_have_count(0)
+    finally:
+        bundle.clear_problem(bundle.ROOT)

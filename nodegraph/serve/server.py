@@ -166,6 +166,7 @@ class Server:
             cache=CacheState(results=usage.results, bytes=usage.bytes, budget=usage.budget),
             workers=self.service.workers(),
             clients=len(self.clients),
+            editor=self.editor.problem,
         )
 
     async def gauges(self) -> list[tuple[str, str, Mapping[Labels, float]]]:

@@ -63,6 +63,7 @@ class System(Told):
     cache: CacheState | None
     workers: list[Worker]
     clients: int
+    editor: str | None = Field(None, description="What is wrong with the browser editor: that it is an old one.")
 
 
 class Health(Told):

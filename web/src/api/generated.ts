@@ -837,6 +837,10 @@ export interface System {
   clients: number;
   cpus: number;
   disk: DiskState;
+  /**
+   * What is wrong with the browser editor: that it is an old one.
+   */
+  editor: string | null;
   home: string;
   memory: number | null;
   platform: string;

@@ -108,18 +108,22 @@ function keepSeeds(app: App, tab: Tab, addresses: readonly string[]): void {
   if (drawn.length) app.toast(t("mask.seeds_kept", { seeds: drawn.join(", ") }), "info", undefined, { about: "seeds" });
 }
 
-/** Run what the picture of a node needs, and save it, and say which seeds it is made of; null where that fails or is stopped. What is there already is not made again. */
+/** Run what the picture of a node needs, shown on the nodes meanwhile, and save it, and say which seeds it is made of; null where that fails or is stopped. What is there already is not made again. */
 async function madePicture(app: App, node: string): Promise<{ artifact: Artifact; seeds: string[] } | null> {
   const { tab } = app;
   const from = pictureLink(tab.workflow, app.types, node);
   if (!from) return null;
+  const before = tab.run;
   const { workflow, target } = neededFor(tab.root, tab.path, from, { type: SAVE, input: "image", values: { name: `${node} gets` } });
   try {
     const { id } = await app.client.submit({ workflow: compact(workflow), values: {}, targets: [target], priority: 0 });
     const view = await app.runs.follow(id, true);
+    tab.run = id;
     if (view.active) app.toast(t("mask.making", { node }), "info", { label: t("command.cancel"), run: () => void app.client.cancel(id) }, { about: id, stays: true });
     await view.over;
     app.untell(id);
+    // What was shown comes back; of a failure, the node that failed stays in view.
+    if (tab.run === id && view.status !== "failed") tab.run = before;
     if (view.status === "failed") throw new Error(view.error?.message ?? "");
     // One that was saved before is told of by the run as a whole.
     const { artifacts } = await app.client.run(id);

@@ -94,6 +94,8 @@ export class App {
   catalog = $state.raw<Types>({});
   /** By type, what ComfyUI calls the nodes that do what it does. */
   comfyui = $state.raw<{ [type: string]: string[] }>({});
+  /** What is wrong with the editor that the server has; empty where nothing is. */
+  outdated = $state("");
   plugins = $state.raw<readonly { origin: string; message: string }[]>([]);
   files = $state.raw<{ [kind: string]: FileEntry[] }>({});
   tabs = $state.raw<readonly Tab[]>([new Tab()]);

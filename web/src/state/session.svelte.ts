@@ -42,6 +42,7 @@ export async function begin(app: App): Promise<Begun> {
   } else await openTemplate(app, FIRST);
   app.loaded = true;
   app.panels.refresh();
+  app.client.system().then(({ editor }) => (app.outdated = editor ?? ""), () => undefined);
   for (const tab of app.tabs) {
     if (tab.run !== null) void app.runs.follow(tab.run, true).catch(() => (tab.run = null));
   }

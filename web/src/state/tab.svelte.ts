@@ -2,7 +2,7 @@
 import type { Viewport } from "@xyflow/svelte";
 import { withoutLost } from "../model/bends";
 import { copy, duplicate, insert, type Pasted, type Selection } from "../model/clip";
-import { emptyWorkflow, readWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
+import { asList, emptyWorkflow, own, readWorkflow, type JsonValue, type NodeSpec, type Workflow } from "../model/document";
 import {
   removeFrames, removeNodes, setValue, unlink, type FrameKind, type Point, type Target,
 } from "../model/edit";
@@ -202,8 +202,13 @@ export class Tab {
   }
 
   private forgetMissing(): void {
-    const nodes = new Set([...this.chosen.nodes].filter((id) => Object.hasOwn(this.workflow.nodes, id)));
-    this.choose({ nodes });
+    const { workflow } = this;
+    const isThere = (edge: string) => {
+      const { from, to } = linkOfEdge(edge);
+      return asList(own(own(workflow.nodes, to.node)?.links ?? {}, to.input)).some((one) => one.node === from.node && one.output === from.output);
+    };
+    const nodes = new Set([...this.chosen.nodes].filter((id) => Object.hasOwn(workflow.nodes, id)));
+    this.choose({ nodes, edges: new Set([...this.chosen.edges].filter(isThere)) });
   }
 }
 
