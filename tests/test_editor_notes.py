@@ -87,3 +87,19 @@ def test_hostile_text_in_a_note_stays_text(editor: EditorPage) -> None:
     expect(note).to_contain_text("<img src=x")
     assert note.locator("script, img, iframe, svg, style, b, a").count() == 0
     assert editor.page.evaluate("window.hurt") is None
+
+
+def test_a_template_for_models_of_ones_own_says_in_its_note_what_to_bring(editor: EditorPage) -> None:
+    page = editor.page
+    page.keyboard.press("Control+o")
+    dialog = page.get_by_role("dialog")
+    template = dialog.get_by_role("button", name="SDXL with a LoRA")
+    expect(template.locator(".cover")).to_have_text("Painted by a model of yours")
+    heights = "all => all.map((one) => [one.offsetHeight, one.parentElement.offsetHeight])"
+    shown = dialog.locator(".cover img").evaluate_all(heights)
+    assert len(shown) > 10
+    assert all(picture <= cover for picture, cover in shown), "every picture is shown whole"
+    template.click()
+    expect(page.locator(".note-text")).to_contain_text("into models/loras")
+    for node, name in (("model", "sd_xl_base_1.0.safetensors"), ("lora", "my_lora.safetensors")):
+        expect(editor.node(node).locator(".messages")).to_contain_text(name)
