@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ import typer
 from nodegraph import __version__, cli_export, cli_grid, cli_models, cli_results, cli_run, cli_serve
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
-from nodegraph.console import printable
+from nodegraph.console import say
 from nodegraph.errors import NodeError, NodegraphError, RunError
 from nodegraph.heap import keep_pages
 from nodegraph.home import PREVIEWS, Home
@@ -156,7 +155,9 @@ def main() -> None:
         print(end="", flush=True)
     except OSError as error:
         status = FAILED
-        _tell_unwritten(error)
+        if error.errno != errno.EPIPE:  # a reader that left, as `head` does, is no error
+            say(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
+    _let_go()
     sys.exit(status)
 
 
@@ -167,22 +168,21 @@ def _run() -> int | str | None:
     except SystemExit as end:
         return end.code
     except NodegraphError as error:
-        print(printable(str(error)), file=sys.stderr)
+        say(str(error))
         if isinstance(error, NodeError) and (cause := error.__cause__) is not None and (line := innermost(cause)):
-            print(printable(f"  {type(cause).__name__} at {line}"), file=sys.stderr)
+            say(f"  {type(cause).__name__} at {line}")
         for note in getattr(error, "__notes__", ()):
-            print(printable(note), file=sys.stderr)
+            say(note)
         return FAILED if isinstance(error, RunError) else REFUSED
     except KeyboardInterrupt:
         return CANCELLED
     return 0
 
 
-def _tell_unwritten(error: OSError) -> None:
-    """Say what could not be read or written, by default the output; nothing where its reader left as `head`."""
-    with suppress(OSError):
-        if error.errno != errno.EPIPE:
-            what = error.filename or "cannot write the output"
-            print(printable(f"{what}: {error.strerror or error}"), file=sys.stderr)
-    # What is still held back would be written, and fail, once more when the process ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _let_go() -> None:
+    """Drop what could not be written: it would be tried, and fail, once more when the process ends."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            print(end="", file=stream, flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

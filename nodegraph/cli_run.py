@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nodegraph.console import listener, printable
+from nodegraph.console import listener, printable, say
 from nodegraph.errors import Cancelled
 from nodegraph.options import CANCELLED
 
@@ -43,7 +42,7 @@ def run_with(
         return
     values = list(plain_values(planned, result))
     if (age := process_age()) is not None:
-        print(f"{age:.2f} s in all, with the start of the program", file=sys.stderr)
+        say(f"{age:.2f} s in all, with the start of the program")
     for line in values:
         print(printable(line))
     for path in result.files:
@@ -74,7 +73,7 @@ def _stopping() -> Iterator[threading.Event]:
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        print("cancelling; press Ctrl-C again to stop at once", file=sys.stderr)
+        say("cancelling; press Ctrl-C again to stop at once")
         stop.set()
 
     before = signal.signal(signal.SIGINT, interrupt)

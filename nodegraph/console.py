@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TextIO
 
@@ -33,6 +33,12 @@ def printable(text: str) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Print to stderr, without what a terminal would obey; a full disk under a log ends no run."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def _stdout_alone() -> Iterator[TextIO]:
     """Standard output for one's own lines; what nodes print, by Python, by C or by a child, goes to stderr."""
@@ -57,7 +63,7 @@ def _json_line(stream: TextIO, event: events.Event) -> None:
 def _plain_line(event: events.Event) -> None:
     text = _words(event)
     if text:
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
 
 def _words(event: events.Event) -> str:

@@ -339,6 +339,24 @@ def test_a_full_disk_under_the_output_is_one_line(home: Home, command: list[str]
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("held_back", ["", "1"])
+def test_a_full_disk_under_the_log_ends_no_run(home: Home, tmp_path: Path, held_back: str) -> None:
+    (tmp_path / "w.json").write_text(picture_workflow())
+    environment = {**os.environ, "NODEGRAPH_HOME": str(home.folder), "PYTHONUNBUFFERED": held_back}
+
+    def status(*command: str) -> int:
+        with Path("/dev/full").open("w") as full:
+            return subprocess.run(
+                [sys.executable, "-m", "nodegraph", *command], stdout=subprocess.PIPE, stderr=full, env=environment,
+                cwd=tmp_path, timeout=120, check=False,
+            ).returncode  # fmt: skip
+
+    assert status("run", "w.json") == 0
+    assert (tmp_path / "out" / "shape-0001.png").is_file()
+    assert status("check", "w.json", "--set", "mask.size_x=wide") == 2
+
+
 @pytest.mark.parametrize("held_back", ["", "1"])
 def test_a_reader_that_leaves_early_is_no_error(home: Home, held_back: str) -> None:
     environment = {**os.environ, "NODEGRAPH_HOME": str(home.folder), "PYTHONUNBUFFERED": held_back}
