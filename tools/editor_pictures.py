@@ -259,7 +259,7 @@ def compare(page: Page) -> None:
     page.keyboard.press("c")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("c")
-    page.locator("dialog.compare").wait_for()
+    page.locator("dialog.compare tr").first.wait_for()
 
 
 @scene("editor-keys", "light")

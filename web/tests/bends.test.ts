@@ -4,7 +4,7 @@ import { pathThrough } from "../src/canvas/bent";
 import { addPoint, lead, movePoint, pointsOf, removePoint, withoutLost } from "../src/model/bends";
 import { copy, duplicate, insert } from "../src/model/clip";
 import { dumpWorkflow, emptyWorkflow, parseWorkflow } from "../src/model/document";
-import { addNode, link, moveNodes, relink, removeNodes, renameNode, unlink } from "../src/model/edit";
+import { addNode, dissolveNode, link, moveNodes, relink, removeNodes, renameNode, unlink } from "../src/model/edit";
 import { foldNodes, unfoldNode } from "../src/model/folding";
 import { viewOf, withView } from "../src/model/subgraph";
 
@@ -46,6 +46,18 @@ test("they go with their link: to other ends, other names and other places, and 
   expect(withoutLost(workflow)).toBe(workflow);
   expect(withoutLost(unlink(workflow, ENDS.from, ENDS.to)).bends).toEqual([]);
   expect(withoutLost(removeNodes(workflow, new Set(["a"]))).bends).toEqual([]);
+});
+
+test("where a node is taken out from between, the joined link goes by the points of both", () => {
+  const next = { from: { node: "b", output: "value" }, to: { node: "c", input: "value" } };
+  const both = lead(link(sample(), next.from, next.to, false), next, [{ x: 500, y: 70 }]);
+  const joined = { from: ENDS.from, to: next.to };
+  const left = withoutLost(dissolveNode(both, "b", () => "value"));
+  expect(pointsOf(left, joined)).toEqual([{ x: 100, y: 50 }, { x: 200, y: 60 }, { x: 500, y: 70 }]);
+  expect(left.bends).toHaveLength(1);
+  const many = Array.from({ length: 90 }, (_, x) => ({ x, y: 0 }));
+  expect(pointsOf(dissolveNode(lead(lead(both, ENDS, many), next, many), "b", () => "value"), joined)).toHaveLength(100);
+  expect(withoutLost(dissolveNode(both, "b", () => null)).bends).toEqual([]);
 });
 
 test("they are copied, pasted and put into subgraphs and taken out again", () => {

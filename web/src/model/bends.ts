@@ -1,8 +1,6 @@
 // Points that links are led through. They are for the eye alone: no run and no key knows of them.
 import { asList, own, type Bend, type Point, type Workflow } from "./document";
-import { isBendOf, type Ends } from "./edit";
-
-const MOST = 100; // points of one link
+import { isBendOf, MOST_POINTS, type Ends } from "./edit";
 
 const round = ({ x, y }: Point): Point => ({ x: Math.round(x), y: Math.round(y) });
 
@@ -12,7 +10,7 @@ export const pointsOf = (workflow: Workflow, ends: Ends): readonly Point[] =>
 
 /** Lead a link through these points; through none, it is as it was drawn. */
 export function lead(workflow: Workflow, ends: Ends, points: readonly Point[]): Workflow {
-  const bend: Bend = { ...ends.to, link: { node: ends.from.node, output: ends.from.output }, points: points.slice(0, MOST).map(round) };
+  const bend: Bend = { ...ends.to, link: { node: ends.from.node, output: ends.from.output }, points: points.slice(0, MOST_POINTS).map(round) };
   const at = workflow.bends.findIndex((one) => isBendOf(one, ends));
   if (at < 0) return points.length ? { ...workflow, bends: [...workflow.bends, bend] } : workflow;
   return { ...workflow, bends: workflow.bends.toSpliced(at, 1, ...(points.length ? [bend] : [])) };

@@ -95,6 +95,8 @@ export function relink(workflow: Workflow, old: Ends, next: Ends, many: boolean)
   return { ...linked, bends: [...rest, { ...bend, ...next.to, link: next.from }] };
 }
 
+export const MOST_POINTS = 100; // of one link
+
 export const isBendOf = (bend: Bend, { from, to }: Ends): boolean =>
   bend.node === to.node && bend.input === to.input && bend.link.node === from.node && bend.link.output === from.output;
 
@@ -171,7 +173,7 @@ export function renameNode(workflow: Workflow, id: string, name: string): Workfl
   return { ...workflow, nodes: Object.fromEntries(nodes), layout: Object.fromEntries(layout), bends };
 }
 
-/** Remove a node and join what it passed on: its readers get its first input that carries the same type. */
+/** Remove a node and join what it passed on: its readers get its first input that carries the same type, by the same points. */
 export function dissolveNode(workflow: Workflow, id: string, through: (output: string) => string | null): Workflow {
   const spec = own(workflow.nodes, id);
   if (!spec) return workflow;
@@ -188,7 +190,16 @@ export function dissolveNode(workflow: Workflow, id: string, through: (output: s
     }
     return { ...reader, links };
   });
-  return removeNodes({ ...workflow, nodes }, new Set([id]));
+  const pointsOf = (ends: Ends) => workflow.bends.find((bend) => isBendOf(bend, ends))?.points ?? [];
+  const readers = Object.entries(workflow.nodes).flatMap(([node, reader]) => Object.entries(reader.links).flatMap(([input, there]) => (
+    asList(there).filter((one) => one.node === id).map((from) => ({ from, to: { node, input } }))
+  )));
+  const joined = readers.flatMap(({ from, to }) => replace(from).map((link): Bend => {
+    const before = pointsOf({ from: link, to: { node: id, input: through(from.output)! } });
+    return { ...to, link, points: [...before, ...pointsOf({ from, to })].slice(0, MOST_POINTS) };
+  }));
+  const bends = [...workflow.bends, ...joined.filter((bend) => bend.points.length > 0)];
+  return removeNodes({ ...workflow, nodes, bends }, new Set([id]));
 }
 
 export function addFrame(workflow: Workflow, kind: FrameKind, frame: Frame): Workflow {

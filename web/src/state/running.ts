@@ -52,7 +52,7 @@ function tellPictures(app: App, tab: Tab, view: RunView): void {
   const inside = tab.path.map((use) => `${use}/`).join("");
   const isShown = (id: string) => id.startsWith(inside) && app.canvas?.shows(id.slice(inside.length).split("/")[0]!);
   if (view.status !== "succeeded" || !made.length || app.tab !== tab || tab.run !== view.id || app.panel || !app.canvas || made.some(isShown)) return;
-  app.toast(t("run.elsewhere", { node: spaced(made[0]!) }), "info", { label: t("run.show"), run: () => app.show(made[0]!) }, { about: "pictures" });
+  app.toast(t("run.elsewhere", { node: spaced(made[0]!.replaceAll("/", " › ")) }), "info", { label: t("run.show"), run: () => app.show(made[0]!) }, { about: "pictures" });
 }
 
 export async function cancel(app: App): Promise<void> {
