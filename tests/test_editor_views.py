@@ -28,6 +28,8 @@ READ = """() => {
     return found;
 }"""
 
+TRANSFORM = "(one) => { const at = new DOMMatrix(getComputedStyle(one).transform); return [at.e, at.f, at.a]; }"
+
 
 @pytest.mark.parametrize(
     ("title", "wanted"),
@@ -52,6 +54,17 @@ def test_a_template_opens_so_that_it_can_be_read(
         assert wanted <= read.keys()
         assert min(read.values()) > 7
         expect(page.locator(".canvas.far")).to_have_count(0)
+        # A pan goes on from there.
+        view = page.locator(".svelte-flow__viewport")
+        before = view.evaluate(TRANSFORM)
+        x, y = 640, 60  # between nodes and links of each
+        page.mouse.move(x, y)
+        page.mouse.down(button="middle")
+        page.mouse.move(x + 30, y + 40, steps=4)
+        page.mouse.up(button="middle")
+        editor.still()
+        after = view.evaluate(TRANSFORM)
+        assert after == pytest.approx([before[0] + 30, before[1] + 40, before[2]], abs=0.5)
         # "Show everything" does, however small it is.
         page.keyboard.press("f")
         editor.still()
