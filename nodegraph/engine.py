@@ -251,5 +251,7 @@ _engine: Engine | None = None
 def _shared_engine() -> Engine:
     global _engine
     if _engine is None:
+        # As the command line does, see `cli.main`; it has no effect where torch has been imported before.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _engine = Engine()
     return _engine

@@ -147,6 +147,32 @@ def test_progress_is_shown_as_the_page_says(home: Home, tmp_path: Path) -> None:
     assert sampled == [f"sampler: {step} of 5" for step in range(6)]
 
 
+@pytest.mark.parametrize(("own", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_run_lets_threads_wait_without_spinning_before_torch_reads_how(
+    home: Home, tmp_path: Path, own: dict[str, str], policy: str
+) -> None:
+    code = """if True:
+        import os, sys
+        from nodegraph import run
+        assert "torch" not in sys.modules
+        seen = []
+        class Watch:
+            def find_spec(self, name, *_):
+                if name == "torch":
+                    seen.append(os.environ.get("OMP_WAIT_POLICY"))
+        sys.meta_path.insert(0, Watch())
+        run("workflows/theory/schedules.json")
+        print(seen[0])
+    """
+    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**environment, "NODEGRAPH_HOME": str(home.folder), **own},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == [policy], done.stderr
+
+
 def test_there_is_a_recipe_for_each_common_wish() -> None:
     assert len(RECIPES) == 4
 
