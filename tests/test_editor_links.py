@@ -258,3 +258,34 @@ def test_a_chosen_link_stands_out_in_the_colour_of_what_is_chosen(editor: Editor
     page.keyboard.press("Control+z")
     expect(path).to_have_count(1)
     expect(page.locator(".svelte-flow__edge.selected")).to_have_count(0)
+
+
+def test_a_port_under_the_link_of_a_chosen_node_is_what_the_pointer_takes(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    document = json.loads(json.dumps(SHOWN))
+    document["nodes"] |= {
+        "between": {"type": "MaskFromShape", "values": {"width": 64, "height": 64}},
+        "below": {"type": "MaskToImage"},
+    }
+    places = {"shape": (0, 0), "between": (300, 0), "picture": (700, 0), "show": (1000, 0), "below": (700, 300)}
+    document["layout"] = {name: {"x": x, "y": y} for name, (x, y) in places.items()}
+    file = tmp_path / "under.json"
+    file.write_text(json.dumps(document))
+    editor.drop(file, "application/json")
+    expect(editor.node("below")).to_be_visible()
+    editor.still()
+    editor.node("picture").locator(".head").click()
+    port = editor.port("between", "mask", "source")
+    on_top = port.evaluate(
+        """(port) => {
+            const { x, y, width, height } = port.getBoundingClientRect();
+            return document.elementFromPoint(x + width / 2, y + height / 2).getAttribute("class");
+        }"""
+    )
+    assert "svelte-flow__edge-interaction" in on_top  # the link runs over the port
+    editor.link("between.mask", "below.mask")
+    made = editor.document()
+    assert made["nodes"]["below"]["links"] == {"mask": {"node": "between", "output": "mask"}}
+    assert made["nodes"]["picture"]["links"] == {"mask": MASK}
+    assert "bends" not in made

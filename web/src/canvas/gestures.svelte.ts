@@ -2,7 +2,7 @@
 import type { Connection } from "@xyflow/svelte";
 import { flushSync } from "svelte";
 import { own } from "../model/document";
-import { unlink } from "../model/edit";
+import { unlink, type Point } from "../model/edit";
 import type { App } from "../state/app.svelte";
 import { edgeId, portName } from "../state/edges";
 import type { End } from "../state/linking.svelte";
@@ -21,6 +21,9 @@ const ends = (one: Connection | FlowEdge) => ({
   from: { node: one.source, output: portName(one.sourceHandle ?? "") },
   to: { node: one.target, input: portName(one.targetHandle ?? "") },
 });
+
+/** Whether a port lies at a place of the screen, whatever else is drawn there. */
+export const hasPort = ({ x, y }: Point): boolean => document.elementsFromPoint(x, y).some((one) => one.classList.contains("port"));
 
 const endOf = (node: string, handle: string | null, kind: string | null): End => ({
   side: kind === "source" ? "output" : "input", node, name: portName(handle ?? ""),
@@ -77,6 +80,14 @@ export class LinkGestures {
     if (!there) return;
     this.taken = true;
     there.dispatchEvent(new PointerEvent("pointerdown", event));
+  };
+
+  /** Links of chosen nodes are drawn above the nodes. Where one runs over a port, the port has the pointer all the same. */
+  letPortsWin = ({ target, buttons, clientX, clientY }: PointerEvent): void => {
+    if (buttons) return;
+    const over = target as Element;
+    const isPort = over.closest(".svelte-flow__edge") ? hasPort({ x: clientX, y: clientY }) : over.closest(".port") !== null;
+    this.pane().toggleAttribute("data-over-port", isPort);
   };
 
   keepTaken = (event: Event): void => {
