@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -163,3 +164,24 @@ def test_what_was_deleted_is_seen_and_put_back(editor: EditorPage, server: Runni
     page.get_by_role("button", name="Remove all 1 for good").click()
     expect(page.locator(".trash")).to_contain_text("The trash is empty.")
     assert server.get("/api/trash").json == {"workflows": [], "artifacts": 0, "bytes": 0}
+
+
+def test_all_that_is_wrong_with_a_plugin_is_told_and_what_is_right_works(chromium: Any, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "half.py").write_text(
+        "from nodegraph import node\n\n"
+        '@node(category="test")\ndef First(a) -> int:\n    """One."""\n    return 1\n\n'
+        '@node(category="test")\ndef Second(b) -> int:\n    """Two."""\n    return 2\n\n'
+        '@node(category="test")\ndef Third(c: int = 3) -> int:\n    """Three."""\n    return c\n'
+    )
+    with running(tmp_path) as server, opened(chromium, server.url) as editor:
+        told = editor.page.get_by_role("alert")
+        expect(told).to_have_count(2)
+        for one, name in zip(told.all(), ("First", "Second"), strict=True):
+            expect(one).to_contain_text("Not everything in the plugin")
+            expect(one).to_contain_text(name)
+        editor.new()
+        editor.add("Third")
+        told.first.get_by_role("button").click()
+        expect(told).to_have_count(1)
+        expect(told).to_contain_text("Second")

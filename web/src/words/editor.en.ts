@@ -269,7 +269,7 @@ export const editor = {
   "banner.lost": "The connection to the server is lost. Trying again; your work is kept here.",
   "banner.failed": "The editor could not start: {message}",
   "banner.again": "Try again",
-  "banner.plugin": "The plugin {origin} could not be loaded: {message}",
+  "banner.plugin": "Not everything in the plugin {origin} could be loaded: {message}",
   "toast.label": "Messages",
   "toast.dismiss": "Dismiss",
   "dialog.close": "Close",

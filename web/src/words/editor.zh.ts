@@ -256,7 +256,7 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "banner.lost": "与服务器的连接已断开，正在重试；您的工作保留在此处。",
   "banner.failed": "编辑器无法启动：{message}",
   "banner.again": "重试",
-  "banner.plugin": "无法加载插件 {origin}：{message}",
+  "banner.plugin": "插件 {origin} 未能全部加载：{message}",
   "toast.label": "消息",
   "toast.dismiss": "关闭",
   "dialog.close": "关闭",
