@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from nodegraph import strict_json
 from nodegraph.carried import (
@@ -37,8 +37,20 @@ MAX_BYTES = 32 * 2**20
 # One small pure function for each version that was, from its number to a document of the next.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
+
+def _no_prototype(name: str) -> str:
+    if name == "__proto__":
+        raise ValueError(
+            "'__proto__' cannot be a name, because no browser can keep an entry under it; give another"
+        )
+    return name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-NodeId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w][\w \-]*$")]
+InputName = Annotated[Name, AfterValidator(_no_prototype)]
+NodeId = Annotated[
+    str, Field(min_length=1, max_length=100, pattern=r"^[\w][\w \-]*$"), AfterValidator(_no_prototype)
+]
 Text = Annotated[str, Field(max_length=100_000)]
 BookmarkKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9"]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -66,8 +78,8 @@ class NodeSpec(_Document):
     """
 
     type: Name
-    values: dict[Name, JsonValue] = {}
-    links: dict[Name, Link | list[Link]] = {}
+    values: dict[InputName, JsonValue] = {}
+    links: dict[InputName, Link | list[Link]] = {}
     title: Annotated[str, Field(max_length=200)] = ""
     bypassed: bool = False
     muted: bool = False

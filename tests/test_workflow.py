@@ -86,6 +86,8 @@ def variant(**changes: Any) -> str:
         (variant(colour="red"), "colour: this field does not exist"),
         (variant(nodes={"a": {"type": "X", "inputs": {}}}), "nodes > a > inputs"),
         (variant(nodes={"a/b": {"type": "X"}}), "nodes"),
+        (variant(nodes={"__proto__": {"type": "X"}}), "'__proto__' cannot be a name"),
+        (variant(nodes={"a": {"type": "X", "values": {"__proto__": 1}}}), "'__proto__' cannot be a name"),
         (variant(nodes={"a": {"type": "X", "links": {"v": ["a", 0]}}}), "nodes > a > links > v"),
         (variant(nodes={"a": {"type": "X", "links": {"v": "a"}}}), 'v: a link is written {"node": "...", "output"'),
         ('{"last_node_id": 3, "nodes": [{"id": 3}], "links": []}', "the type of a node is None, not a text"),

@@ -29,6 +29,12 @@ test("orders that do not agree with each other lay out all the same", () => {
   expect(new Set([...places.values()].map(({ x, y }) => `${x} ${y}`)).size).toBe(5);
 });
 
+test("nodes may be called as what every object has", () => {
+  const { places } = arrange(linked("constructor>hasOwnProperty.first", "toString>hasOwnProperty.second"), shapeOf);
+  expect(places.get("constructor")!.x).toBeLessThan(places.get("hasOwnProperty")!.x);
+  expect(places.get("constructor")!.y).toBeLessThan(places.get("toString")!.y);
+});
+
 test("a link that would run behind a node is led past it, and what was not laid out is not led anywhere", () => {
   const workflow = linked("start>middle.first", "start>low.first", "middle>end.second", "low>end.third", "start>end.first", "outside>start.first");
   const { places, bends } = arrange(workflow, shapeOf, new Set(["start", "middle", "low", "end"]));

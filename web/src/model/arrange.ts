@@ -39,18 +39,21 @@ export function arrange(workflow: Workflow, shapeOf: (id: string) => Shape, ids:
   const graph = new graphlib.Graph();
   graph.setGraph({ rankdir: "LR", marginx: 0, marginy: 0, ...GAP });
   graph.setDefaultEdgeLabel(() => ({}));
-  for (const [id, { width, height }] of shapes) graph.setNode(id, { width, height });
-  for (const { from, to } of lines) graph.setEdge(from.node, to.node);
-  layout(graph, { constraints: orders(chosen, lines) });
+  // The library keeps nodes in plain objects, in which names such as `constructor` are there from the beginning.
+  const names = new Map(chosen.map((id, index) => [id, `node ${index}`]));
+  const named = (id: string) => names.get(id)!;
+  for (const [id, { width, height }] of shapes) graph.setNode(named(id), { width, height });
+  for (const { from, to } of lines) graph.setEdge(named(from.node), named(to.node));
+  layout(graph, { constraints: orders(chosen, lines).map(({ left: one, right }) => ({ left: named(one), right: named(right) })) });
   const corner = (axis: "x" | "y") => {
     const places = chosen.map((id) => workflow.layout[id]?.[axis] ?? 0);
     return places.reduce((least, place) => Math.min(least, place), places[0] ?? 0);
   };
   const [left, top] = [corner("x"), corner("y")];
   const moved = ({ x, y }: Point): Point => ({ x: Math.round(left + x), y: Math.round(top + y) });
-  const laid = new Map(chosen.map((id) => [id, graph.node(id) as Laid]));
+  const laid = new Map(chosen.map((id) => [id, graph.node(named(id)) as Laid]));
   const bends = lines.flatMap((line): Bend[] => {
-    const way = (graph.edge(line.from.node, line.to.node) as { points: Point[] }).points;
+    const way = (graph.edge(named(line.from.node), named(line.to.node)) as { points: Point[] }).points;
     const points = around(line, laid, shapes, way);
     return points.length ? [{ ...line.to, link: line.from, points: points.map(moved) }] : [];
   });
