@@ -161,7 +161,7 @@ def test_two_fingers_zoom_also_where_one_lies_on_a_node(tablet: EditorPage) -> N
     x, y = middle(tablet.node("sampler").locator(".title"))
     before = tablet.document()["layout"]
     _, _, zoom = view(tablet)
-    fingers.slide(((x, y), (x - 40, y)), ((x + 60, 700), (x + 100, 740)))
+    fingers.slide(((x, y), (x - 40, y)), ((x + 60, 700), (x + 200, 740)))
     tablet.still()
     first = view(tablet)
     assert first[2] > 1.1 * zoom

@@ -120,7 +120,7 @@ class Artifacts:
         )
         return [_artifact(row) for row in rows]
 
-    def trashed(self, limit: int, before: str | None) -> list[Artifact]:
+    def deleted(self, limit: int, before: str | None) -> list[Artifact]:
         """Artifacts in the trash, what was deleted last first. Raises KeyError where `before` is none of them."""
         ids = [path.name.partition("-")[0] for path in latest(self._trash)]
         if before is not None and before not in ids:

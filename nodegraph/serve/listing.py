@@ -39,7 +39,7 @@ class Listing:
 
     def trash(self, limit: int, before: str | None) -> models.Gallery:
         """A page of the artifacts in the trash. Raises KeyError where `before` is none of them."""
-        return _page(self._artifacts.trashed(limit + 1, before), limit)
+        return _page(self._artifacts.deleted(limit + 1, before), limit)
 
     def queue(self) -> models.QueueState:
         """What runs and what waits."""
