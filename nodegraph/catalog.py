@@ -21,6 +21,7 @@ from nodegraph.node import NodeType
 from nodegraph.sources import all_sources, plugin_paths
 
 IMPORT_SECONDS = 120
+BUILT_IN = "nodegraph.nodes."  # how the origin of a module of ours begins
 KEPT = 4  # catalogs: of the built-in nodes alone, and with one folder of plugins or another
 log = logging.getLogger("nodegraph.catalog")
 
@@ -72,8 +73,13 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
         error = _import_in_child(made, [str(folder) for folder in plugins])
         if error is None:
             content = made.read_bytes()
-            _keep(path, content)
-            return Catalog.model_validate_json(content)
+            catalog = Catalog.model_validate_json(content)
+            broken = [one for one in catalog.problems if one.origin.startswith(BUILT_IN)]
+            for one in broken:
+                log.warning("the nodes of %s are missing: %s; is the installation whole?", one.origin, one.message)
+            if not broken:  # else it would go on being read after what was in the way is gone
+                _keep(path, content)
+            return catalog
         begun = begun_at(made)
         guilty = begun.read_text("utf-8") if begun.is_file() else ""
     if not plugins:
@@ -107,7 +113,8 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:
     """Have a child write the catalog. Returns None, or why it could not."""
-    command = [sys.executable, "-m", "nodegraph.cataloguer", str(path), *plugins]
+    # -P, as for every process of ours: else a torch.py in the folder that somebody works in is what is imported.
+    command = [sys.executable, "-P", "-m", "nodegraph.cataloguer", str(path), *plugins]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from traps import lay_traps
 
 from nodegraph import catalog as module
 from nodegraph.catalog import load_catalog
@@ -45,6 +46,35 @@ def test_where_the_catalog_cannot_be_kept_the_nodes_are_there_all_the_same(
     assert "Sampler" in load_catalog(tmp_path / "cache" / "below").nodes
     assert [record.getMessage()[:35] for record in caplog.records] == ["cannot keep the catalog of nodes, s"]
     assert (tmp_path / "cache").read_text() == "a file where the folder would be"
+
+
+def test_what_lies_in_the_current_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_traps(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = load_catalog(tmp_path / "cache")
+    assert found.problems == ()
+    assert "Sampler" in found.nodes
+    assert not (tmp_path / "SPRUNG").exists()
+
+
+def test_a_catalog_that_lacks_nodes_of_ours_is_told_of_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "torch.py").write_text("raise ImportError('not the real one')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    lacking = load_catalog(tmp_path / "cache")
+    assert "Sampler" not in lacking.nodes
+    assert "Text" in lacking.nodes
+    told = caplog.messages
+    assert len(told) == len(lacking.problems)
+    assert "the nodes of nodegraph.nodes.sampling are missing: ImportError: not the real one; is the" in "\n".join(
+        told
+    )
+    assert not list(tmp_path.glob("cache/*"))
+    monkeypatch.delenv("PYTHONPATH")
+    assert "Sampler" in load_catalog(tmp_path / "cache").nodes
+    assert len(list(tmp_path.glob("cache/*"))) == 1
 
 
 def test_a_changed_plugin_makes_another_catalog_and_one_that_takes_the_process_down_costs_a_message(

@@ -79,7 +79,7 @@ class Spawner:
     ) -> tuple[int, asyncio.Future[int | None]]:
         if not self._with_nursery:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nodegraph.serve.worker", stdin=descriptors[0], stdout=descriptors[1],
+                sys.executable, "-P", "-m", "nodegraph.serve.worker", stdin=descriptors[0], stdout=descriptors[1],
                 stderr=descriptors[2], start_new_session=True, env={**self._environment, **environment},
             )  # fmt: skip
             return process.pid, asyncio.ensure_future(process.wait())
@@ -118,7 +118,7 @@ class _Nursery:
         near, far = socket.socketpair()
         with far:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nodegraph.serve.nursery", stdin=far.fileno(), start_new_session=True,
+                sys.executable, "-P", "-m", "nodegraph.serve.nursery", stdin=far.fileno(), start_new_session=True,
                 stdout=asyncio.subprocess.DEVNULL, env=environment,
             )  # fmt: skip
         # asyncio reads from one name of the socket; descriptors go over another.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from serving import run
+from traps import lay_traps
 
 from nodegraph.home import Home
 from nodegraph.serve.process import WorkerProcess, WorkerSettings
@@ -67,5 +68,23 @@ def test_a_worker_comes_up_and_its_end_is_explained(nursery: bool, home: Home) -
             await reading
             assert "SIGKILL" in await process.reason()
         await spawner.close()
+
+    run(scenario())
+
+
+def test_no_worker_imports_what_lies_in_the_current_folder(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_traps(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario() -> None:
+        for nursery in (True, False):
+            spawner = Spawner({}, nursery=nursery)
+            process, reading = await started(spawner, home)
+            process.kill()
+            await reading
+            await spawner.close()
+            assert not (tmp_path / "SPRUNG").exists(), f"{nursery=}"
 
     run(scenario())
