@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -18,6 +20,7 @@ from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.training import learning
 from nodegraph.diffusion.training.objectives import Objective, Target, Times
+from nodegraph.diffusion.training.state import StateDamaged
 from nodegraph.diffusion.training.trainer import Settings, Trainer
 from nodegraph.diffusion.training.values import Dataset, NetworkSize, TrainingLog
 from nodegraph.diffusion.values import VAE, Image, Latent, Sigmas, Weights
@@ -244,31 +247,56 @@ def TrainVAE(
 def _train(context: Context, trainer: Trainer, save_every: int, preview: Callable[[], Image]) -> None:
     """Train to the end, telling loss and speed, showing samples, and saving what it takes to go on."""
     state, settings = context.state_file, trainer.settings
-    if state is not None and trainer.resume(state):
-        context.progress(trainer.done, settings.steps, f"goes on after step {trainer.done}")
+    if state is not None:
+        _resume(context, trainer, state)
     started, first, shown = time.monotonic(), trainer.done, time.monotonic()
     resumed = ", resumed" if first else ""  # in each note, for an editor that is opened later
+    unsaved = ""
     while trainer.done < settings.steps:
         parts = trainer.advance()
         now = time.monotonic()
         if state is not None and trainer.done % save_every == 0:
-            trainer.save(state)
+            unsaved = _save(trainer, state)
         speed = (trainer.done - first) * settings.batch_size / max(now - started, 1e-9)
         words = ", ".join(
             f"{name} {value:.4f}" for name, value in parts.items() if name != "total" and len(parts) > 2
         )
-        note = f"loss {parts['total']:.4f}{f' ({words})' if words else ''}, {speed:.0f} images/s{resumed}"
+        note = f"loss {parts['total']:.4f}{f' ({words})' if words else ''}, {speed:.0f} images/s{resumed}{unsaved}"
         try:
             context.progress(trainer.done, settings.steps, note)
         except BaseException:
             if state is not None:
-                trainer.save(state)
+                _save(trainer, state)
             raise
         # Samples cost far more than steps: at most a tenth of the time goes into them.
         if context.wants_preview and now - shown > PREVIEW_SECONDS:
             began = time.monotonic()
             context.preview(preview())
             shown = time.monotonic() + 9 * (time.monotonic() - began)
+
+
+def _resume(context: Context, trainer: Trainer, state: Path) -> None:
+    """Go on where an earlier run was stopped. A damaged state is set aside: it would fail each time anew."""
+    steps = trainer.settings.steps
+    try:
+        if trainer.resume(state):
+            context.progress(trainer.done, steps, f"goes on after step {trainer.done}")
+    except StateDamaged as error:
+        aside = state.with_name(f"{state.name}.damaged")
+        with suppress(OSError):
+            state.replace(aside)
+        context.progress(
+            0, steps, f"starts anew: what was saved of this training is damaged: {error}. It is kept as {aside}"
+        )
+
+
+def _save(trainer: Trainer, state: Path) -> str:
+    """Keep what it takes to go on. Where the disk refuses, returns what to tell of it: the training is well."""
+    try:
+        trainer.save(state)
+    except OSError as error:
+        return f"; step {trainer.done} could not be saved to go on from: {error.strerror or error}"
+    return ""
 
 
 def _autoencoder(context: Context, vae: VAE | None) -> Autoencoder | None:

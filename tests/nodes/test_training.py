@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,7 @@ from nodegraph.diffusion.training.values import Dataset
 from nodegraph.diffusion.values import Checkpoint, Image
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled
+from nodegraph.files import Files
 
 TINY = t.DenoiserSize(width=64, depth=2, patch=2, text_width=32, text_depth=1)
 
@@ -289,3 +293,47 @@ def test_cancelled_it_keeps_its_state(engine: Engine) -> None:
     after = [note for note in notes[told + 1 :] if note.startswith("loss")]
     assert len(after) == 6
     assert all(note.endswith(" images/s, resumed") for note in after)
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """What a full disk does to larger files, without one: no file of this process may grow beyond a page."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_without_room_for_the_state_ends_no_training(tmp_path: Path) -> None:
+    told: list[events.Event] = []
+    context = Context("train", files=Files(unfinished=tmp_path), listen=told.append, key="key")
+    with no_room():
+        saved = t.TrainDiffusion(context, bars(), size=TINY, steps=5, save_every=2, batch_size=8).weights
+    plain = t.TrainDiffusion(Context("train"), bars(), size=TINY, steps=5, batch_size=8).weights
+    assert all(torch.equal(saved.tensors[name], plain.tensors[name]) for name in plain.tensors)
+    notes = [event.note.partition("; ")[2] for event in told if isinstance(event, events.Progress)]
+    assert notes[0] == ""
+    for step in (2, 3, 4, 5):
+        assert re.fullmatch(f"step {step // 2 * 2} could not be saved to go on from: .+", notes[step - 1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_does_not_hide_why_a_training_ended(tmp_path: Path) -> None:
+    stop = threading.Event()
+    context = Context("train", files=Files(unfinished=tmp_path), listen=lambda _: stop.set(), stop=stop, key="key")
+    with no_room(), pytest.raises(Cancelled):
+        t.TrainDiffusion(context, bars(), size=TINY, steps=50, batch_size=8)
+
+
+def test_a_damaged_state_is_set_aside_and_the_training_starts_anew(tmp_path: Path) -> None:
+    told: list[events.Event] = []
+    context = Context("train", files=Files(unfinished=tmp_path), listen=told.append, key="key")
+    (tmp_path / "key").write_bytes(b"no training")
+    found = t.TrainDiffusion(context, bars(), size=TINY, steps=2, batch_size=8)
+    assert len(found.log.rows) == 2
+    first = told[0]
+    assert isinstance(first, events.Progress)
+    assert re.fullmatch("starts anew: .* is damaged: it cannot be read.*key.damaged", first.note)
+    assert (tmp_path / "key.damaged").read_bytes() == b"no training"

@@ -1,25 +1,24 @@
 """A training that can be stopped at any step and goes on as if it had not been.
 
-Everything that the next step depends on is in `Trainer.state`: weights, their average, the optimiser, the random
-generator, the order of the pictures (by seed and epoch) and the log. On a CPU with the same number of threads a
-resumed training ends in the same bits as one that was never stopped.
+Everything that the next step depends on is in what `Trainer.save` writes: weights, their average, the optimiser,
+the random generator, the order of the pictures (by seed and epoch) and the log. On a CPU with the same number of
+threads a resumed training ends in the same bits as one that was never stopped.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nodegraph.diffusion.training import state
 from nodegraph.diffusion.training.objectives import Parts
+from nodegraph.diffusion.training.state import StateDamaged
 from nodegraph.diffusion.training.steps import Average, warm_up_then_decay
 from nodegraph.diffusion.training.values import TrainingLog
 
@@ -126,31 +125,26 @@ class Trainer:
         return TrainingLog(columns, torch.tensor(rows, dtype=torch.float64).reshape(-1, len(columns)))
 
     def save(self, path: Path) -> None:
-        """Write the state, whole or not at all."""
-        tensors = {"generator": self._generator.get_state()}
-        for name, module in (("network", self.network), ("average", self.result)):
-            tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        """Write the state, whole or not at all. Raises OSError where the disk has no room for it, or refuses."""
+        tensors = {"generator": self._generator.get_state()} | self._weights()
         for index, entry in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in entry.items()}
         # Cloned: parameters that share memory are refused, and an average of decay 0 may.
         tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
         notes = {"done": self.done, "log": self.log, "sums": self._sums, "summed": self._summed}
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        metadata = {"state": json.dumps(notes), "settings": json.dumps(asdict(self.settings))}
-        save_file(tensors, temporary, metadata=metadata)
-        temporary.replace(path)
+        state.write(path, state.Kept(asdict(self.settings), notes, tensors))
 
     def resume(self, path: Path) -> bool:
-        """Go on from a state where there is a sound one of this training; says whether there was."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if json.loads(metadata["settings"]) != asdict(self.settings):
-                    return False
-                notes = json.loads(metadata["state"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError):
+        """Go on from a state where there is one of a training with these settings; says whether there was.
+
+        Raises:
+            StateDamaged: there is one that is not as it was written, or of another network; it is left alone.
+        """
+        kept = state.read(path)
+        if kept is None or kept.settings != asdict(self.settings):
             return False
+        tensors, notes = kept.tensors, kept.notes
+        self._refuse_unsound(tensors, notes)
         self.network.load_state_dict(_under("network.", tensors))
         self.result.load_state_dict(_under("average.", tensors))
         optimiser = self._optimiser.state_dict()
@@ -163,6 +157,34 @@ class Trainer:
         self.done, self.log = notes["done"], notes["log"]
         self._sums, self._summed = notes["sums"], notes["summed"]
         return True
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights and their average, as they are called in a state."""
+        return {
+            f"{name}.{key}": value
+            for name, module in (("network", self.network), ("average", self.result))
+            for key, value in module.state_dict().items()
+        }
+
+    def _refuse_unsound(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
+        """Raise StateDamaged for what could not have been a training of this network."""
+        done = notes.get("done")
+        if notes.keys() != {"done", "log", "sums", "summed"} or not isinstance(done, int):
+            raise StateDamaged("it does not say how far the training is")
+        if not 0 < done <= self.settings.steps:
+            raise StateDamaged(f"it says that {done} steps of {self.settings.steps} are done")
+        wanted = {"generator": self._generator.get_state()} | self._weights()
+        for index, parameter in enumerate(self.network.parameters()):
+            if f"optimiser.{index}.step" in tensors:  # a parameter that the loss does not reach has nothing there
+                moments = {f"optimiser.{index}.{name}": parameter for name in ("exp_avg", "exp_avg_sq")}
+                wanted |= moments | {f"optimiser.{index}.step": torch.zeros(())}
+        for key in sorted(wanted.keys() ^ tensors.keys()):
+            raise StateDamaged(f"it {'lacks' if key in wanted else 'has too much:'} {key[:80]}")
+        for key, value in tensors.items():
+            if value.shape != wanted[key].shape or value.dtype != wanted[key].dtype:
+                raise StateDamaged(f"{key} is {value.dtype} {list(value.shape)}, which fits another network")
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise StateDamaged(f"{key} holds what are no numbers (NaN or infinite)")
 
     def _parts(self, network: nn.Module, indices: Tensor, generator: torch.Generator) -> Parts:
         mixed = self.settings.mixed_precision and self._device != "cpu"

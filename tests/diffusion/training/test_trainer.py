@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nodegraph.diffusion.training import state
+from nodegraph.diffusion.training.state import StateDamaged
 from nodegraph.diffusion.training.trainer import Settings, Trainer
 
 DATA = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -50,7 +55,7 @@ def test_a_resumed_training_ends_in_the_same_bits(stop: int, tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_damaged_or_foreign_state_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_there_is_none_or_a_foreign_one(tmp_path: Path) -> None:
     settings = Settings(30, 8, 1e-2)
     one = trainer(settings)
     one.advance()
@@ -58,10 +63,58 @@ def test_a_damaged_or_foreign_state_is_not_gone_on_with(tmp_path: Path) -> None:
     assert not one.resume(path)
     one.save(path)
     assert not trainer(Settings(31, 8, 1e-2)).resume(path)
-    path.write_bytes(path.read_bytes()[:200])
-    other = trainer(settings)
-    assert not other.resume(path)
+
+
+def rewritten(path: Path, *, sound: bool, notes: object = None, drop: str = "", **changed: Tensor) -> None:
+    """Change what is in a state; a `sound` one has a fitting digest all the same."""
+    kept = state.read(path)
+    assert kept is not None
+    tensors = {key: value for key, value in kept.tensors.items() if not drop or not key.startswith(drop)}
+    tensors |= {key.replace("__", "."): value for key, value in changed.items()}
+    if sound:
+        state.write(path, state.Kept(kept.settings, notes or kept.notes, tensors))  # type: ignore[arg-type]
+        return
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata=metadata | ({} if notes is None else {"notes": str(notes)}))
+
+
+NAN = torch.full((3,), torch.nan)
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a page lost": lambda path: path.write_bytes(path.read_bytes()[:-200] + bytes(200)),
+    "no digest": lambda path: save_file({}, path, metadata={"settings": "{}", "notes": "{}"}),
+    "another number of steps": lambda path: rewritten(path, sound=False, notes='{"done": 3}'),
+    "deep": lambda path: rewritten(path, sound=False, notes="[" * 100_000),
+    "other weights": lambda path: rewritten(path, sound=False, network__2__bias=torch.ones(3)),
+    "no optimiser": lambda path: rewritten(path, sound=False, drop="optimiser"),
+    "notes of nothing": lambda path: rewritten(path, sound=True, notes={"nothing": 1}),
+    "negative": lambda path: rewritten(path, sound=True, notes={"done": -5, "log": [], "sums": {}, "summed": 0}),
+    "beyond": lambda path: rewritten(path, sound=True, notes={"done": 31, "log": [], "sums": {}, "summed": 0}),
+    "no numbers": lambda path: rewritten(path, sound=True, network__2__bias=NAN),
+    "no weights": lambda path: rewritten(path, sound=True, drop="network.0"),
+    "no moments": lambda path: rewritten(path, sound=True, drop="optimiser.1.exp"),
+    "another shape": lambda path: rewritten(path, sound=True, average__2__bias=torch.ones(4)),
+    "generator": lambda path: rewritten(path, sound=True, generator=torch.zeros(10, dtype=torch.uint8)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_and_nothing_taken_from_it(damage: str, tmp_path: Path) -> None:
+    settings = Settings(30, 8, 1e-2)
+    one = trainer(settings)
+    one.advance()
+    one.save(tmp_path / "state")
+    assert trainer(settings).resume(tmp_path / "state")
+    DAMAGES[damage](tmp_path / "state")
+    other, fresh = trainer(settings), trainer(settings)
+    with pytest.raises(StateDamaged):
+        other.resume(tmp_path / "state")
     assert other.done == 0
+    assert other.advance() == fresh.advance()
+    assert all(torch.equal(a, b) for a, b in zip(weights(other), weights(fresh), strict=True))
 
 
 def test_every_picture_has_its_turn_and_held_out_ones_never() -> None:
