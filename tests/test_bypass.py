@@ -13,7 +13,7 @@ from nodegraph.diff import diff
 from nodegraph.engine import Engine
 from nodegraph.errors import CheckError, DocumentError
 from nodegraph.home import Home
-from nodegraph.workflow import Workflow
+from nodegraph.workflow import Link, Workflow
 
 REGISTRY = simple_registry()
 CATALOG = REGISTRY.catalog
@@ -133,3 +133,21 @@ def test_where_nothing_is_left_to_run_it_is_said() -> None:
 def test_a_node_is_not_bypassed_and_muted() -> None:
     with pytest.raises(DocumentError, match="bypassed or muted, not both"):
         workflow(n={**NUMBER, "muted": True, "bypassed": True})
+
+
+def test_a_node_of_an_unknown_type_passes_on_the_first_link_that_its_reader_takes() -> None:
+    kept = {"type": "Gone", "links": {"box": link("pack", "small_box"), "number": link("n")}}
+    document = workflow(
+        n=NUMBER,
+        pack={"type": "Pack", "links": {"value": link("n")}},
+        kept=kept | {"bypassed": True},
+        again={"type": "Lost", "links": {"whatever": link("kept", "X")}, "bypassed": True},
+        last={"type": "Plus", "values": {"b": 1}, "links": {"a": link("again", "INT")}},
+        open={"type": "Unpack", "links": {"box": link("kept", "BOX")}},
+        sum={"type": "Sum", "links": {"numbers": [link("kept", "INT"), link("n")]}},
+    )
+    passed = without_bypassed(document, CATALOG.nodes)
+    assert check(document, CATALOG).problems == ()
+    assert passed.nodes["last"].links == {"a": Link(node="n", output="value")}
+    assert passed.nodes["open"].links == {"box": Link(node="pack", output="small_box")}
+    assert passed.nodes["sum"].links == {"numbers": [Link(node="n", output="value")] * 2}

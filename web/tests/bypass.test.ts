@@ -51,3 +51,15 @@ test("a workflow without any is itself; a type that is not known hands nothing o
   expect(setBypassed(doc, ["a"], false)).toBe(doc);
   expect(throughInput(types, "Nothing", "value")).toBeNull();
 });
+
+test("a bypassed node of an unknown type passes on the first link that its reader takes", () => {
+  let doc = chain();
+  doc = addNode(addNode(doc, "words", "Words", at), "half", "Half", at);
+  doc = addNode(doc, "kept", "Gone", at);
+  doc = link(doc, { node: "words", output: "value" }, { node: "kept", input: "text" }, false);
+  doc = link(doc, { node: "half", output: "value" }, { node: "kept", input: "float" }, false);
+  doc = link(doc, { node: "b", output: "value" }, { node: "kept", input: "int" }, false);
+  doc = link(doc, { node: "kept", output: "INT" }, { node: "c", input: "a" }, false);
+  const run = withoutBypassed(setBypassed(doc, ["kept", "b"], true), types);
+  expect(run.nodes["c"]!.links["a"]).toEqual({ node: "a", output: "value" });
+});
