@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_LOG_BYTES = 8 * 2**20
+_CLOSING_BYTES = 200  # more than the line takes that closes a log
+_cutting = threading.Lock()
+_logging = False  # whether what is printed goes to the log of a run
 
 
 @contextmanager
 def printing_to(path: Path) -> Iterator[None]:
-    """Send everything that is printed, by Python or by C, to the end of a file; afterwards to where it went."""
+    """Send everything that is printed, by Python or by C, to the end of a file; afterwards to where it went.
+
+    The file is cut to the limit at the end, whatever was printed since `bound_log` looked last.
+    """
+    global _logging
     before = os.dup(1)
-    _redirect(path)
+    _logging = _redirect(path)
     try:
         yield
     finally:
         flush()
-        os.dup2(before, 1)
-        os.dup2(before, 2)
+        with _cutting:
+            if _logging:
+                _cut()
+            _logging = False
+            os.dup2(before, 1)
+            os.dup2(before, 2)
         os.close(before)
 
 
-def _redirect(path: Path) -> None:
+def _redirect(path: Path) -> bool:
     flush()
     # A disk that is too full for a log is no reason to stop.
     with suppress(OSError):
@@ -34,6 +46,8 @@ def _redirect(path: Path) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        return True
+    return False
 
 
 def flush() -> None:
@@ -44,7 +58,13 @@ def flush() -> None:
 
 
 def bound_log() -> None:
-    """Cut a log that has grown too large, and let the rest go."""
+    """Cut the log of the run, where there is one, if it has grown too large, and let the rest go."""
+    with _cutting:
+        if _logging:  # else what is printed goes where the server's own words go, which are not ours to cut
+            _cut()
+
+
+def _cut() -> None:
     with suppress(OSError):
         if os.fstat(1).st_size > MAX_LOG_BYTES:
             os.ftruncate(1, MAX_LOG_BYTES)
@@ -53,3 +73,15 @@ def bound_log() -> None:
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
             os.close(nowhere)
+
+
+def read_log(path: Path) -> str:
+    """What a run printed, "" where there is no log; of one that is too long still, its end."""
+    try:
+        with path.open("rb") as file:
+            before = max(0, os.fstat(file.fileno()).st_size - MAX_LOG_BYTES - _CLOSING_BYTES)
+            file.seek(before)
+            text = file.read(MAX_LOG_BYTES + _CLOSING_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return f"--- {before:,} bytes before this are left out ---\n{text}" if before else text

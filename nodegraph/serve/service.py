@@ -12,7 +12,6 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
@@ -31,6 +30,7 @@ from nodegraph.serve.gallery import Gallery
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
 from nodegraph.serve.nodetypes import NodeTypes
+from nodegraph.serve.printing import read_log
 from nodegraph.serve.process import WorkerSettings
 from nodegraph.serve.refusals import refusals
 from nodegraph.serve.spawn import Spawner
@@ -247,11 +247,8 @@ class Service:
         return models.RunWorkflow(workflow=json.loads(text), targets=targets)
 
     async def log_of(self, run: str) -> str:
-        """What a run and its nodes printed. Raises NoSuchRun."""
-        log = self._settings.logs / f"{(await self._run(run)).id}.log"
-        with suppress(FileNotFoundError):
-            return (await asyncio.to_thread(log.read_bytes)).decode(errors="replace")
-        return ""
+        """What a run and its nodes printed, up to a limit. Raises NoSuchRun."""
+        return await asyncio.to_thread(read_log, self._settings.logs / f"{(await self._run(run)).id}.log")
 
     async def cancel(self, run: str) -> models.Run:
         """Cancel a run: at once where it is queued, else within seconds. Raises NoSuchRun, DiskFull."""

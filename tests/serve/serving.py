@@ -125,11 +125,11 @@ def Haunt(context: Context, path: str) -> None:
     threading.Thread(target=talk, daemon=True).start()
 
 @node(category="test", effect="always")
-def Flood(megabytes: int) -> None:
-    """Print far too much, for a while."""
+def Flood(megabytes: int, pause: float = 0.1) -> None:
+    """Print far too much, for a while or, without a pause, faster than anybody looks."""
     for _ in range(megabytes):
         os.write(1, b"x" * 1_000_000)
-        time.sleep(0.1)
+        time.sleep(pause)
 
 @node(category="test", effect="always")
 def Say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,15 +107,39 @@ def test_everything_that_is_printed_is_in_the_log_of_its_run(live: Live) -> None
     live.run(scenario())
 
 
-def test_a_log_is_bounded(live: Live) -> None:
+@pytest.mark.parametrize("pause", [0.1, 0.0])
+def test_a_log_is_bounded(pause: float, live: Live) -> None:
     async def scenario() -> None:
-        one = await live.service.submit(workflow(flood=("Flood", {"megabytes": 40})))
+        one = await live.service.submit(workflow(flood=("Flood", {"megabytes": 40, "pause": pause})))
         assert (await ended(live.service, one.id)).status == "succeeded"
         log = await live.service.log_of(one.id)
         assert len(log) < printing.MAX_LOG_BYTES + 200
         assert "the log ends here" in log[-200:]
 
     live.run(scenario())
+
+
+def test_of_a_log_that_a_killed_worker_left_too_long_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    with path.open("wb") as file:
+        file.truncate(200 * 2**20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"Segmentation fault\n")
+    log = printing.read_log(path)
+    assert len(log) < printing.MAX_LOG_BYTES + 400
+    assert re.match("--- 201,32[0-9],[0-9]{3} bytes before this are left out ---\n", log)
+    assert log.endswith("Segmentation fault\n")
+
+
+def test_what_the_server_says_is_cut_by_nobody(tmp_path: Path) -> None:
+    """Between runs a worker prints where its server does: perhaps into a file that somebody keeps."""
+    path = tmp_path / "server.log"
+    with path.open("wb") as file:
+        file.truncate(printing.MAX_LOG_BYTES + 1)
+        file.seek(0, os.SEEK_END)
+        code = "from nodegraph.serve.printing import bound_log; bound_log(); print('and on')"
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert path.stat().st_size == printing.MAX_LOG_BYTES + 1 + len("and on\n")
 
 
 def test_failures_say_who_and_why(live: Live) -> None:
