@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,12 @@ BESIDE = ".receipt.json"
 BESIDE_FORMAT = "nodegraph-receipt"
 MAX_PICTURE_BYTES = 256 * 2**20
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_MAX_TEXT_BYTES = 64 * 2**20
+_MAX_BESIDE_BYTES = 64 * 2**20
+# A comment unpacks to as much as a document may have, and to no more than so many times its own length: documents
+# come to a twentieth at best.
+_MAX_TEXT_BYTES, _SMALL_TEXT_BYTES, _MOST_TIMES = 32 * 2**20, 2**20, 100
+_MAX_TEXTS = 100
+_BEFORE_NAME, _BEFORE_TEXT = re.compile(r'\s*[{,]\s*(?=")'), re.compile(r'\s*:\s*(?=")')
 _EXIF, _COMMENT = 0x8769, 0x9286
 _ASCII, _PACKED = b"ASCII\0\0\0", b"zlib:"
 _JPEG_ROOM = 65_000  # a segment of a JPEG, less its headings
@@ -88,7 +94,11 @@ def texts_of(path: Path, content: bytes) -> dict[str, str]:
 
 def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
     """One of the texts that a picture carries. Raises DocumentError where it is damaged or has no such text."""
-    texts = carried(content)
+    return text_among(carried(content), name)
+
+
+def text_among(texts: Mapping[str, str], name: str = WORKFLOW_TEXT) -> str:
+    """One of the texts that a picture carries. Raises DocumentError where there is no such text."""
     text = texts.get(name)
     if text is None and name == WORKFLOW_TEXT:
         text = next((texts[other] for other in COMFYUI_TEXTS if other in texts), None)
@@ -101,14 +111,17 @@ def carried_text(content: bytes, name: str = WORKFLOW_TEXT) -> str:
 
 
 def exif(texts: Mapping[str, str], format: str) -> bytes:
-    """EXIF data with texts in its comment; nothing where there are none, or a JPEG has no room for them."""
+    """EXIF data with texts in its comment; nothing where there are none, or more than there is room for."""
     from PIL import Image
 
     if not texts:
         return b""
     comment = json.dumps(dict(texts)).encode("ascii")
     if len(comment) > _JPEG_ROOM:
+        length = len(comment)
         comment = _PACKED + base64.b64encode(zlib.compress(comment, 9))
+        if length > _most(comment):
+            return b""
     if format == "JPEG" and len(comment) > _JPEG_ROOM:
         return b""
     data = Image.Exif()
@@ -137,7 +150,7 @@ def read_beside(path: Path) -> dict[str, Any] | None:
     """What was written beside a file, as JSON data; None where there is nothing that can be read."""
     try:
         with beside(path).open("rb") as file:
-            data = strict_json.loads(file.read(_MAX_TEXT_BYTES))
+            data = strict_json.loads(file.read(_MAX_BESIDE_BYTES))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) and data.get("format") == BESIDE_FORMAT else None
@@ -160,11 +173,29 @@ def _from_comment(comment: object) -> dict[str, str]:
     comment = comment.removeprefix(_ASCII)
     try:
         if comment.startswith(_PACKED):
+            limit = _most(comment)
             unpacking = zlib.decompressobj()
-            comment = unpacking.decompress(base64.b64decode(comment.removeprefix(_PACKED)), _MAX_TEXT_BYTES)
+            comment = unpacking.decompress(base64.b64decode(comment.removeprefix(_PACKED)), limit)
             if unpacking.unconsumed_tail:
-                raise DocumentError(f"what the picture carries is larger than {_MAX_TEXT_BYTES:,} bytes")
-        texts = json.loads(comment)
-    except (ValueError, zlib.error, RecursionError):
+                raise DocumentError(f"what the picture carries is larger than {limit:,} bytes")
+        return _flat(comment.decode("ascii"))
+    except (ValueError, zlib.error):
         return {}  # some other program's comment
-    return {name: text for name, text in texts.items() if isinstance(text, str)} if isinstance(texts, dict) else {}
+
+
+def _most(packed: bytes) -> int:
+    """How many bytes a packed comment may unpack to."""
+    return min(_MAX_TEXT_BYTES, max(_SMALL_TEXT_BYTES, _MOST_TIMES * len(packed)))
+
+
+def _flat(comment: str) -> dict[str, str]:
+    """The texts of a JSON object; none where there is anything else in it, which is not built."""
+    texts: dict[str, str] = {}
+    decoder, at = json.JSONDecoder(), 0
+    while len(texts) < _MAX_TEXTS and (mark := _BEFORE_NAME.match(comment, at)):
+        name, at = decoder.raw_decode(comment, mark.end())
+        mark = _BEFORE_TEXT.match(comment, at)
+        if mark is None:
+            return {}
+        texts[name], at = decoder.raw_decode(comment, mark.end())
+    return texts if comment[at:].strip() == "}" else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tracemalloc
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -101,14 +102,41 @@ def test_pictures_of_others_carry_nothing(format: str) -> None:
     assert WORKFLOW_TEXT not in carried(buffer.getvalue())
 
 
-def test_a_bomb_in_a_comment_is_refused() -> None:
+def commented(comment: bytes) -> bytes:
+    """A WebP with a comment in its EXIF data."""
     data = Image.Exif()
-    bomb = zlib.compress(b" " * (65 * 2**20), 9)
-    data.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0zlib:" + base64.b64encode(bomb)
+    data.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + comment
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "WEBP", exif=data.tobytes())
-    with pytest.raises(DocumentError, match="larger than"):
-        carried(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def test_a_bomb_in_a_comment_is_refused() -> None:
+    for unpacked in (b" " * 2**26, b" " * 2**21, b"[" + b"[]," * 2**22 + b"[]]"):  # the last was 63 KB for 46 MB
+        with pytest.raises(DocumentError, match=r"larger than (1\d|\d),\d\d\d,\d\d\d bytes"):
+            carried(commented(b"zlib:" + base64.b64encode(zlib.compress(unpacked, 9))))
+    with pytest.raises(DocumentError, match=r"larger than 33,554,432 bytes"):
+        carried(commented(b"zlib:" + base64.b64encode(zlib.compress(bytes(33 * 2**20), 0))))
+
+
+def test_nothing_but_texts_is_built_of_a_comment() -> None:
+    text = json.dumps({WORKFLOW_TEXT: 'a "\\ ü', "b": ""})
+    assert carried(commented(text.encode())) == {WORKFLOW_TEXT: 'a "\\ ü', "b": ""}
+    assert carried(commented(b"{}")) == carried(commented(b"[" * 100_000)) == {}
+    assert carried(commented(json.dumps({str(number): "" for number in range(200)}).encode())) == {}
+    content = commented(b'{"a": [' + b"[]," * 2**20 + b"[]]}")
+    tracemalloc.start()
+    try:
+        assert carried(content) == {}
+        assert tracemalloc.get_traced_memory()[1] < 40 * 2**20  # a million lists take 64 MB and more
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_would_be_refused_as_a_bomb_is_not_written_as_one() -> None:
+    texts = {WORKFLOW_TEXT: "a" * 2**21}
+    assert exif(texts, "WEBP") == b""
+    assert carried(picture("WEBP", {WORKFLOW_TEXT: "a" * 2**19})).keys() >= {WORKFLOW_TEXT}
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])

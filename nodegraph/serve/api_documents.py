@@ -11,7 +11,8 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from nodegraph.carried import RECEIPT_TEXT, carried_text, is_picture
+from nodegraph import strict_json
+from nodegraph.carried import RECEIPT_TEXT, carried, is_picture, text_among
 from nodegraph.catalog import Catalog
 from nodegraph.comfyui import Note, is_from_comfyui, translated
 from nodegraph.comfyui.said import Said
@@ -45,8 +46,8 @@ from nodegraph.serve.models import (
     Trash,
     TrashedWorkflow,
 )
-from nodegraph.serve.refuse import SHOWN_PROBLEMS, Refused, api_problems, parse_json
-from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes, beside_loop
+from nodegraph.serve.refuse import SHOWN_PROBLEMS, api_problems
+from nodegraph.serve.routing import JSON, PICTURES, Content, Reply, Routes
 from nodegraph.serve.server import Server
 from nodegraph.workflow import Workflow, read_json
 
@@ -125,7 +126,7 @@ async def restore_workflow(server: Server, id: TrashId) -> SavedWorkflow:
 @routes.add("POST", "/api/import", media=(JSON, *PICTURES), limit=IMPORT_BYTES)
 async def import_workflow(content: Content) -> ImportedWorkflow:
     """The workflow that a JSON file or a picture carries; nothing is stored."""
-    return await beside_loop(len(content.data), read_import, content.data)
+    return await asyncio.to_thread(read_import, content.data)  # what is packed or shared in it is not in its size
 
 
 @routes.add("POST", "/api/export/comfyui")
@@ -195,10 +196,11 @@ def read_import(data: bytes) -> ImportedWorkflow:
     """The workflow, and the receipt if there is one, in the bytes of a file. Raises DocumentError."""
     if not is_picture(data):
         return _imported(data)
-    imported = _imported(carried_text(data))
+    texts = carried(data)
+    imported = _imported(text_among(texts))
     try:
-        receipt = parse_json(carried_text(data, RECEIPT_TEXT).encode())
-    except (DocumentError, Refused):
+        receipt = strict_json.loads(texts.get(RECEIPT_TEXT, ""))
+    except ValueError:
         receipt = None
     return imported.model_copy(update={"receipt": receipt if isinstance(receipt, dict) else None})
 
