@@ -199,3 +199,34 @@ def test_a_new_tab_has_nothing_unsaved_and_shows_the_whole_of_what_is_pasted_fir
     expect(page.locator(".svelte-flow__node-node")).to_have_count(12)
     for name in editor.nodes():
         expect(editor.node(name)).to_be_in_viewport(ratio=0.99)
+
+
+def test_what_usually_comes_next_is_offered_first(editor: EditorPage) -> None:
+    page = editor.page
+    names = page.locator(".picker [role=option] .name")
+    editor.new()
+    for query, name in (("empty", "EmptyLatent"), ("image", "LoadImage")):
+        page.keyboard.press("Space")
+        page.locator(".picker input").fill(query)
+        expect(names.first).to_have_text(name)
+        page.keyboard.press("Escape")
+        expect(page.locator(".picker")).to_have_count(0)
+    editor.add("VAEDecode")
+    editor.still()
+    editor.drag(editor.port("vae_decode", "image", "source"), (900, 800))
+    expect(names.nth(1)).to_be_visible()
+    assert names.all_inner_texts()[:2] == ["PreviewImage", "SaveImage"]
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    editor.add("Sampler")
+    editor.still()
+    for port, side, name in (
+        ("sigmas", "target", "Schedule"),
+        ("latent", "target", "EmptyLatent"),
+        ("latent", "source", "VAEDecode"),
+    ):
+        editor.drag(editor.port("sampler", port, side), (300, 850) if side == "target" else (1100, 850))
+        expect(names.first).to_have_text(name)
+        page.keyboard.press("Escape")
+        expect(page.locator(".picker")).to_have_count(0)

@@ -53,6 +53,8 @@ export interface Choice {
   hue?: number;
   /** Other names that are searched, and how one is shown where the choice was found by it. */
   aliases?: { [name: string]: string };
+  /** How much it is favoured. */
+  bonus?: number;
   /** Only there for who searches for it. */
   asked?: boolean;
 }

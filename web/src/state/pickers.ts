@@ -7,6 +7,7 @@ import type { Point, Target } from "../model/edit";
 import { inputOf, isVariable, matching } from "../model/fit";
 import { words } from "../model/names";
 import { allIds, PREFIX, specAt, typeTitle, usedBy } from "../model/subgraph";
+import { usual } from "../model/usual";
 import type { App, Choice } from "./app.svelte";
 import { Linking, type End } from "./linking.svelte";
 
@@ -33,11 +34,11 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
     empty: t(end ? "search.empty" : "search.nothing"),
     at,
     wide: true,
-    recent: app.settings.recent,
+    recent: end ? [] : app.settings.recent, // what fits a port is told by the port
     choices: [...types.map((type) => ({
       id: type.name, label: typeTitle(type.name), detail: type.doc.split("\n")[0]!,
       hint: fitting ? `${type.category} · ${words(fitting.get(type.name)!)}` : type.category,
-      aliases: aliasesOf(app, type.name),
+      aliases: aliasesOf(app, type.name), bonus: usual(type.name, end?.side ?? null),
     })), ...ANSWERS.map((id) => ({
       id: `${ANSWER}${id}`, label: t(`answer.${id}.name`), detail: t(`answer.${id}`), hint: t("search.no_node"), asked: true,
       aliases: Object.fromEntries(t(`answer.${id}.also`).split(", ").map((name) => [name, t("search.no_node")])),
