@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from nodegraph import __version__, cli_export, cli_grid, cli_models, cli_results, cli_run, cli_serve
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
-from nodegraph.console import say
+from nodegraph.console import say, show, show_json
 from nodegraph.errors import NodeError, NodegraphError, RunError
 from nodegraph.heap import keep_pages
 from nodegraph.home import PREVIEWS, Home
@@ -88,7 +89,7 @@ def check(workflow: WorkflowFile, values: Sets = None, plugins: Plugins = None, 
     tell_imported(opened.imported)
     checked = check_workflow(opened.workflow, opened.catalog, opened.files)
     checked.raise_problems()
-    print(f"{workflow}: {len(checked.nodes)} nodes, no problem")
+    show(f"{workflow}: {len(checked.nodes)} nodes, no problem")
 
 
 @app.command()
@@ -100,14 +101,14 @@ def nodes(
     home = Home.of_user()
     catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
     if as_json:
-        print(catalog.model_dump_json(indent=1))
+        show_json(json.loads(catalog.model_dump_json()), indent=1)
         return
     by_category = sorted(catalog.nodes.values(), key=lambda entry: (entry.category, entry.name))
     for entry in by_category:
-        print(f"{entry.category:20} {entry.name:22} {entry.doc.splitlines()[0]}")
+        show(f"{entry.category:20} {entry.name:22} {entry.doc.splitlines()[0]}")
     for problem in catalog.problems:
-        print(f"could not be imported: {problem.origin}: {problem.message}", file=sys.stderr)
-    print(f"{len(by_category)} node types; the plugin folder is {home.plugins}", file=sys.stderr)
+        say(f"could not be imported: {problem.origin}: {problem.message}")
+    say(f"{len(by_category)} node types; the plugin folder is {home.plugins}")
 
 
 @app.command("build-web")
@@ -120,14 +121,14 @@ def build_web(
     try:
         bundle.build(force=force)
     except bundle.BuildFailed as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         raise typer.Exit(FAILED) from None
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    show(__version__)
 
 
 @plugin_app.command("new")
@@ -138,7 +139,7 @@ def plugin_new(
     """Write a working, tested plugin package."""
     from nodegraph.scaffold import new_plugin
 
-    print(new_plugin(name, folder))
+    show(new_plugin(name, folder))
 
 
 def main() -> None:

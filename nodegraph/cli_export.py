@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nodegraph.console import printable
+from nodegraph.console import say, show
 from nodegraph.errors import CheckError
 from nodegraph.export import for_comfyui
 from nodegraph.options import REFUSED, Plugins, Sets, WorkflowFile, open_workflow
@@ -36,14 +36,14 @@ def export_comfyui(
     opened = open_workflow(workflow, values, plugins)
     prompt, problems = for_comfyui(opened.workflow, opened.catalog)
     if problems and not partly:
-        print(printable(str(CheckError(problems))), file=sys.stderr)
-        print("Nothing is written. Change these, or write the rest all the same with --partly.", file=sys.stderr)
+        say(str(CheckError(problems)))
+        say("Nothing is written. Change these, or write the rest all the same with --partly.")
         raise typer.Exit(REFUSED)
     for problem in problems:
-        print(printable(f"warning: {problem}"), file=sys.stderr)
+        say(f"warning: {problem}")
     text = json.dumps(prompt, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output is None:
         sys.stdout.write(text)
     else:
         output.write_text(text, "utf-8")
-        print(output)
+        show(output)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nodegraph import cli_run
+from nodegraph.console import show
 from nodegraph.errors import CheckError, Problem
 from nodegraph.grid import Axis, axis_of, grid_of
 from nodegraph.node import NodeType
@@ -51,7 +52,7 @@ def grid(
     made = grid_of(opened.workflow, types, axes[0], axes[1] if len(axes) > 1 else None, picture)
     if save is not None:
         made.save(save)
-        print(save)
+        show(save)
         return
     cli_run.run_with(setup.engine(opened, kept.cache(opened.home)), made, as_events=as_events)
 

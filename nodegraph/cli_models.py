@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
+from nodegraph.console import say, show, show_json
 from nodegraph.home import MODEL_KINDS, Home
 from nodegraph.options import Models
 
@@ -33,13 +32,13 @@ def models(
         for entry in listed(kind, {name: files.find(kind, name) for name in files.names(kind)}):
             shown += 1
             if as_json:
-                print(json.dumps(entry.as_dict()))
+                show_json(entry.as_dict())
                 continue
             size = f"{entry.bytes / 1e9:.2f} GB" if entry.bytes >= 1e7 else f"{entry.bytes / 1e6:.2f} MB"
             about = f"refused: {entry.problem}" if entry.problem else entry.family
             rest = ", ".join(word for word in (entry.dtype, entry.license) if word)
-            print(f"{kind:13} {entry.name:44} {size:>9}  {about}{f' ({rest})' if rest else ''}")
+            show(f"{kind:13} {entry.name:44} {size:>9}  {about}{f' ({rest})' if rest else ''}")
     places = ", ".join(
         str(home.models) if place == home.models else str(place) for place in (home.models, *home.further)
     )
-    print(f"{shown} models; looked in {places}", file=sys.stderr)
+    say(f"{shown} models; looked in {places}")

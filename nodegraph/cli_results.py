@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nodegraph.cache import DiskTier, ResultCache
+from nodegraph.console import show
 from nodegraph.errors import DocumentError
 from nodegraph.home import Home
 from nodegraph.options import FAILED, CacheFolder, Device, Output, Sets, Setup, WorkflowFile, spread
@@ -30,16 +31,16 @@ def verify(
     engine = setup.engine(setup.open(picture), ResultCache())
     verdict = verify_picture(picture, engine)
     if verdict.changed_nodes:
-        print(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
+        show(f"the first node that is no longer what it was: {verdict.changed_nodes[0]}")
     for line in verdict.changed_versions:
-        print(f"changed: {line}")
+        show(f"changed: {line}")
     if verdict.altered:
-        print("the file was altered after it was written")
+        show("the file was altered after it was written")
     if verdict.first_different is not None:
-        print(f"the first node that gave something else: {verdict.first_different}")
+        show(f"the first node that gave something else: {verdict.first_different}")
     elif not verdict.same and verdict.compared:
-        print(f"the {verdict.compared} nodes whose results are known gave the same")
-    print("the pixels are identical" if verdict.same else "the pixels differ")
+        show(f"the {verdict.compared} nodes whose results are known gave the same")
+    show("the pixels are identical" if verdict.same else "the pixels differ")
     if not verdict.same:
         raise typer.Exit(FAILED)
 
@@ -60,7 +61,7 @@ def diff(
         lines += diff_entries("file", first.files, second.files)
         lines += diff_entries("version", first.versions, second.versions)
         lines += diff_entries("run on", first.place, second.place)
-    print("\n".join(lines) if lines else "no difference")
+    show("\n".join(lines) if lines else "no difference")
     if lines:
         raise typer.Exit(FAILED)
 
@@ -77,8 +78,8 @@ def selftest(
     for finding in measure(device or default_device()):
         failed += not finding.holds
         mark = "ok  " if finding.holds else "FAIL"
-        print(f"{mark} {finding.what:58} {finding.measured:<12.5g} expected {finding.expected}", flush=True)
-    print(f"{failed} of the findings do not hold" if failed else "everything holds")
+        show(f"{mark} {finding.what:58} {finding.measured:<12.5g} expected {finding.expected}")
+    show(f"{failed} of the findings do not hold" if failed else "everything holds")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -100,14 +101,14 @@ def explain_cache(
     cache = ResultCache(disk=DiskTier(folder or opened.home.cache))
     engine = setup.engine(opened, cache)
     for node, state, why in explain(engine.plan(opened.workflow), cache, output):
-        print(f"{node}: {state}: {why}" if why else f"{node}: {state}")
+        show(f"{node}: {state}: {why}" if why else f"{node}: {state}")
 
 
 @cache_app.command("info")
 def cache_info(folder: CacheFolder = None) -> None:
     """Say how many results are kept, and how large they are."""
     usage = _disk(folder).usage()
-    print(f"{usage.folder}: {usage.results} results, {usage.bytes / 1e6:.1f} MB of {usage.budget / 1e9:.1f} GB")
+    show(f"{usage.folder}: {usage.results} results, {usage.bytes / 1e6:.1f} MB of {usage.budget / 1e9:.1f} GB")
 
 
 @cache_app.command("clear")
@@ -116,7 +117,7 @@ def cache_clear(folder: CacheFolder = None) -> None:
     disk = _disk(folder)
     before = disk.usage()
     disk.clear()
-    print(f"removed {before.results} results, {before.bytes / 1e6:.1f} MB")
+    show(f"removed {before.results} results, {before.bytes / 1e6:.1f} MB")
 
 
 @cache_app.command("prune")
@@ -128,7 +129,7 @@ def cache_prune(
     before = disk.usage()
     disk.prune(int(size * 1e9))
     after = disk.usage()
-    print(f"removed {before.results - after.results} results, {(before.bytes - after.bytes) / 1e6:.1f} MB")
+    show(f"removed {before.results - after.results} results, {(before.bytes - after.bytes) / 1e6:.1f} MB")
 
 
 def _disk(folder: Path | None) -> DiskTier:

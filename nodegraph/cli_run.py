@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nodegraph.console import listener, printable, say
+from nodegraph.console import listener, say, show
 from nodegraph.errors import Cancelled
 from nodegraph.options import CANCELLED
 
@@ -44,9 +44,9 @@ def run_with(
     if (age := process_age()) is not None:
         say(f"{age:.2f} s in all, with the start of the program")
     for line in values:
-        print(printable(line))
+        show(line)
     for path in result.files:
-        print(path)
+        show(path)
 
 
 def plain_values(planned: Plan, result: Result) -> Iterator[str]:

@@ -11,7 +11,7 @@ import typer
 
 from nodegraph import events
 from nodegraph.catalog import Catalog
-from nodegraph.console import printable
+from nodegraph.console import say, show
 from nodegraph.errors import CheckError, FileRefused
 from nodegraph.home import Home
 from nodegraph.options import CANCELLED, FAILED, Compile, Models, Plugins, Sets, WorkflowFile, parse_values
@@ -101,22 +101,22 @@ def submit(
             raise CheckError(problems)
         run = client.submit(document, values=given, targets=targets, priority=priority, patience=60)
         if not follow:
-            print(run.id)
+            show(run.id)
             return
         with listener(False) as listen:
             try:
                 for event in client.follow(run.id):
                     _tell(listen, event)
             except KeyboardInterrupt:
-                print(f"the run goes on; stop it with: nodegraph cancel {run.id}")
+                show(f"the run goes on; stop it with: nodegraph cancel {run.id}")
                 raise
         done = client.run(run.id)
         for artifact in done.artifacts:
-            print(client.url + artifact.content)
+            show(client.url + artifact.content)
         if done.error is not None:
-            typer.echo(printable(done.error.message), err=True)
+            say(done.error.message)
             if done.error.raised is not None and done.error.raised.at:
-                typer.echo(printable(f"  {done.error.raised.exception} at {done.error.raised.at}"), err=True)
+                say(f"  {done.error.raised.exception} at {done.error.raised.at}")
         if done.status != "succeeded":
             raise typer.Exit(CANCELLED if done.status == "cancelled" else FAILED)
 
@@ -133,12 +133,12 @@ def trash(
     with _client(server, token) as client:
         if empty:
             gone = client.empty_trash()
-            print(f"removed for good: {_trashed(gone.workflows, gone.artifacts, gone.bytes)}")
+            show(f"removed for good: {_trashed(gone.workflows, gone.artifacts, gone.bytes)}")
             return
         found = client.trash()
         for one in found.workflows:
-            print(printable(f"{one.id}  {one.name}"))
-        typer.echo(_trashed(len(found.workflows), found.artifacts, found.bytes), err=True)
+            show(f"{one.id}  {one.name}")
+        say(_trashed(len(found.workflows), found.artifacts, found.bytes))
 
 
 def _trashed(workflows: int, artifacts: int, size: int) -> str:
@@ -157,15 +157,15 @@ def queue(
     """Show what runs and what waits on a server, or pause, resume or clear its queue."""
     with _client(server, token) as client:
         if clear:
-            print(f"cancelled {client.clear()}")
+            show(f"cancelled {client.clear()}")
         if pause or resume:
             client.pause() if pause else client.resume()
         for status in ("running", "queued"):
             for run in client.runs("running" if status == "running" else "queued", limit=1000).runs:
-                print(_line(run))
+                show(_line(run))
         state = client.queue()
         paused = "; paused" if state.paused else ""
-        typer.echo(f"{len(state.running)} running, {len(state.queued)} queued{paused}", err=True)
+        say(f"{len(state.running)} running, {len(state.queued)} queued{paused}")
 
 
 @app.command()
@@ -177,7 +177,7 @@ def cancel(
     """Cancel runs on a server."""
     with _client(server, token) as client:
         for run in runs:
-            print(_line(_cancelled(client, run)))
+            show(_line(_cancelled(client, run)))
 
 
 def _cancelled(client: Client, run: str) -> Run:
@@ -201,7 +201,7 @@ def _client(server: str | None, token: str | None) -> Iterator[Client]:
 
 def _line(run: Run) -> str:
     state = "cancelling" if run.cancelling and run.status == "running" else run.status
-    return f"{run.id} {state:10} {printable(run.title)}".rstrip()
+    return f"{run.id} {state:10} {run.title}".rstrip()
 
 
 def _tell(listen: events.Listener, event: dict[str, Any]) -> None:
@@ -221,4 +221,4 @@ def _tell(listen: events.Listener, event: dict[str, Any]) -> None:
         case "cancelled":
             listen(events.Cancelled(node))
         case "retrying":
-            typer.echo(f"attempt {event['attempt']} ended: {event['message']}; it is tried again", err=True)
+            say(f"attempt {event['attempt']} ended: {event['message']}; it is tried again")

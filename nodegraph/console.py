@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,9 +29,26 @@ def listener(as_json: bool) -> Iterator[events.Listener]:
 
 def printable(text: str) -> str:
     """Text of others without what a terminal would obey."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    return "".join(letter if letter.isprintable() or letter == "\n" else _instead(letter) for letter in text)
+
+
+def _instead(letter: str) -> str:
+    match unicodedata.category(letter):
+        case "Zs":  # the spaces of other scripts do no harm
+            return letter
+        case "Cs":  # a byte that is no text, in the name of a file
+            return letter.encode("ascii", "backslashreplace").decode()
+    return "\N{REPLACEMENT CHARACTER}"
+
+
+def show(text: object) -> None:
+    """Print to stdout, without what a terminal would obey; commands print by this, `show_json` and `say` alone."""
+    print(printable(str(text)), flush=True)
+
+
+def show_json(data: object, indent: int | None = None) -> None:
+    """Print JSON to stdout, in ASCII: what a terminal would obey is escaped, so programs read what was there."""
+    print(json.dumps(data, indent=indent), flush=True)
 
 
 def say(text: str) -> None:
@@ -90,20 +108,27 @@ def _bars() -> Iterator[events.Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: events.Event) -> None:
             match event:
                 case events.Started(str(node), _):
-                    tasks[node] = progress.add_task(node, total=1)
+                    tasks[node] = progress.add_task(printable(node), total=1)
                 case events.Cached(node):
-                    progress.console.print(f"[dim]{node}: cached[/dim]", highlight=False)
+                    progress.console.print(
+                        printable(f"{node}: cached"), style="dim", highlight=False, markup=False
+                    )
                 case events.Progress(node, step, total, note):
                     progress.update(tasks[node], completed=step, total=total)
                     if note:
-                        progress.console.print(f"{node}: {note}", highlight=False, markup=False)
+                        progress.console.print(printable(f"{node}: {note}"), highlight=False, markup=False)
                 case events.Finished(str(node), _, _):
                     task = progress.tasks[progress.task_ids.index(tasks[node])]
                     progress.update(tasks[node], total=task.total or 1, completed=task.total or 1)

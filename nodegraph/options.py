@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,7 +17,7 @@ from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.check import check
 from nodegraph.comfyui import Note
-from nodegraph.console import printable
+from nodegraph.console import say
 from nodegraph.errors import CheckError, Problem
 from nodegraph.files import Files
 from nodegraph.home import Home
@@ -192,13 +191,11 @@ def tell_imported(notes: Sequence[Note]) -> None:
     lines += [f"{one.node} ({one.type}): {'; '.join(one.said[1:])}" for one in notes if one.became == "adjusted"]
     if not lines:
         return
-    print(f"From ComfyUI; {len(lines)} of {len(notes)} nodes are not just as they were:", file=sys.stderr)
+    say(f"From ComfyUI; {len(lines)} of {len(notes)} nodes are not just as they were:")
     for line in lines[:MOST_TOLD]:
-        print(
-            f"  {printable(line if len(line) <= LONGEST_TOLD else line[:LONGEST_TOLD] + '...')}", file=sys.stderr
-        )
+        say(f"  {line if len(line) <= LONGEST_TOLD else line[:LONGEST_TOLD] + '...'}")
     if len(lines) > MOST_TOLD:
-        print(f"  and {len(lines) - MOST_TOLD} more; the editor lists all of them", file=sys.stderr)
+        say(f"  and {len(lines) - MOST_TOLD} more; the editor lists all of them")
 
 
 def parse_values(

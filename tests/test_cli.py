@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -156,6 +157,7 @@ def test_events_are_json_lines(shell: Shell, tmp_path: Path) -> None:
 
 NOISY = """
 import os
+import re
 from nodegraph import node
 
 def noise(where):
@@ -221,6 +223,42 @@ def test_what_cannot_run_is_refused_with_words(shell: Shell, tmp_path: Path, com
     assert "\x1b]0;" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+OBEYED = "\x1b]0;x\x07\x9b2J"
+OBEYING = f"""
+from nodegraph import node
+
+@node(category="test")
+def Odd() -> int:
+    {OBEYED!r}
+    return 1
+"""
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(shell: Shell, tmp_path: Path) -> None:
+    """Names of files, ids of workflows, words of plugins: whatever others chose."""
+    plugins, loras = tmp_path / "home" / "plugins", tmp_path / "home" / "models" / "loras"
+    plugins.mkdir(parents=True)
+    loras.mkdir(parents=True)
+    (plugins / "odd.py").write_text(OBEYING, "utf-8")
+    (plugins / "bad.py").write_text(f"raise ValueError({OBEYED!r})", "utf-8")
+    (loras / f"{OBEYED}.safetensors").write_bytes(b"")
+    for name, type in (("a", "Noise"), ("b", "Sampler")):
+        (tmp_path / name).write_text(document(**{OBEYED: {"type": type}}))
+    listed = [shell(*command) for command in (("nodes",), ("nodes", "--json"), ("models",), ("models", "--json"))]
+    listed.append(shell("diff", tmp_path / "a", tmp_path / "b"))
+    for done in listed:
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr), done.args
+    words = [done.stdout + done.stderr for done in listed]
+    assert "Odd" in words[0]
+    assert "could not be imported" in words[0]
+    assert json.loads(listed[1].stdout)["nodes"]["Odd"]["doc"] == OBEYED
+    assert "\N{REPLACEMENT CHARACTER}]0;x" in words[2]
+    assert OBEYED in [
+        json.loads(line)["name"].removesuffix(".safetensors") for line in listed[3].stdout.splitlines()
+    ]
+    assert "\N{REPLACEMENT CHARACTER}]0;x" in words[4]
 
 
 def test_a_file_that_is_not_there(shell: Shell) -> None:

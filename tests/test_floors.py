@@ -150,3 +150,12 @@ def test_no_file_is_far_larger_than_the_others() -> None:
     sizes = {path: len(path.read_text("utf-8").splitlines()) for path in (*ENGINE, *DIFFUSION, *NODES)}
     large = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > 450}
     assert not large
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "nodegraph").glob("cli*.py")), ids=lambda path: path.name)
+def test_commands_print_through_the_console_alone(path: Path) -> None:
+    """What comes from files, plugins and servers may hold what a terminal obeys; `console` leaves it out."""
+    called = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call) and node.args
+    ]
+    assert {ast.unparse(node.func) for node in called}.isdisjoint({"print", "typer.echo", "rich.print"})
