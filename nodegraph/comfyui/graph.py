@@ -63,7 +63,11 @@ class Copies:
 
     def take(self, value: object) -> None:
         """Count a copy. Raises DocumentError where all of them come to too much."""
-        self._left -= self._sizes.of(value)
+        self.count(self._sizes.of(value))
+
+    def count(self, characters: int) -> None:
+        """Count copies by their size. Raises DocumentError where all of them come to too much."""
+        self._left -= characters
         if self._left < 0:
             raise refuse(
                 f"what its nodes share comes to more than {MAX_COPIED:,} characters when each has its own"

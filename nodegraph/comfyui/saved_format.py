@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nodegraph.comfyui.graph import (
     BYPASSED,
@@ -31,9 +31,11 @@ from nodegraph.comfyui.graph import (
 )
 from nodegraph.comfyui.reroutes import Reroutes
 from nodegraph.comfyui.table import AFTER, SEEDS, WIDGETS
+from nodegraph.sizes import Sizes
 
 OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
-MAX_PARTS, MAX_DEPTH = 300_000, 16  # nodes and links in all, and uses within uses
+MAX_DEPTH = 16  # uses within uses
+MAX_PARTS, MAX_COPIED_PARTS = 300_000, 30_000  # nodes, links and the inputs of uses: in all, and in subgraphs
 LONGEST_USE = 64  # characters of the id of a use, which begins those of all nodes within
 AFTER_SEED = ("fixed", "increment", "decrement", "randomize")
 
@@ -51,6 +53,7 @@ def read(data: Mapping[str, Any]) -> Graph:
         definition = record(one, "a subgraph")
         definitions[text(definition.get("id"), "the id of a subgraph")] = definition
     reading = _Reading(definitions)
+    _bounded(_Extents(definitions).of(data), reading.copies)
     reading.scope(data, _Scope())
     frames = [record(one, "a group") for one in rows(data.get("groups"), "`groups`")]
     return Graph(reading.nodes, frames, reading.copies, reading.apart)
@@ -58,27 +61,73 @@ def read(data: Mapping[str, Any]) -> Graph:
 
 @dataclass(frozen=True)
 class _Scope:
-    """Where the nodes of a list stand: what their ids begin with, how deep, from which place, in which mode."""
+    """Where the nodes of a list stand: what their ids begin with, from which place, in which mode."""
 
     prefix: str = ""
-    depth: int = 0
     origin: Place | None = None
     mode: int = 0
+
+
+class _Extent(NamedTuple):
+    """What a list of nodes comes to: the parts in it, those in the subgraphs that it uses, and how deep they go.
+
+    `characters` are those of the definitions, once for each use.
+    """
+
+    own: int
+    copied: int = 0
+    characters: int = 0
+    depth: int = 0
+
+
+class _Extents:
+    """Sizes what uses of subgraphs come to without building any; each definition is looked at once."""
+
+    def __init__(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
+        self.definitions = definitions
+        self.known: dict[str, _Extent] = {}
+        self.sizes = Sizes()
+
+    def of(self, data: Mapping[str, Any], depth: int = 0) -> _Extent:
+        """The extent of the whole, or of a definition that is `depth` uses in. Raises DocumentError."""
+        nodes = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
+        total = _Extent(sum(len(rows(data.get(name), f"`{name}`")) for name in ("nodes", "links")))
+        for type, uses in Counter(text(one.get("type"), "the type of a node") for one in nodes).items():
+            if type not in self.definitions:
+                continue
+            inner = self.known.get(type)
+            if inner is None and depth < MAX_DEPTH:
+                inner = self.known[type] = self.of(self.definitions[type], depth + 1)
+            if inner is None or depth + 1 + inner.depth > MAX_DEPTH:
+                raise refuse(f"its subgraphs are nested more than {MAX_DEPTH} deep")
+            inputs = len(rows(self.definitions[type].get("inputs"), "the inputs of a subgraph"))
+            total = _Extent(
+                total.own,
+                total.copied + uses * (inner.own + inputs + inner.copied),
+                total.characters + uses * (self.sizes.of(self.definitions[type]) + inner.characters),
+                max(total.depth, 1 + inner.depth),
+            )
+        return total
+
+
+def _bounded(extent: _Extent, copies: Copies) -> None:
+    """Refuse, before anything is built, what would come to too much."""
+    if extent.copied > MAX_COPIED_PARTS:
+        raise refuse(f"its subgraphs come to more than {MAX_COPIED_PARTS:,} nodes, links and inputs")
+    if extent.own > MAX_PARTS:
+        raise refuse(f"it has more than {MAX_PARTS:,} nodes and links")
+    copies.count(extent.characters)
 
 
 class _Reading:
     def __init__(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
         self.definitions = definitions
         self.nodes: dict[str, Node] = {}
-        self.parts = 0
         self.copies = Copies()
         self.apart: Counter[tuple[str, str]] = Counter()
 
     def scope(self, data: Mapping[str, Any], scope: _Scope) -> None:
         given = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
-        self.parts += len(given) + len(rows(data.get("links"), "`links`"))
-        if self.parts > MAX_PARTS:
-            raise refuse(f"with its subgraphs it has more than {MAX_PARTS:,} nodes and links")
         types = {
             text(one.get("id"), "the id of a node"): text(one.get("type"), "the type of a node") for one in given
         }
@@ -144,12 +193,9 @@ class _Reading:
 
     def _use(self, id: str, use: Node, scope: _Scope) -> None:
         """A use of a subgraph: the nodes within, and a reroute (or a value) for each of its inputs."""
-        if scope.depth == MAX_DEPTH:
-            raise refuse(f"its subgraphs are nested more than {MAX_DEPTH} deep")
         if len(id) - len(scope.prefix) > LONGEST_USE:
             raise refuse(f"the id {shown(id[len(scope.prefix) :])} is longer than {LONGEST_USE} characters")
         definition = self.definitions[use.type]
-        self.copies.take(definition)
         self.apart[USE, text(definition.get("name") or use.type, "the name of a subgraph")] += 1
         for slot, one in enumerate(rows(definition.get("inputs"), "the inputs of a subgraph")):
             given = use.inputs.get(text(record(one, "an input of a subgraph").get("name") or "", "its name"))
@@ -158,7 +204,7 @@ class _Reading:
             elif given is not None:
                 self.nodes[f"{id}:in:{slot}"] = Node(PRIMITIVE, {"value": given}, is_joint=True)
         mode = use.mode if use.mode in (MUTED, BYPASSED) else 0
-        self.scope(definition, _Scope(f"{id}:", scope.depth + 1, use.place or (0.0, 0.0), scope.mode or mode))
+        self.scope(definition, _Scope(f"{id}:", use.place or (0.0, 0.0), scope.mode or mode))
 
 
 def _widgets(type: str, given: object, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
