@@ -19,7 +19,8 @@ from PIL import Image, PngImagePlugin
 
 from nodegraph import cli
 from nodegraph.check import check
-from nodegraph.comfyui import translated
+from nodegraph.comfyui import saved_format, translated
+from nodegraph.comfyui.graph import Source
 from nodegraph.comfyui.names import NEAR, comfyui_names
 from nodegraph.comfyui.readers import READERS
 from nodegraph.comfyui.table import NAMESAKES, RULES, WIDGETS
@@ -831,6 +832,43 @@ def test_a_negative_that_is_the_positive_by_another_way_is_still_it() -> None:
 def test_reroutes_that_are_none_are_refused(extra: Any) -> None:
     with pytest.raises(DocumentError, match="cannot be read as one"):
         Workflow.from_data({**rerouted(), "extra": extra})
+
+
+def many_points(kind: str) -> dict[str, Any]:
+    """4,000 inputs whose links come through the same hundred points, or each through others of one long line."""
+    inputs = [{"name": f"i{number}", "link": 1} for number in range(4000)]
+    line = [{"id": n + 1, **({"parentId": n} if n else {}), "pos": [n, n]} for n in range(100)]
+    begin = {"id": 1, "type": "A", "outputs": [{"name": "o"}]}
+    if kind == "one link":
+        extra = {"reroutes": line, "linkExtensions": [{"id": 1, "parentId": 100}]}
+        return saved(begin, {"id": 2, "type": "B", "inputs": inputs}, links=[[1, 1, 0, 2, 0, "X"]], extra=extra)
+    if kind == "nodes":
+        nodes = [
+            {"id": n + 10, "type": "Reroute", "pos": [n, n], "inputs": [{"name": "", "link": n + 10}]}
+            for n in range(100)
+        ]
+        links = [[n + 10, n + 9 if n else 1, 0, n + 10, 0, "X"] for n in range(100)]
+        last = {"id": 2, "type": "B", "inputs": inputs}
+        return saved(begin, *nodes, last, links=[[1, 109, 0, 2, 0, "X"], *links])
+    line = [{"id": n + 1, **({"parentId": n} if n else {}), "pos": [n, n]} for n in range(4000)]
+    inputs = [{"name": f"i{number}", "link": number} for number in range(1, 4001)]
+    links = [{"id": n, "origin_id": 1, "origin_slot": 0, "parentId": n} for n in range(1, 4001)]
+    return saved(begin, {"id": 2, "type": "B", "inputs": inputs}, links=links, reroutes=line)
+
+
+@pytest.mark.parametrize("kind", ["one link", "nodes", "many links"])
+def test_points_that_links_share_are_not_copied_without_end(kind: str) -> None:
+    data = many_points(kind)
+    graph = saved_format.read(data)
+    read = [one for node in graph.nodes.values() for one in node.inputs.values() if isinstance(one, Source)]
+    assert len({id(one.via) for one in read}) < 1000
+    assert sum(len(via) for via in {id(one.via): one.via for one in read}.values()) <= 10_100
+    document = Workflow.from_data(data)
+    assert len(document.nodes["B"].links) == 4000, "links without points are links"
+    points = [len(bend.points) for bend in document.bends]
+    assert 9_900 <= sum(points) <= 10_100
+    assert max(points) == 100
+    assert len(json.dumps(translated(data).document["bends"])) < 2 * len(json.dumps(data))
 
 
 def test_reroutes_in_a_circle_end() -> None:

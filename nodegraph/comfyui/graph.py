@@ -18,6 +18,7 @@ PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the
 MUTED, BYPASSED = 2, 4
 SHOWN = 80  # characters of a name or a value in a message
 MAX_VIA = 100  # points of a link
+MAX_POINTS = 10_000  # of all links, about: many may share points, and then each has its own; others come straight
 REROUTE_SIZE = (75.0, 26.0)  # pixels, as their editor draws one
 MAX_COPIED = 16 * 2**20  # characters of what is said once and comes to stand in many nodes
 
@@ -123,12 +124,17 @@ def straightened(graph: Graph) -> Graph:
     A PrimitiveNode's value goes into the inputs that it feeds. Linear in the document: each line is followed once.
     """
     begins: dict[Source, Source | None] = {}
+    points = 0
     for node in graph.nodes.values():
+        if node.type == REROUTE:
+            continue  # it goes, and what passes it is followed through it
         for name, source in [(name, one) for name, one in node.inputs.items() if isinstance(one, Source)]:
             origin = _origin(source, graph.nodes, begins)
             feeding = None if origin is None else graph.nodes[origin.node]
             if origin is not None and feeding is not None and feeding.type != PRIMITIVE:
-                node.inputs[name] = origin._replace(via=_via(source, graph.nodes))
+                via = _via(source, graph.nodes) if points < MAX_POINTS else ()
+                points += len(via)
+                node.inputs[name] = origin._replace(via=via)
                 continue
             del node.inputs[name]
             values = () if feeding is None else feeding.inputs.values()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Source, numbers, shown
+from nodegraph.comfyui.graph import BYPASSED, MAX_POINTS, MUTED, Graph, Node, Source, numbers, shown
 from nodegraph.comfyui.read_apart import NOTES, Became, Note, SeedMode, taken_apart, taken_in
 from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
@@ -79,6 +79,7 @@ class Translation:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.layout: dict[str, dict[str, float]] = {}
         self.bends: list[dict[str, Any]] = []
+        self.points = 0
 
     def document(self) -> dict[str, Any]:
         """The document as JSON data."""
@@ -217,10 +218,13 @@ class Translation:
         return (f"{name}.{entry}", AFTER_RUN[after]) if after in AFTER_RUN else None
 
     def _bend(self, name: str, draft: Draft) -> None:
-        """Keep the points of the links of a node."""
+        """Keep the points of the links of a node, as long as there are not too many in all."""
         for entry, given in draft.links.items():
             for one in given if isinstance(given, list) else [given]:
+                if self.points >= MAX_POINTS:
+                    return
                 if isinstance(one, Source) and one.via and (link := self._links(one)):
+                    self.points += len(one.via)
                     points = [{"x": x, "y": y} for x, y in one.via]
                     self.bends.append({"node": name, "input": entry[:200], "link": link, "points": points})
 
