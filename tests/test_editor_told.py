@@ -230,3 +230,25 @@ def test_what_usually_comes_next_is_offered_first(editor: EditorPage) -> None:
         expect(names.first).to_have_text(name)
         page.keyboard.press("Escape")
         expect(page.locator(".picker")).to_have_count(0)
+
+
+def test_commands_and_templates_are_found_by_what_they_are_called_elsewhere(editor: EditorPage) -> None:
+    page = editor.page
+    page.keyboard.press("Control+k")
+    page.locator(".picker input").wait_for()
+    asked = ["xy", "compare", "mask", "batch", "help", "variation"]
+    assert page.evaluate(UNKNOWN, asked) == []
+    page.locator(".picker input").fill("xy")
+    expect(page.locator(".picker [role=option]").first).to_contain_text("grid of values")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    editor.pick("Templates")
+    search = page.locator(".shipped input[type=search]")
+    for word, title in (
+        ("img2img", "Image to image"),
+        ("hires", "Upscale"),
+        ("lora", "SDXL with a LoRA"),
+        ("controlnet", "SDXL follows edges (ControlNet)"),
+    ):
+        search.fill(word)
+        expect(page.locator(".shipped strong").get_by_text(title, exact=True)).to_be_visible()

@@ -14,6 +14,7 @@ import { digit, isMac, isTyping, pressed, shown, typesNothing } from "./keys";
 import { DIGITS, forgetPlaces, goToPlace, isKept, keepPlace } from "./places";
 import { openConnect, openFind, openSearch } from "./pickers";
 import { cancel, newSeeds, nextProblem, run } from "./running";
+import { alsoCalled } from "./say";
 
 export type Group = "file" | "edit" | "view" | "run" | "node";
 export interface Command extends Keyed {
@@ -155,6 +156,7 @@ function openPalette(app: App): void {
     choices: listed.map((command) => ({
       id: command.id, label: t(`command.${command.id}`), hint: now.has(command) ? keyLabel(command.id, app) : t(command.needs!),
       detail: t(`group.${command.group}`),
+      aliases: Object.fromEntries(alsoCalled(`command.${command.id}`).map((name) => [name, t("search.also", { name })])),
     })),
     pick: (id) => {
       const command = byId.get(id)!;

@@ -9,6 +9,7 @@ import { words } from "../model/names";
 import { allIds, PREFIX, specAt, typeTitle, usedBy } from "../model/subgraph";
 import { usual } from "../model/usual";
 import type { App, Choice } from "./app.svelte";
+import { alsoCalled } from "./say";
 import { Linking, type End } from "./linking.svelte";
 
 const GAP = 60;
@@ -55,8 +56,7 @@ export function openSearch(app: App, at: Point | null, end: End | null): void {
 /** What else a node type may be called by one who searches for it, and how that is shown. */
 function aliasesOf(app: App, type: string): { [name: string]: string } {
   const comfyui = (own(app.comfyui, type) ?? []).map((name) => [name, t("search.comfyui", { name })]);
-  const also = t(`also.${type}`);
-  const others = also === `also.${type}` ? [] : also.split(", ").map((name) => [name, t("search.also", { name })]);
+  const others = alsoCalled(type).map((name) => [name, t("search.also", { name })]);
   return Object.fromEntries([...comfyui, ...others]);
 }
 

@@ -27,6 +27,12 @@ export function told(run: RunView | undefined): string {
   return t(`run.${run.status}`);
 }
 
+/** What else people call a thing, in the words of the reader; nothing where none are known. */
+export function alsoCalled(what: string): string[] {
+  const also = t(`also.${what}`);
+  return also === `also.${what}` ? [] : also.split(", ");
+}
+
 /** What an error says. */
 export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
