@@ -27,6 +27,7 @@ MAX_CELLS = 400
 MAX_NODES = 20_000  # nodes of all pairs together, before those that are alike become one
 MAX_READ = 512 * 2**20  # characters of the same
 SHEET, SAVE = "ContactSheet", "SaveImage"
+ROW = 600.0  # pixels from a node to the one below it: room for a sampler and the picture that it shows
 LONGEST = 40  # characters of a value in a label
 NUMBER = r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?)"
 RANGE = re.compile(rf"\s*{NUMBER}\.\.{NUMBER}(?::{NUMBER})?\s*")
@@ -362,5 +363,5 @@ def _layout(depths: Mapping[str, int]) -> dict[str, Position]:
     for id, depth in depths.items():
         row = rows.get(depth, 0)
         rows[depth] = row + 1
-        layout[id] = Position(x=320.0 * depth, y=360.0 * row)
+        layout[id] = Position(x=320.0 * depth, y=ROW * row)
     return layout
