@@ -20,7 +20,7 @@ def models(
     folders: Models = None,
 ) -> None:
     """List the model files with their family, size, dtype and licence; only their headers are read."""
-    from nodegraph.diffusion.checkpoints.listing import listed
+    from nodegraph.diffusion.checkpoints.listing import Listed, listed
 
     home = Home.of_user(models=folders)
     files = home.files(output=home.folder)
@@ -29,7 +29,9 @@ def models(
         raise typer.BadParameter(f"there is no kind {unknown[0]!r}; choose from {', '.join(MODEL_KINDS)}")
     shown = 0
     for kind in kinds or MODEL_KINDS:
-        for entry in listed(kind, {name: files.find(kind, name) for name in files.names(kind)}):
+        found = list(listed(kind, {name: files.find(kind, name) for name in files.names(kind)}))
+        found += [Listed(kind, name, problem=why) for name, why in files.passed_over(kind).items()]
+        for entry in found:
             shown += 1
             if as_json:
                 show_json(entry.as_dict())

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Files:
         unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
         digests: the file where digests of large files are kept for other processes; None keeps none.
         hints: for each kind, what a user whose file is not found may do.
+        linked: kinds whose folders may hold links to files and diffusers folders elsewhere. Nothing that this
+            program writes is a link, so the owner of the machine made them.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Files:
         unfinished: Path | None = None,
         digests: Path | None = None,
         hints: Mapping[str, str] | None = None,
+        linked: Sequence[str] = (),
     ) -> None:
         self.roots = {kind: tuple(folders) for kind, folders in (roots or {}).items()}
         self.builtin = {kind: dict(names) for kind, names in (builtin or {}).items()}
@@ -67,6 +70,7 @@ class Files:
         self.previews = previews
         self._unfinished = unfinished
         self._hints = dict(hints or {})
+        self._linked = frozenset(linked)
         self._allowed = frozenset(path.resolve() for path in allowed)
         self._kept = None if digests is None else KeptDigests(digests)
         self._digests: dict[Path, tuple[_Stat, str]] = {}
@@ -91,7 +95,9 @@ class Files:
             return shipped
         if Path(name).is_absolute():
             operators = _resolved(Path(name))
-            if operators in self._allowed and operators.exists():
+            if operators in self._allowed:
+                if not operators.exists():
+                    raise FileRefused(f"there is no {'folder' if kind == _OF_ITS_OWN else 'file'} {name}")
                 return _fit(kind, name, operators)
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
         try:
@@ -102,10 +108,9 @@ class Files:
                 "A path anywhere is taken from the command line alone: --set NODE.INPUT=PATH"
             ) from None
         for root in self.roots.get(kind, ()):
-            path = _resolved(root / name)
-            if path is None or not path.is_relative_to(root.resolve()) or not _holds(path):
-                continue
-            return _fit(kind, name, path, root.resolve())
+            path = self._inside(kind, root, name)
+            if path is not None:
+                return _fit(kind, name, path, root.resolve())
         names = self.names(kind)
         raise FileRefused(
             f"there is no {name!r} among the {kind} (folders searched: {folders})."
@@ -116,14 +121,39 @@ class Files:
         """The names of a kind that `find` would find, built-in names first; of pictures those that can be read."""
         names = list(self.builtin.get(kind, {}))
         for root in self.roots.get(kind, ()):
-            if root.is_dir():
-                found = (
-                    path for path in sorted(root.rglob("*")) if _is_one(path, root) and _offered(kind, path, root)
-                )
-                for path, _ in zip(found, range(limit), strict=False):
-                    if not any(part.startswith(".") for part in path.relative_to(root).parts):
-                        names.append(path.relative_to(root).as_posix())
+            found = (name for name in _lying_in(kind, root) if not self._passed_over(kind, root, name))
+            names += [name for name, _ in zip(found, range(limit), strict=False)]
         return list(dict.fromkeys(names))
+
+    def passed_over(self, kind: str) -> dict[str, str]:
+        """The names that lie in the folders of a kind and that `find` would refuse all the same, and why."""
+        given = ((root, name) for root in self.roots.get(kind, ()) for name in _lying_in(kind, root))
+        return {name: why for root, name in given if (why := self._passed_over(kind, root, name))}
+
+    def _passed_over(self, kind: str, root: Path, name: str) -> str:
+        """Why a name that lies in a folder is not offered; "" where it is."""
+        try:
+            refuse_unsafe(name)
+        except FileRefused:
+            return "no other system could have a file of that name; give it another"
+        if self._inside(kind, root, name) is not None:
+            return ""
+        given = root / name
+        if not given.is_symlink():
+            return "a link on its way leads out of the folder; link the file itself"
+        return "it is a link out of the folder" if given.exists() else "it is a link to what is not there"
+
+    def _inside(self, kind: str, root: Path, name: str) -> Path | None:
+        """The path of what a name stands for in a folder, None where there is nothing or it leads out of it."""
+        given, top = root / name, root.resolve()
+        path = _resolved(given)
+        if path is None or not _holds(path):
+            return None
+        if path.is_relative_to(top):
+            return path
+        above = given.parent.resolve()
+        linked = kind in self._linked and given.is_symlink() and above.is_relative_to(top) and _is_one(given, root)
+        return above / given.name if linked else None  # its own name, which has the suffix
 
     def digest(self, path: Path) -> str:
         """blake2b-160 of a file's content, or of a folder's names and contents; memoised by its stat.
@@ -256,6 +286,15 @@ def _is_one(path: Path, root: Path) -> bool:
         return (path / MODEL_INDEX).is_file()
     inside = path.relative_to(root).parents
     return path.is_file() and not any((root / folder / MODEL_INDEX).is_file() for folder in inside[:-1])
+
+
+def _lying_in(kind: str, root: Path) -> Iterator[str]:
+    """The names in a folder that may be meant, in order; also of links that lead nowhere."""
+    for path in sorted(root.rglob("*")) if root.is_dir() else ():
+        meant = _is_one(path, root) or (path.is_symlink() and not path.exists())
+        name = path.relative_to(root)
+        if meant and _offered(kind, path, root) and not any(part.startswith(".") for part in name.parts):
+            yield name.as_posix()
 
 
 def _offered(kind: str, path: Path, root: Path) -> bool:

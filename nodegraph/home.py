@@ -85,6 +85,7 @@ class Home:
             unfinished=self.cache / "unfinished",
             digests=self.cache / "digests.sqlite",
             hints=dict.fromkeys(MODEL_KINDS, OTHER_FOLDERS),
+            linked=MODEL_KINDS,
         )
 
     def model_roots(self) -> dict[str, Sequence[Path]]:

@@ -55,6 +55,43 @@ def test_a_file_that_no_terminal_can_show_hides_no_other(shell: Shell, tmp_path:
     assert "\x1b" not in done.stdout
 
 
+def test_models_may_be_links_to_other_disks_and_what_is_passed_over_is_told(shell: Shell, tmp_path: Path) -> None:
+    """Users of several programs link their models; what cannot be used hides no other."""
+    folder = tmp_path / "home" / "models" / "loras"
+    there = lora(tmp_path / "disk" / "blob")  # the caches of downloads know no suffixes
+    lora(folder / "mine.safetensors")
+    (folder / "linked.safetensors").symlink_to(there)
+    (folder / "deep").symlink_to(tmp_path / "disk")
+    (folder / "gone.safetensors").symlink_to(tmp_path / "unplugged")
+    (folder / "back\\slash.safetensors").write_bytes(there.read_bytes())
+    done = shell("models", "loras", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry for entry in map(json.loads, done.stdout.splitlines())}
+    assert {name: entry["family"] for name, entry in found.items()} == {
+        "linked.safetensors": "LoRA", "mine.safetensors": "LoRA", "back\\slash.safetensors": "", "gone.safetensors": "",
+    }  # fmt: skip
+    assert found["gone.safetensors"]["problem"] == "it is a link to what is not there"
+    assert "give it another" in found["back\\slash.safetensors"]["problem"]
+    files = Home.of_user(tmp_path / "home").files(output=tmp_path)
+    linked = files.find("loras", "linked.safetensors")
+    assert linked == folder / "linked.safetensors"
+    assert files.digest(linked) == files.digest(there)
+    for name in ("deep/blob", "deep", "gone.safetensors"):
+        with pytest.raises(FileRefused):
+            files.find("loras", name)
+
+
+def test_a_linked_diffusers_folder_is_one_name(tmp_path: Path) -> None:
+    lora(tmp_path / "disk" / "mine" / "unet" / "x.safetensors")
+    (tmp_path / "disk" / "mine" / "model_index.json").write_text("{}")
+    folder = tmp_path / "home" / "models" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "mine").symlink_to(tmp_path / "disk" / "mine")
+    files = Home.of_user(tmp_path / "home").files(output=tmp_path)
+    assert files.names("checkpoints") == ["emoji", "mine"]
+    assert files.find("checkpoints", "mine") == folder / "mine"
+
+
 def test_a_folder_of_comfyui_is_read_as_it_is(tmp_path: Path) -> None:
     comfy = tmp_path / "ComfyUI" / "models"
     for folder in ("checkpoints", "unet", "upscale_models", "clip", "loras"):

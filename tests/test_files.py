@@ -99,6 +99,23 @@ def test_a_file_of_the_operator_is_allowed_by_its_path(files: Files, tmp_path: P
     assert Files(files.roots, allowed=[secret]).find("images", str(secret)) == secret
 
 
+def test_a_picture_that_is_a_link_out_of_its_folder_is_neither_offered_nor_found(files: Files) -> None:
+    root = files.roots["images"][0]
+    (root / "out.png").symlink_to(root.parent / "secret")
+    assert "out.png" not in files.names("images")
+    assert files.passed_over("images") == {"out.png": "it is a link out of the folder"}
+    with pytest.raises(FileRefused):
+        files.find("images", "out.png")
+
+
+def test_what_the_operator_names_and_is_not_there_is_said_so(files: Files, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    allowed = Files(files.roots, allowed=[gone])
+    for kind, words in (("datasets", "there is no folder "), ("images", "there is no file ")):
+        with pytest.raises(FileRefused, match=f"^{words}{gone}$"):
+            allowed.find(kind, str(gone))
+
+
 def test_a_digest_follows_the_content(files: Files, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"one")
