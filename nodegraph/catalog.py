@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from nodegraph.node import NodeType
 from nodegraph.sources import all_sources, plugin_paths
@@ -33,6 +33,12 @@ class ImportProblem(BaseModel):
 
     origin: str
     message: str
+
+    @field_validator("origin", "message", mode="before")
+    @classmethod
+    def _as_text(cls, text: str) -> str:
+        """What a plugin says, or how its file is called, may be no valid Unicode, and then no JSON holds it."""
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Catalog(BaseModel):
@@ -81,7 +87,7 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
                 _keep(path, content)
             return catalog
         begun = begun_at(made)
-        guilty = begun.read_text("utf-8") if begun.is_file() else ""
+        guilty = begun.read_text("utf-8", "surrogateescape") if begun.is_file() else ""
     if not plugins:
         raise RuntimeError(f"the nodes cannot be imported: {error}")
     # Some plugin takes the whole process down. The built-in nodes must be there all the same.

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -123,6 +124,11 @@ class Registry:
             if value.__module__ not in code:
                 code[value.__module__] = _module_code(value.__module__)
             node_type = declaration.type.model_copy(update={"code": code[value.__module__]})
+            try:
+                node_type.model_dump_json()
+            except ValueError as error:
+                self._problem(origin, f"{node_type.name} holds text that is no valid Unicode: {error}")
+                continue
             known = self.nodes.get(node_type.name)
             if known is not None and known.function is not value:
                 place = _place(known.type.module)
@@ -145,7 +151,9 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may raise SystemExit or worse at import
-            self._problem(origin, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            self._problem(
+                origin, f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
+            )
 
     def _problem(self, origin: str, message: str) -> None:
         self._problems.setdefault(origin, []).append(ImportProblem(origin=origin, message=message))
@@ -158,6 +166,13 @@ class Registry:
         self._wire_types = None
         for name in [name for name in sys.modules if _inside(name, module)]:
             del sys.modules[name]
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # it is the plugin's own code that says what the error is
+        return f"it cannot be said, for that raises {type(another).__name__}"
 
 
 def _changed(origin: str, names: str) -> None:
@@ -181,7 +196,8 @@ def _module_code(name: str) -> str:
 
 
 def _plugin_module(path: Path) -> str:
-    return f"{PLUGIN_MODULES}{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}_{path.stem}"
+    stem = path.stem.encode("utf-8", "replace").decode()  # a module's name stands in the catalog
+    return f"{PLUGIN_MODULES}{hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()}_{stem}"
 
 
 def _load_by_path(path: Path) -> ModuleType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -33,7 +34,7 @@ def source_digest(*paths: Path) -> str:
     for root in paths:
         files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
         for path in files:
-            whole.update(f"{path.relative_to(root.parent).as_posix()}\0".encode())
+            whole.update(os.fsencode(path.relative_to(root.parent).as_posix()) + b"\0")
             whole.update(path.read_bytes())
     return whole.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,29 @@ def test_a_damaged_catalog_is_made_again_and_of_many_the_newest_are_kept(home: H
     for path in older:
         path.unlink(missing_ok=True)
     assert load_catalog(home.cache) == whole
+
+
+UNCLEAN = {
+    "message.py": 'raise ValueError("surrogate \\ud800 here")',
+    "speechless.py": "class Mute(Exception):\n    def __str__(self):\n        raise KeyError\nraise Mute",
+    "doc.py": GOOD.replace("Answer", "Other").replace("The answer.", "The \\ud800."),
+    os.fsdecode(b"latin\xe9.py"): GOOD.replace("Answer", "Latin"),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAN)
+def test_a_plugin_whose_words_are_no_text_costs_a_message_and_not_the_others(name: str, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "good.py").write_text(GOOD)
+    try:
+        (plugins / name).write_text(UNCLEAN[name], "utf-8")
+    except OSError:
+        pytest.skip("this file system takes nothing but text")
+    found = load_catalog(tmp_path / "cache", [plugins])
+    assert not found.plugins_left_out
+    assert "Answer" in found.nodes
+    assert len(found.problems) == (0 if "Latin" in found.nodes else 1)
+    for problem in found.problems:
+        assert problem.origin == str(plugins / name)
+        assert re.search(r"\\ud800 here|Mute: it cannot be said.*KeyError|Other holds text", problem.message)
