@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 from real_server import PICTURE, Running, running, workflow
 
+from nodegraph.files import Files
 from nodegraph.serve.names import safe_name
+from nodegraph.serve.uploads import Uploads
 
 TRAVERSALS = [
     "../x", "..", ".", "/etc/passwd", "a/b", "a/../../b", "..\\x", "C:\\x", "C:x", "\\\\host\\share", "x\0.json",
@@ -101,3 +107,26 @@ def test_what_lies_in_a_workflows_place_and_is_no_file_is_said_so(server: Runnin
         assert server.ask("PUT", address, {"workflow": workflow()}).status == 404, name
         assert server.ask("DELETE", address).status == 404, name
         assert server.ask("POST", f"{address}/rename", {"name": "other"}).status == 404, name
+
+
+def test_an_upload_is_written_once_however_many_names_are_taken(tmp_path: Path) -> None:
+    counters = Path("/proc/self/io")
+    if not counters.exists():
+        pytest.skip("this system does not count what a process writes")
+
+    def written() -> int:
+        return int(counters.read_text().split("wchar: ")[1].split()[0])
+
+    def add(number: int) -> str:
+        content = io.BytesIO()
+        noise = random.Random(number).randbytes(3 * 256 * 256)
+        Image.frombytes("RGB", (256, 256), noise).save(content, "PNG")
+        before = written()
+        stored = asyncio.run(uploads.add("cat.png", content.getvalue()))
+        assert written() - before < 4 * stored.bytes  # it goes to the decoder and comes back, too
+        return stored.name
+
+    uploads = Uploads(tmp_path, Files())
+    assert [add(number) for number in range(9)] == ["cat.png", *(f"cat-{number}.png" for number in range(2, 10))]
+    assert add(4) == "cat-5.png"  # the same picture again
+    assert len(list(tmp_path.iterdir())) == 9

@@ -8,6 +8,8 @@ import secrets
 import stat
 import tempfile
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nodegraph.named import name_also
@@ -76,18 +78,25 @@ def inside(folder: Path, name: str) -> Path:
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
     """Write a file to the disk, whole or not at all. FileExistsError for a taken name, unless it may `replace`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    with written(path.parent, content) as temporary:
+        if replace:
+            temporary.replace(path)
+        else:
+            name_also(temporary, path)
+
+
+@contextmanager
+def written(folder: Path, content: bytes) -> Iterator[Path]:
+    """A nameless file in a folder that is whole on the disk, to be given a name; it goes afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        if replace:
-            Path(temporary).replace(path)
-        else:
-            name_also(Path(temporary), path)
+        yield Path(temporary)
     finally:
         Path(temporary).unlink(missing_ok=True)
 

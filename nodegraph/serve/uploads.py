@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from nodegraph.errors import FileRefused
 from nodegraph.files import Files, refuse_unsafe
-from nodegraph.serve.names import inside, plain_letters, safe_name, shortened, write_whole
+from nodegraph.named import name_also
+from nodegraph.serve.names import inside, plain_letters, safe_name, shortened, written
 from nodegraph.serve.reencode import reencode
 from nodegraph.serve.refuse import Refused
 
@@ -65,17 +66,18 @@ class Uploads:
         return path
 
     def _store(self, stem: str, suffix: str, data: bytes) -> str:
-        for number in range(1, 100_000):
-            name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
-            try:
-                path = inside(self.folder, name)
-                write_whole(path, data, replace=False)
-            except FileExistsError:
-                if path.stat().st_size != len(data) or path.read_bytes() != data:
+        with written(self.folder, data) as fresh:
+            for number in range(1, 100_000):
+                name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
+                try:
+                    path = inside(self.folder, name)
+                    name_also(fresh, path)
+                except FileExistsError:
+                    if path.stat().st_size != len(data) or path.read_bytes() != data:
+                        continue
+                except Refused:  # a link under that name leads elsewhere; leave it alone
                     continue
-            except Refused:  # a link under that name leads elsewhere; leave it alone
-                continue
-            return name
+                return name
         raise Refused("conflict", f"every name like {stem!r} is taken")
 
 
