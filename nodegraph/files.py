@@ -96,7 +96,7 @@ class Files:
         if Path(name).is_absolute():
             operators = _resolved(Path(name))
             if operators in self._allowed:
-                if not operators.exists():
+                if not _holds(operators):
                     raise FileRefused(f"there is no {'folder' if kind == _OF_ITS_OWN else 'file'} {name}")
                 return _fit(kind, name, operators)
         folders = ", ".join(str(root) for root in self.roots.get(kind, ())) or "none is set up"
@@ -266,13 +266,16 @@ def _resolved(path: Path) -> Path | None:
     """Where links lead to; None where they lead in a circle."""
     try:
         return path.resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return None
 
 
 def _holds(path: Path) -> bool:
     """Whether a file or a folder is there; a pipe or a device would be waited for without end."""
-    return path.is_file() or path.is_dir()
+    try:
+        return path.is_file() or path.is_dir()
+    except OSError:  # the name is longer than the system takes
+        return False
 
 
 def _known(names: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from nodegraph import strict_json
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.check import check
@@ -221,7 +221,7 @@ def parse_values(
         declared = node_type.input(within[1]) if within and node_type is not None else None
         if declared is not None and (declared.many or "str" not in declared.types):
             try:
-                values[address] = json.loads(text)
+                values[address] = strict_json.loads(text)
             except ValueError:
                 if not declared.many:
                     wanted = None if declared.value_schema is None else describe(declared.value_schema)

@@ -38,6 +38,18 @@ def test_names_find_files_inside_their_folder(files: Files) -> None:
     assert files.names("images") == ["shipped", "a.png", "sub/b.png"]
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "b", "\ud800"], ids=["name", "path", "no text"])
+def test_a_name_that_no_file_can_have_is_refused(files: Files, name: str) -> None:
+    with pytest.raises(FileRefused, match="there is no '"):
+        files.find("images", name)
+
+
+def test_an_operators_path_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300)
+    with pytest.raises(FileRefused, match="there is no file /"):
+        Files({"images": [tmp_path]}, allowed=[path]).find("images", str(path))
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -237,3 +237,49 @@ def test_nothing_that_was_tried_was_taken_for_a_fault_of_the_server(server: Runn
     server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n")
     server.raw(b"\x16\x03\x01 not HTTP at all\r\n\r\n")
     assert server.faults() == []
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+def made(receipt: str) -> bytes:
+    """A WebP as ours are, with a receipt of its own in the comment."""
+    exif = Image.Exif()
+    texts = {"nodegraph": json.dumps(workflow()), "nodegraph-receipt": receipt}
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + json.dumps(texts).encode()
+    return picture("WEBP", exif=exif)
+
+
+def test_what_could_not_be_written_back_is_refused(server: Running) -> None:
+    document = {
+        "format": "nodegraph",
+        "version": 1,
+        "nodes": {"a": {"type": "LoadImage", "values": {"image": "?"}}},
+    }
+
+    def ask(path: str, body: str) -> tuple[int, str]:
+        answer = server.ask("POST", path, headers=JSON, content=body.encode())
+        return answer.status, answer.body.decode()
+
+    long = json.dumps({"workflow": document}).replace('"?"', json.dumps("a" * 300))
+    status, said = ask("/api/check", long)
+    assert (status, "there is no 'aaa" in said) == (200, True)
+    for depth in (190, 260, 300, 900):
+        axis = {"input": "a.image", "values": f"[{nested(depth)}]"}
+        status, said = ask("/api/grid", json.dumps({"workflow": document, "x": axis}))
+        assert (status, "nested too deeply" in said) == (200, depth > 200), said[:200]
+        for path, body in (
+            ("/api/check", json.dumps({"workflow": document}).replace('"?"', nested(depth))),
+            ("/api/import", json.dumps(document).replace('"?"', nested(depth))),
+        ):
+            status, said = ask(path, body)
+            assert status in ((200,) if depth < 200 else (400, 422)), (path, depth, said[:200])
+            assert depth < 200 or "nested too deeply" in said
+    for receipt, comes_back in (
+        ('{"a": "b"}', True), ('{"a": "\ud800"}', False), (f'{{"a": {nested(300)}}}', False),
+        (f'{{"a": {nested(190)}}}', True),
+    ):  # fmt: skip
+        answer = server.ask("POST", "/api/import", headers={"Content-Type": "image/webp"}, content=made(receipt))
+        assert answer.status == 200, answer.body[:300]
+        assert answer.json["receipt"] == (json.loads(receipt) if comes_back else None)
