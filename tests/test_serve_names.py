@@ -25,6 +25,8 @@ TRAVERSALS = [
     "%2e%2e", "..%2f..%2fevil", "．．／x", "x\u2215y", "", " x",
     "\u0301x", "x\u200d", "x\u200cy", "क\u200d", "क\u200d\u200dक", "x\u2066y", "x\u200ey", "x\u00ady", "\ufeffx", "x (\u0301)",
     "x\ue000", "x\ud7ffy\u2028",
+    "x\ufe0f", "x\u034f", "x\U000e0100", "x\u17b4", "x\u180b", "x\u180f", "\u3164", "x\u115f", "x\uffa0",
+    "con\ufe0f", "e" + "\u0301" * 99, "क" + "\u0301" * 8 + "\u200d\u0301", "x²", "½",
 ]  # fmt: skip
 
 
@@ -60,6 +62,26 @@ def test_no_name_of_a_picture_leaves_its_folder(server: Running, name: str) -> N
     strange = [path for path in (server.home / "inputs").rglob("*") if path.suffix != ".png"]
     assert strange == []
     assert server.get(f"/api/uploads/{quote(name, safe='')}").status in (404, 422)
+
+
+@pytest.mark.parametrize("name", ["My first (1)", "हिन्दी", "क्\u200dष", "မျှော်လင့်ချက်", "東京2", "Ⅷ", "_x", "été"])
+def test_names_of_every_script_are_taken(server: Running, name: str) -> None:
+    address = f"/api/workflows/{quote(name, safe='')}"
+    assert server.ask("PUT", address, {"workflow": workflow()}).status == 201
+    assert server.get(address).status == 200
+    assert name in {entry["name"] for entry in server.get("/api/workflows").json["workflows"]}
+
+
+def test_what_is_listed_can_be_read(server: Running) -> None:
+    """Files that somebody put there: a name is either in both or in none."""
+    folder = server.home / "workflows"
+    folder.mkdir(exist_ok=True)
+    for name in ("x²", "½", "x\ufe0f", "\u3164", "fine", "x\u0301y", "Ⅷ"):
+        (folder / f"{name}.json").write_text(json.dumps(workflow()))
+    listed = {entry["name"] for entry in server.get("/api/workflows").json["workflows"]}
+    assert {"fine", "Ⅷ"} <= listed
+    for name in listed:
+        assert server.get(f"/api/workflows/{quote(name, safe='')}").status == 200, name
 
 
 def test_addresses_with_dots_lead_nowhere(server: Running) -> None:

@@ -17,8 +17,15 @@ from nodegraph.serve.refuse import Refused
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
 _SIGNS = " ().,+'-"
+_NUMBERS = ("Nd", "Nl")  # not superscripts and fractions, which the pattern of names in the API takes for signs
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _NEVER_LAST = " ." + _JOINERS
+# Letters and marks that Unicode lets a program draw nothing for (Default_Ignorable_Code_Point); what else is among
+# those is no letter and no mark.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+MARKS_IN_A_ROW = 8  # a syllable of Burmese has 5; more are laid over the lines above and below
 MAX_NAME_BYTES = 200  # what file systems take, less a suffix
 
 
@@ -35,12 +42,15 @@ def safe_name(name: str) -> str:
 def plain_letters(text: str) -> str:
     """A text with `_` for each sign that may not stand where it does in a name.
 
-    Letters and digits of every script may, the marks that Hindi, Thai or Arabic write over, under and beside
-    them, and a few signs, though none of these first. Of what is invisible only the joiners of such scripts may.
+    Letters and digits of every script may, a few of the marks that Hindi, Thai or Arabic write over, under and
+    beside them, and a few signs, though none of these first. Of what is invisible only the joiners of such scripts
+    may.
     """
-    kept = ""
+    kept, marks = "", 0
     for letter in text:
-        kept += letter if _may_follow(kept[-1:], letter) else "_"
+        if letter not in _JOINERS:
+            marks = marks + 1 if unicodedata.category(letter).startswith("M") else 0
+        kept += letter if marks <= MARKS_IN_A_ROW and _may_follow(kept[-1:], letter) else "_"
     return kept
 
 
@@ -50,9 +60,12 @@ def _may_follow(before: str, letter: str) -> bool:
         return before != "" or letter == "("
     if letter in _JOINERS:
         return not before.isascii() and before not in _JOINERS
-    if unicodedata.category(letter).startswith("M"):
+    if _INVISIBLE.match(letter):
+        return False
+    category = unicodedata.category(letter)
+    if category.startswith("M"):
         return before not in ("", *_SIGNS)
-    return letter == "_" or letter.isalnum()
+    return letter == "_" or category.startswith("L") or category in _NUMBERS
 
 
 def shortened(name: str, less: int = 0) -> str:
