@@ -92,8 +92,8 @@ def _words(event: events.Event) -> str:
             return f"{node}: started"
         case events.Cached(node):
             return f"{node}: cached"
-        case events.Progress(node, _, _, note) if note:
-            return f"{node}: {note}"
+        case events.Progress(node, step, total, note) if note:
+            return f"{node}: {f'step {step} of {total}: ' if step and total and total > 1 else ''}{note}"
         case events.Finished(None, seconds):
             return f"finished in {seconds:.2f} s"
         case events.Finished(node, seconds):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
+import sys
 from pathlib import Path
 
 from nodegraph.errors import FileRefused
@@ -84,13 +86,15 @@ def new_plugin(name: str, folder: Path) -> Path:
     """Write a plugin package called `name` into a new folder inside `folder`; returns its path.
 
     Raises:
-        FileRefused: the name is no Python module name, or the folder exists.
+        FileRefused: the name is no Python module name, or that of a module that is there, or the folder exists.
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise FileRefused(f"{name!r} cannot name a Python module; use small letters, digits and _")
     target = folder / name
     if target.exists():
         raise FileRefused(f"{target} exists; choose another name or remove it")
+    if name in sys.modules or name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise FileRefused(f"{name!r} is a module already, which could no longer be imported; choose another name")
     words = {"name": name, "type": "".join(part.capitalize() for part in name.split("_")) + "Posterize"}
     (target / "tests").mkdir(parents=True)
     for path, template in (

@@ -100,6 +100,23 @@ def test_every_command_that_runs_or_looks_at_results_takes_the_same_setup(shell:
         assert all(option in words for option in ("--device", "--dtype", "--compile", "--plugins", "--models"))
 
 
+def test_a_training_in_a_pipe_says_how_far_it_is(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "training.json"
+    nodes: dict[str, Any] = {
+        "data": {"type": "DatasetDigits"},
+        "train": {
+            "type": "TrainVAE",
+            "values": {"steps": 3, "batch_size": 4, "channels": 1, "width": 32},
+            "links": {"dataset": {"node": "data", "output": "dataset"}},
+        },
+    }
+    path.write_text(document(**nodes))
+    done = shell("run", path)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("train: step")]
+    assert [line.partition(": loss")[0] for line in told] == [f"train: step {step} of 3" for step in (1, 2, 3)]
+
+
 def test_a_grid_can_leave_the_cache_alone(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(picture_workflow())
     done = shell("grid", "w.json", "--x", "mask.size_x=0.25,0.5", "--no-cache")
@@ -478,6 +495,11 @@ def test_a_new_plugin_works_and_passes_its_own_test(shell: Shell, tmp_path: Path
     again = shell("plugin", "new", "sunny_nodes")
     assert (again.returncode, "exists" in again.stderr) == (2, True)
     assert shell("plugin", "new", "../bad").returncode == 2
+    for taken in ("torch", "nodegraph", "json"):
+        refused = shell("plugin", "new", taken)
+        assert refused.returncode == 2
+        assert f"'{taken}' is a module already" in refused.stderr
+        assert not (tmp_path / taken).exists()
 
 
 def test_every_wrong_setting_is_told_at_once(shell: Shell, tmp_path: Path) -> None:
