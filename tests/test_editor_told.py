@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from real_server import Running
@@ -252,3 +253,43 @@ def test_commands_and_templates_are_found_by_what_they_are_called_elsewhere(edit
     ):
         search.fill(word)
         expect(page.locator(".shipped strong").get_by_text(title, exact=True)).to_be_visible()
+
+
+def test_a_long_seed_is_seen_whole_and_what_is_no_number_is_told(editor: EditorPage) -> None:
+    page = editor.page
+    editor.new()
+    editor.add("Sampler")
+    editor.set("sampler", "seed", "9007199254740991")
+    width, room = editor.field("sampler", "seed").evaluate("(one) => [one.scrollWidth, one.clientWidth]")
+    assert width <= room
+    for name, before in (("guidance_scale", None), ("seed", "9007199254740991")):
+        field = editor.field("sampler", name)
+        before = before or field.input_value()
+        field.click()
+        field.fill("abc")
+        field.press("Tab")
+        expect(field).to_have_value(before)
+        told = page.locator(".toast").filter(has_text="“abc” is no number; the value stays as it was.")
+        expect(told).to_be_visible()
+        told.get_by_role("button").click()
+        expect(told).to_have_count(0)
+
+
+def test_a_run_that_shows_no_picture_says_which_node_would(editor: EditorPage, tmp_path: Path) -> None:
+    page = editor.page
+    shape = {"type": "MaskFromShape", "values": {"width": 64, "height": 64}}
+    picture = {"type": "MaskToImage", "links": {"mask": {"node": "shape", "output": "mask"}}}
+    file = tmp_path / "unseen.json"
+    document = {"format": "nodegraph", "version": 1, "nodes": {"shape": shape, "picture": picture}}
+    file.write_text(json.dumps(document))
+    editor.drop(file, "application/json")
+    expect(editor.node("picture")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    editor.finished()
+    told = page.locator(".toast").filter(
+        has_text="nothing shows or saves a picture. Link picture's image to a PreviewImage"
+    )
+    expect(told).to_be_visible()
+    told.get_by_role("button", name="Add PreviewImage").click()
+    made = editor.document()["nodes"]["preview_image"]
+    assert made == {"type": "PreviewImage", "links": {"image": {"node": "picture", "output": "image"}}}

@@ -1,15 +1,19 @@
 // Runs: asking for one, stopping it, and what would be computed if it were asked for now.
 import { ApiFailure } from "../api/client";
 import { t } from "../i18n/index.svelte";
-import { compact } from "../model/document";
+import { compact, own, type Workflow } from "../model/document";
 import { spoken } from "../model/problems";
 import { setValue } from "../model/edit";
 import { words as spaced } from "../model/names";
+import { unseen } from "../model/unseen";
 import type { App } from "./app.svelte";
 import type { RunView } from "./runs.svelte";
 import { words } from "./say";
 import { allSeeds, drawSeeds, randomSeed, seedsOf } from "./seeds";
 import type { Tab } from "./tab.svelte";
+
+const UNSEEN = "unseen";
+const BESIDE = 300; // pixels from a node to the one after it
 
 /** What the message is about that a workflow has problems. */
 export const PROBLEMS = "problems";
@@ -19,6 +23,7 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
   const { tab } = app;
   if (!Object.keys(tab.root.nodes).length) return app.toast(t("run.empty"));
   app.untell();
+  app.untell(UNSEEN);
   if (app.problems.blocking.length) {
     await isSound(app).catch(() => false); // what the editor has found is told without the server too
     app.toast(() => t("run.problems", { count: app.problems.standing.length }), "error", {
@@ -37,7 +42,10 @@ export async function run(app: App, targets: string[] | null = null): Promise<vo
     tab.lastSeeds = { ...tab.lastSeeds, ...allSeeds(workflow, app.types) };
     tab.refuse([]);
     const view = await app.runs.follow(id, true);
-    void view.over.then(() => tellPictures(app, tab, view));
+    void view.over.then(() => {
+      tellPictures(app, tab, view);
+      if (!targets) tellUnseen(app, tab, view, workflow);
+    });
   } catch (error) {
     if (error instanceof ApiFailure && error.problems.length) {
       tab.refuse(error.problems.map((one) => spoken(one.message, one.node, one.input)));
@@ -53,6 +61,20 @@ function tellPictures(app: App, tab: Tab, view: RunView): void {
   const isShown = (id: string) => id.startsWith(inside) && app.canvas?.shows(id.slice(inside.length).split("/")[0]!);
   if (view.status !== "succeeded" || !made.length || app.tab !== tab || tab.run !== view.id || app.panel || !app.canvas || made.some(isShown)) return;
   app.toast(t("run.elsewhere", { node: spaced(made[0]!.replaceAll("/", " › ")) }), "info", { label: t("run.show"), run: () => app.show(made[0]!) }, { about: "pictures" });
+}
+
+/** Where a run has made a picture that nothing shows or saves, a message says which node does. */
+function tellUnseen(app: App, tab: Tab, view: RunView, workflow: Workflow): void {
+  const found = view.status === "succeeded" && app.tab === tab && tab.run === view.id ? unseen(workflow, app.types) : null;
+  if (!found) return;
+  const { node, output } = found.from;
+  const text = t(found.isPicture ? "run.unseen" : "run.unseen_latent", { node: spaced(node), output: spaced(output) });
+  const add = () => {
+    const place = own(workflow.layout, node) ?? { x: 0, y: 0 };
+    app.add("PreviewImage", { x: place.x + BESIDE, y: place.y }, { side: "output", node, name: output }, "image");
+  };
+  const action = found.isPicture && !tab.path.length ? { label: t("run.add_preview"), run: add } : undefined;
+  app.toast(text, "info", action, { about: UNSEEN });
 }
 
 export async function cancel(app: App): Promise<void> {

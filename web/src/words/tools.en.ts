@@ -55,4 +55,8 @@ export const tools = {
   "also.template.grid_guidance": "xy plot",
   "also.template.your_models/sdxl_lora": "lora",
   "also.template.your_models/sdxl_edges": "controlnet, canny",
+  "run.unseen": "Done, but nothing shows or saves a picture. Link {node}'s {output} to a PreviewImage or a SaveImage.",
+  "run.unseen_latent": "Done, but nothing shows or saves a picture. Link {node}'s {output} to a VAEDecode, and that to a PreviewImage or a SaveImage.",
+  "run.add_preview": "Add PreviewImage",
+  "number.none": "“{text}” is no number; the value stays as it was.",
 } as const;

@@ -56,4 +56,8 @@ export const tools: { [key in keyof typeof english]: string } = {
   "also.template.grid_guidance": "xy plot, xy 图",
   "also.template.your_models/sdxl_lora": "lora",
   "also.template.your_models/sdxl_edges": "controlnet, canny, 边缘",
+  "run.unseen": "已完成，但没有节点显示或保存图片。请把 {node} 的 {output} 连到 PreviewImage 或 SaveImage。",
+  "run.unseen_latent": "已完成，但没有节点显示或保存图片。请把 {node} 的 {output} 连到 VAEDecode，再连到 PreviewImage 或 SaveImage。",
+  "run.add_preview": "添加 PreviewImage",
+  "number.none": "“{text}”不是数字，数值保持不变。",
 };
