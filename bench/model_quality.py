@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, required=True, help="as made by tools/build_pack.py")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance-scale", type=float, default=4.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     args = parser.parse_args()
     print(report(read(args.pack, 64), args.count, args.steps, args.guidance_scale))
 

@@ -81,7 +81,7 @@ def test_what_became_of_the_nodes_is_shown_with_its_tab_and_goes_with_it(
     file.write_text(json.dumps(API))
     editor.drop(file, "application/json")
     report = page.get_by_role("dialog", name="From ComfyUI: mine.json")
-    expect(report).to_be_focused()
+    expect(report).to_be_focused(timeout=PATIENCE)
     editor.new()
     expect(report).to_have_count(0)
     tab = page.locator(".tab-name", has_text="mine")

@@ -50,7 +50,7 @@ def named(folder: Path) -> Tensor:
     return labelled_grid(paint(folder, asked), len(NAMED), labels, scale=2)
 
 
-def paint(folder: Path, asked: list[tuple[str, str]], steps: int = 25, guidance_scale: float = 4.0) -> Tensor:
+def paint(folder: Path, asked: list[tuple[str, str]], steps: int = 25, guidance_scale: float = 2.0) -> Tensor:
     """A picture for each prompt and style, seed 0: (N, 3, H, W)."""
     checkpoint = Checkpoint("emoji", "", "emoji")
     live = emoji.load(checkpoint, folder, "cpu")
