@@ -84,6 +84,7 @@ def test_no_worker_imports_what_lies_in_the_current_folder(
             process, reading = await started(spawner, home)
             process.kill()
             await reading
+            assert "SIGKILL" in await process.reason()  # it is waited for
             await spawner.close()
             assert not (tmp_path / "SPRUNG").exists(), f"{nursery=}"
 
