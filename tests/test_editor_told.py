@@ -9,7 +9,7 @@ import pytest
 from real_server import Running
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from editor_page import EditorPage
+from editor_page import PATIENCE, EditorPage
 from playwright.sync_api import expect
 
 # Node types that come with ComfyUI, which its users search for: each has a node or an answer.
@@ -131,15 +131,19 @@ def test_the_gallery_has_the_keyboard_as_it_opens(editor: EditorPage, server: Ru
         "version": 1,
         "nodes": {
             "sketch": {"type": "LoadImage", "values": {"image": "images/sketch.png"}},
-            "save": {"type": "SaveImage", "links": {"image": {"node": "sketch", "output": "image"}}},
+            "save": {
+                "type": "SaveImage",
+                "values": {"name": "latest"},
+                "links": {"image": {"node": "sketch", "output": "image"}},
+            },
         },
     }
     assert server.ask("POST", "/api/runs", {"workflow": document}).status == 201
     page = editor.page
     page.locator(".node").first.wait_for()
     page.keyboard.press("g")
-    tile = page.locator(".gallery .tile").first
-    tile.wait_for()
+    tile = page.locator(".gallery .tile[aria-label^=latest]")
+    tile.wait_for(timeout=PATIENCE)  # others made pictures before
     page.keyboard.press("g")
     expect(page.locator(".gallery")).to_have_count(0)
     page.keyboard.press("g")
