@@ -76,7 +76,12 @@ def loss_curve(log: Path) -> Tensor:
     entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     entries = [entry for entry in entries if entry.get("stage") == "denoiser"]
     curves = []
-    for key, name in (("loss", "training"), ("held_out_loss", "held out"), ("recall", "recalled")):
+    for key, name in (
+        ("loss", "training"),
+        ("fine_loss", "fine detail"),
+        ("held_out_loss", "held out"),
+        ("recall", "recalled"),
+    ):
         points = sorted((entry["seen"], entry[key]) for entry in entries if entry.get(key, 9) < 1)
         curves.append(Curve(name, [seen / 1000 for seen, _ in points], [loss for _, loss in points]))
     return line_plot(curves, title="Flow-matching loss", x_label="thousand pictures seen", y_label="loss")

@@ -43,7 +43,10 @@ from nodegraph.diffusion.training.steps import (
 STYLE_DROPOUT = 0.15
 # The strongest channel has a deviation near 3, so what a picture shows is settled at high noise: a third of a
 # sampler's steps are at times above 0.9.
-TIME_SHIFT, TIME_SPREAD = 3.0, 1.5
+COARSE, TIME_SPREAD = 3.0, 1.5
+# The fine detail by which a style is told, even areas and sharp edges, is settled at times below 0.3, and learnt
+# last: what is left of the time is for them.
+FINE, FINE_SHARE = 0.5, 0.12
 HELD_OUT = 40  # one picture of so many is never trained on
 RECALLED = 8  # texts whose latents are recalled, for each picture that is denoised
 # Among the pictures of one text, its styles are a third of the variance, and learnt last: what they differ in
@@ -190,10 +193,10 @@ def train_denoiser(
         code = functional.one_hot(torch.tensor(codes), len(STYLES) + 1).float()
         return latents[list(chain(*sets))].to(device), words.batch(texts).to(device), code.to(device)
 
-    def loss_of(indices: list[int], network: nn.Module, noise: torch.Generator) -> Tensor:
+    def loss_of(indices: list[int], network: nn.Module, noise: torch.Generator, shift: float) -> Tensor:
         clean, ids, code = one_batch([[index] for index in indices])
         with torch.autocast(device_type=device.partition(":")[0], dtype=torch.bfloat16):
-            return flow_loss(lambda x, t: network(x, t, ids, code), clean, noise, TIME_SHIFT, TIME_SPREAD)
+            return flow_loss(lambda x, t: network(x, t, ids, code), clean, noise, shift, TIME_SPREAD)
 
     def recall_loss(sets: list[list[int]]) -> tuple[Tensor, Tensor]:
         """How far the latents that texts bring to mind are from those they were seen with; and those apart."""
@@ -211,9 +214,9 @@ def train_denoiser(
         parts = {"recall": recalled, "apart": APART * apart}
         alone = time.monotonic() - started < 60 * args.recall_minutes
         if not alone:
-            parts["loss"] = loss_of(
-                [data.training[index] for index in draw(weights, args.batch)], compiled, generator
-            )
+            indices = [data.training[index] for index in draw(weights, args.batch)]
+            name, shift = ("loss", COARSE) if share() < 1 - FINE_SHARE else ("fine_loss", FINE)
+            parts[name] = loss_of(indices, compiled, generator, shift)
         for name, part in parts.items():
             recent[name].append(float(part.detach()))
         return torch.stack([*parts.values()]).sum(), 0 if alone else args.batch
@@ -243,7 +246,7 @@ def train_denoiser(
             save(path, {"model": model.state_dict(), "average": average.network.state_dict(),
                         "optimiser": optimiser.state_dict(), "state": state})  # fmt: skip
             with torch.no_grad():
-                held_out = loss_of(data.held_out, average.network, torch.Generator().manual_seed(5))
+                held_out = loss_of(data.held_out, average.network, torch.Generator().manual_seed(5), COARSE)
             log(work, stage="denoiser", held_out_loss=float(held_out), seen=step.seen)
             export(args.export, autoencoder, averaged, words, latents.shape[-1], state)
         if done:
