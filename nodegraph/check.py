@@ -59,6 +59,12 @@ class Shape:
         return tuple(name for name, entry in self.inputs.items() if says(entry.value_schema or {}, "side"))
 
     @cached_property
+    def scales(self) -> dict[str, str]:
+        """The inputs that are a factor of the size of what is linked to another input, with that one."""
+        said = ((name, says(entry.value_schema or {}, "scales")) for name, entry in self.inputs.items())
+        return {name: scaled for name, scaled in said if isinstance(scaled, str)}
+
+    @cached_property
     def counts(self) -> tuple[str, ...]:
         """The inputs that are the number of pictures in what the node makes."""
         return tuple(name for name, entry in self.inputs.items() if says(entry.value_schema or {}, "count"))

@@ -327,7 +327,15 @@ def MaskComposite(
 @node(category="latent")
 def LatentScale(
     latent: Latent,
-    factor: Annotated[float, Field(gt=0, le=8, description="How many times as large each side becomes.")] = 2.0,
+    factor: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=8,
+            description="How many times as large each side becomes.",
+            json_schema_extra={"scales": "latent"},
+        ),
+    ] = 2.0,
 ) -> Latent:
     """Make a latent larger or smaller; of a video every frame."""
     if latent.tensor.ndim < 4:

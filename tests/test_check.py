@@ -249,6 +249,54 @@ class TestSides:
         nodes["again"] = nodes["sampler"]
         assert len(problems(nodes, home.files(output=home.folder), registry.catalog)) == 1
 
+    def larger(self, *factors: float, **sides: int) -> dict[str, Any]:
+        """What was painted is made larger, and painted again: once for each row of factors."""
+        nodes, latent = self.nodes(**sides), link("sampler", "latent")
+        for number, factor in enumerate(factors):
+            scale = {"type": "LatentScale", "values": {"factor": factor}, "links": {"latent": latent}}
+            nodes[f"larger_{number}"], latent = scale, link(f"larger_{number}", "latent")
+        first = nodes["sampler"]
+        return {**nodes, "second": {**first, "links": {**first["links"], "latent": latent}}}
+
+    @pytest.mark.parametrize(
+        ("factors", "expected"),
+        [
+            ((2.0,), ["larger_0.factor: is 2 and makes it 128 pixels, but emoji paints 64 x 64 pixels alone; make it 1,"]),
+            ((3.0, 0.5), ["larger_1.factor: is 0.5 and makes it 96 pixels, but emoji paints 64 x 64 pixels alone; make it 0.333,"]),
+            ((2.0, 0.5), []),
+            ((1.02,), []),  # rounded to the latent's places, nothing changes
+            ((1e308,), ["larger_0.factor: 1e+308 is too large; give at most 8"]),
+            ((8.0,) * 400, []),  # 8 ** 400 is no number of pixels
+        ],
+    )  # fmt: skip
+    def test_what_was_painted_and_is_made_larger_is_not_painted_again(
+        self, registry: Registry, home: Home, factors: tuple[float, ...], expected: list[str]
+    ) -> None:
+        found = problems(self.larger(*factors), home.files(output=home.folder), registry.catalog)
+        assert [one[: len(begin)] for one, begin in zip(found, expected, strict=True)] == expected, found
+
+    def test_a_blank_latent_that_is_scaled_to_the_size_is_sound(self, registry: Registry, home: Home) -> None:
+        def found(factor: float, *, is_linked: bool = False, model: str = "emoji", **sides: int) -> list[str]:
+            nodes = self.larger(factor, **sides)
+            nodes["larger_0"]["links"]["latent"] = link("blank", "latent")
+            nodes["sampler"] = nodes.pop("second")
+            nodes["other"] = {"type": "LoadModel", "values": {"checkpoint": model}}
+            nodes["sampler"]["links"]["model"] = link("other", "model")
+            if is_linked:
+                nodes["number"] = {"type": "Number", "values": {"value": factor}}
+                nodes["larger_0"] = {
+                    "type": "LatentScale",
+                    "links": {"latent": link("blank", "latent"), "factor": link("number", "value")},
+                }
+            return problems(nodes, home.files(output=home.folder), registry.catalog)
+
+        assert found(2.0, width=32, height=32) == []
+        assert [one.partition(",")[0] for one in found(2.0, width=64, height=32)] == [
+            "larger_0.factor: is 2 and makes it 128 pixels"
+        ]
+        assert found(2.0, width=64, is_linked=True) == []
+        assert found(2.0, width=64, model="analytic://field?size=128") == []
+
     def test_circles_and_what_is_missing_have_problems_of_their_own(self, registry: Registry, home: Home) -> None:
         nodes = self.nodes(width=128)
         nodes["tiled"]["links"]["model"] = link("tiled", "model")
