@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from nodegraph import __version__, cli_export, cli_grid, cli_models, cli_results, cli_run, cli_serve
 from nodegraph.catalog import load_catalog
 from nodegraph.check import check as check_workflow
-from nodegraph.console import say, show, show_json
+from nodegraph.console import Words, say, show, show_json
 from nodegraph.errors import NodeError, NodegraphError, RunError
 from nodegraph.heap import keep_pages
 from nodegraph.home import PREVIEWS, Home
@@ -151,6 +152,8 @@ def main() -> None:
         # Names of files and what is in them may hold what no terminal takes.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:  # writes what is warned of where no command has set up a log
+        logging.lastResort.setFormatter(Words())
     try:
         status = _run()
         print(end="", flush=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nodegraph.console import say, show
+from nodegraph.console import say, show, show_json
 from nodegraph.errors import CheckError
 from nodegraph.export import for_comfyui
 from nodegraph.options import REFUSED, Plugins, Sets, WorkflowFile, open_workflow
@@ -41,9 +40,8 @@ def export_comfyui(
         raise typer.Exit(REFUSED)
     for problem in problems:
         say(f"warning: {problem}")
-    text = json.dumps(prompt, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output is None:
-        sys.stdout.write(text)
+        show_json(prompt, indent=2)
     else:
-        output.write_text(text, "utf-8")
+        output.write_text(json.dumps(prompt, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
         show(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import unicodedata
@@ -72,10 +73,17 @@ def _stdout_alone() -> Iterator[TextIO]:
         os.close(kept)
 
 
+class Words(logging.Formatter):
+    """Lines of a log for a terminal, without what it would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and after it the traceback where there is one."""
+        return printable(super().format(record))
+
+
 def _json_line(stream: TextIO, event: events.Event) -> None:
-    line = json.dumps(events.to_json(event), ensure_ascii=False)
-    # A path may hold bytes that are no text; JSON has escapes for what they become.
-    print(line.encode("utf-8", "backslashreplace").decode(), file=stream, flush=True)
+    # In ASCII, as `show_json`; a path may also hold bytes that are no text, and JSON has escapes for them.
+    print(json.dumps(events.to_json(event)), file=stream, flush=True)
 
 
 def _plain_line(event: events.Event) -> None:

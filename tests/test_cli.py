@@ -278,6 +278,50 @@ def test_nothing_that_a_terminal_obeys_is_printed(shell: Shell, tmp_path: Path) 
     assert "\N{REPLACEMENT CHARACTER}]0;x" in words[4]
 
 
+TOLD = f"""
+import os
+from nodegraph import Context, node
+
+@node(category="test", effect="always")
+def Tell(context: Context, text: str = "") -> None:
+    "Tell in all ways, and fail."
+    context.progress(1, 2, {OBEYED!r} + text)
+    raise ValueError({OBEYED!r} + text)
+
+os.chdir("/")
+"""
+
+
+def test_nor_is_it_in_events_in_warnings_and_in_what_is_exported(shell: Shell, tmp_path: Path) -> None:
+    """Programs read from the JSON what was there."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / f"tell{OBEYED}.py").write_text(TOLD, "utf-8")
+    (tmp_path / "w.json").write_text(document(t={"type": "Tell", "values": {"text": OBEYED}}))
+    ran = shell("run", "w.json", "--plugins", "plugins", "--events")
+    plain = shell("run", "w.json", "--plugins", "plugins")
+    exported = shell("export-comfyui", "w.json", "--plugins", "plugins", "--partly")
+    for done in (ran, plain, exported):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr), done.args
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert told[2]["note"] == OBEYED * 2
+    assert re.search(r"importing .*tell.\]0;x.* changed the working folder", plain.stderr), plain.stderr
+    (node,) = json.loads(exported.stdout).values()
+    assert node["inputs"]["text"] == OBEYED
+
+
+def test_nor_in_what_the_server_warns_of(tmp_path: Path) -> None:
+    code = (
+        "import logging, sys; from pathlib import Path; from nodegraph.serve.logs import set_up\n"
+        f"set_up(Path()); logging.getLogger('nodegraph.serve').warning('run %s', {OBEYED!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (
+        done.stderr
+        == "WARNING: run \N{REPLACEMENT CHARACTER}]0;x\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}2J\n"
+    )
+    assert json.loads((tmp_path / "server.log").read_text("utf-8"))["message"] == f"run {OBEYED}"
+
+
 def test_a_file_that_is_not_there(shell: Shell) -> None:
     done = shell("run", "nowhere.json")
     assert (done.returncode, "cannot read nowhere.json" in done.stderr) == (2, True)

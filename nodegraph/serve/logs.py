@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from nodegraph.console import Words
+
 BYTES, FILES = 8 * 2**20, 4
 
 
@@ -38,7 +40,7 @@ def set_up(folder: Path) -> None:
     root.propagate = False
     words = logging.StreamHandler(sys.stderr)
     words.setLevel(logging.WARNING)
-    words.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    words.setFormatter(Words("%(levelname)s: %(message)s"))
     folder.mkdir(parents=True, exist_ok=True)
     lines = RotatingFileHandler(folder / "server.log", maxBytes=BYTES, backupCount=FILES, encoding="utf-8")
     lines.setFormatter(JsonLines())
