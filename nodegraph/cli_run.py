@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nodegraph.console import listener, say, show
-from nodegraph.errors import Cancelled
+from nodegraph.errors import Cancelled, Interrupted
 from nodegraph.options import CANCELLED
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def run_with(
             planned = engine.prepare(workflow, targets=targets)
             result = engine.run_plan(planned, listen=listen, stop=stop, previews=as_events)
         except Cancelled:
+            raise typer.Exit(CANCELLED) from None
+        except Interrupted as error:  # Ctrl-C sets `stop`: the node itself raised it
+            say(str(error))
             raise typer.Exit(CANCELLED) from None
     if as_events:
         return

@@ -11,9 +11,10 @@
     └── RunError              a run failed (exit status 1)
         └── NodeError         a node raised; carries the node, its type and the cause
 
-    Cancelled (BaseException) raised at the next progress step of a cancelled run
+    Cancelled (BaseException)          raised at the next progress step of a cancelled run
+    Interrupted (KeyboardInterrupt)    Ctrl-C, or the node itself raised it; carries the node
 
-`Cancelled` is not an `Exception`, so a node's `except Exception` cannot swallow it.
+Neither is an `Exception`, so a node's `except Exception` cannot swallow it.
 """
 
 from __future__ import annotations
@@ -108,6 +109,16 @@ class NodeError(RunError):
 
 class Cancelled(BaseException):
     """The run was cancelled; raised where a node next reports progress."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt came up in a node: Ctrl-C in a program of one's own, or its own code raised it."""
+
+    def __init__(self, node: str, type: str) -> None:
+        self.node = node
+        self.type = type
+        self.message = "interrupted (KeyboardInterrupt)"
+        super().__init__(f"{node} ({type}): {self.message}")
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

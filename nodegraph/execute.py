@@ -20,7 +20,7 @@ from nodegraph import events
 from nodegraph.cache import ResultCache
 from nodegraph.call import Outputs, call, message
 from nodegraph.context import Context, Models, default_models
-from nodegraph.errors import Cancelled, NodeError, RunError
+from nodegraph.errors import Cancelled, Interrupted, NodeError, RunError
 from nodegraph.files import Files
 from nodegraph.lifetimes import Values
 from nodegraph.node import Lazy
@@ -91,6 +91,7 @@ def execute(
     Raises:
         NodeError: a node failed; its results so far stay cached.
         Cancelled: `stop` was set.
+        Interrupted: a KeyboardInterrupt came up in a node; nothing of that node is kept.
     """
     stop = stop or threading.Event()
     run = _Run(plan, registry, cache, files, device, dtype, compiled, models, listen, stop, metadata, previews)
@@ -134,8 +135,8 @@ class _Run:
         except Cancelled:
             self._tell(events.Cancelled())
             raise
-        except NodeError as error:
-            self._tell(events.Failed(None, str(error)))
+        except (NodeError, KeyboardInterrupt) as error:
+            self._tell(events.Failed(None, str(error) or "interrupted"))
             raise
         finally:
             self.result.seconds = time.perf_counter() - started
@@ -255,8 +256,12 @@ class _Run:
         except Cancelled:
             self._tell(events.Cancelled(step.id))
             raise
-        except (_Stale, NodeError):  # a lazy input's; its node has told so
+        except (_Stale, NodeError, Interrupted):  # a lazy input's; its node has told so
             raise
+        except KeyboardInterrupt as error:
+            interrupted = Interrupted(step.id, step.shape.type.name)
+            self._tell(events.Failed(step.id, interrupted.message))
+            raise interrupted from error
         except (Exception, SystemExit) as error:
             # A node that calls sys.exit() has failed, whatever status it gives.
             told = (message(error), origin_in_words(step, self.steps, self._known))

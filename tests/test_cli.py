@@ -412,6 +412,33 @@ def test_a_plugin_that_raises_on_purpose_is_told_its_line_and_the_way_to_it(shel
     assert "execute.py" not in "".join(way)
 
 
+STOPPING = """
+from nodegraph import Context, node
+
+@node(category="test", effect="files")
+def Stop(context: Context) -> None:
+    "Write a file, and stop."
+    context.save("whole", ".bin", b"whole")
+    raise KeyboardInterrupt
+"""
+
+
+def test_a_node_that_interrupts_is_named_and_what_it_wrote_is_whole(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(STOPPING)
+    (tmp_path / "w.json").write_text(document(s={"type": "Stop"}))
+    done = shell("run", "w.json", "--plugins", "plugins")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "s (Stop): interrupted (KeyboardInterrupt)")
+    assert "Traceback" not in done.stderr
+    told = [
+        json.loads(line) for line in shell("run", "w.json", "--plugins", "plugins", "--events").stdout.splitlines()
+    ]
+    assert [(one["event"], one.get("node")) for one in told[2:]] == [("failed", "s"), ("failed", None)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.bin")) == ["whole-0001.bin", "whole-0002.bin"]
+    assert {path.read_bytes() for path in (tmp_path / "out").glob("*.bin")} == {b"whole"}
+    assert not list((tmp_path / "out").glob(".nodegraph-*"))
+
+
 def test_a_built_in_node_that_refuses_says_so_without_a_line(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(
         document(b={"type": "Calculate", "values": {"a": 1.5, "b": 0, "operation": "divide"}})

@@ -14,7 +14,7 @@ from simple_nodes import CALLS, simple_registry
 from nodegraph import events
 from nodegraph.cache import MemoryTier, ResultCache
 from nodegraph.check import check
-from nodegraph.errors import Cancelled, NodeError
+from nodegraph.errors import Cancelled, Interrupted, NodeError
 from nodegraph.execute import Result, execute
 from nodegraph.files import Files
 from nodegraph.plan import plan
@@ -210,6 +210,24 @@ def test_a_node_that_leaves_or_fails_in_words_nobody_can_read_has_failed(
     assert [event.message for event in run.events if isinstance(event, events.Failed) and event.node == "n"] == [
         words
     ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), KeyboardInterrupt("told by its own code")])
+def test_what_is_interrupted_says_so_and_is_not_kept(run: Runner, error: BaseException) -> None:
+    def interrupted(value: int) -> int:
+        raise error
+
+    declared = run.registry.nodes["Number"]
+    run.registry.nodes["Number"] = Registered(declared.type, interrupted, None, False)
+    for _ in range(2):  # the second time finds nothing cached
+        with pytest.raises(KeyboardInterrupt) as failure:
+            run(chain())
+        assert isinstance(failure.value, Interrupted)
+        assert (failure.value.node, failure.value.__cause__) == ("n", error)
+        told = [(event.node, event.message) for event in run.events if isinstance(event, events.Failed)]
+        words = "interrupted (KeyboardInterrupt)"
+        assert told == [("n", words), (None, f"n (Number): {words}")]
+    assert CALLS == []
 
 
 def test_a_wrong_result_is_refused_at_its_node(run: Runner) -> None:

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.engine import Engine
-from nodegraph.errors import Cancelled, CheckError, NodeError
+from nodegraph.errors import Cancelled, CheckError, Interrupted, NodeError
 from nodegraph.heap import give_pages_back, keep_pages
 from nodegraph.home import Home
 from nodegraph.registry import Registry
@@ -132,11 +132,11 @@ class Worker:
             first = error.problems[:MAX_PROBLEMS]
             problems = [{"message": clean(p.message), "node": p.node, "input": p.input} for p in first]
             return {**end, "status": "failed", "error": _failure("refused", str(error), problems=problems)}
-        except NodeError as error:
+        except (NodeError, Interrupted) as error:
             if error.__cause__ is not None:
                 traceback.print_exception(error.__cause__)
             return {**end, "status": "failed", "error": _node_failure(error)}
-        except BaseException as error:  # a node may raise SystemExit, and planning what nobody foresaw
+        except BaseException as error:  # planning may raise what nobody foresaw
             traceback.print_exc()
             words = f"{type(error).__name__}: {error}"
             return {**end, "status": "failed", "error": _failure("refused", words)}
@@ -191,8 +191,9 @@ def _failure(kind: str, message: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "message": clean(message), **more}
 
 
-def _node_failure(error: NodeError) -> dict[str, Any]:
-    where = None if error.raised is None else {name: clean(text) for name, text in asdict(error.raised).items()}
+def _node_failure(error: NodeError | Interrupted) -> dict[str, Any]:
+    raised = error.raised if isinstance(error, NodeError) else None
+    where = None if raised is None else {name: clean(text) for name, text in asdict(raised).items()}
     return _failure("node", error.message, node=error.node, raised=where)
 
 

@@ -74,6 +74,8 @@ def Die(how: str, after: int = 0) -> int:
         os._exit(int(how.split()[1]))
     elif how == "system exit":
         raise SystemExit(3)
+    elif how == "interrupt":
+        raise KeyboardInterrupt
     raise ValueError(how)
 
 @node(category="test", effect="always")

@@ -160,6 +160,10 @@ def test_failures_say_who_and_why(live: Live) -> None:
         assert leaving.error is not None
         assert (leaving.status, leaving.attempts, leaving.error.message) == ("failed", 1, "SystemExit: 3")
         assert (leaving.error.kind, leaving.error.node) == ("node", "die")
+        stopped = await ended(service, (await service.submit(workflow(die=("Die", {"how": "interrupt"})))).id)
+        assert stopped.error is not None
+        assert (stopped.status, stopped.attempts, stopped.error.kind) == ("failed", 1, "node")
+        assert (stopped.error.node, stopped.error.message) == ("die", "interrupted (KeyboardInterrupt)")
         unknown = await ended(service, (await service.submit(workflow(lost=("NoSuchNode", {})))).id)
         assert unknown.error is not None
         assert (unknown.error.kind, unknown.error.problems[0].node) == ("refused", "lost")
