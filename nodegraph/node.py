@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, overload
 
-from pydantic import BaseModel, ConfigDict, JsonValue, PydanticSchemaGenerationError, TypeAdapter
+from pydantic import BaseModel, ConfigDict, JsonValue, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from nodegraph.context import Context
@@ -28,6 +28,13 @@ Effect = Literal["none", "files", "always"]
 
 PRIMITIVES: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
 _ATTRIBUTE = "__nodegraph__"
+_SETTINGS = {
+    "category": 'a text such as "image/mask"',
+    "effect": '"none", "files" or "always"',
+    "on_device": "True or False",
+    "version": "a whole number",
+    "needs": 'a dict such as {"sklearn": "scikit-learn"}',
+}
 
 
 _refused: ContextVar[list[DeclarationError] | None] = ContextVar("refused", default=None)
@@ -161,12 +168,13 @@ def node(
             `{"sklearn": "scikit-learn"}`; `check` says which are not installed.
 
     Raises:
-        DeclarationError: the signature says too little, naming the parameter and what to add.
+        DeclarationError: the signature says too little, naming the parameter and what to add; or a setting of
+            `@node` itself is none, naming what would be.
     """
 
     def declare(function: Function) -> Function:
         try:
-            declaration = _declare(function, category, effect, on_device, version, dict(needs or {}))
+            declaration = _declare(function, category, effect, on_device, version, needs)
         except DeclarationError as error:
             refused = _refused.get()
             if refused is None:
@@ -191,8 +199,13 @@ def _declare(
     effect: Effect,
     on_device: bool,
     version: int,
-    needs: dict[str, str],
+    needs: Mapping[str, str] | None,
 ) -> Declaration:
+    if isinstance(function, type) or not callable(function) or not hasattr(function, "__name__"):
+        raise DeclarationError(
+            f"@node declares a function, which {function!r:.80} is not; write `@node` above its `def`, or its "
+            'settings by their names: `@node(category="mine")`'
+        )
     name = function.__name__
     doc = inspect.getdoc(function) or ""
     if not doc:
@@ -218,18 +231,22 @@ def _declare(
     if "return" not in hints:
         raise DeclarationError(f"{name} has no return annotation; add one, it names the outputs (or -> None)")
     outputs, named = _outputs(name, hints["return"])
-    node_type = NodeType(
-        name=name,
-        category=category,
-        doc=doc,
-        inputs=tuple(inputs),
-        outputs=outputs,
-        effect=effect,
-        on_device=on_device,
-        version=version,
-        needs=needs,
-        module=function.__module__,
-    )
+    settings = {
+        "category": category,
+        "effect": effect,
+        "on_device": on_device,
+        "version": version,
+        "needs": dict(needs) if isinstance(needs, Mapping) else {} if needs is None else needs,
+    }
+    described = {
+        "name": name, "doc": doc, "inputs": tuple(inputs), "outputs": outputs, "module": function.__module__ or "",
+    }  # fmt: skip
+    try:
+        node_type = NodeType.model_validate(settings | described, strict=True)
+    except ValidationError as error:
+        wrong = str(error.errors()[0]["loc"][0])
+        given = repr(settings.get(wrong))[:80]
+        raise DeclarationError(f"{name}: @node({wrong}={given}): {wrong} must be {_SETTINGS[wrong]}") from None
     return Declaration(node_type, context, named)
 
 
@@ -252,17 +269,23 @@ def _input(place: str, parameter: inspect.Parameter, hint: Any) -> Input:
         raise DeclarationError(f"{place}: a wire type can only default to None; write `T | None = None`")
     doc = (info.description if info else None) or _first_line(alternatives[0])
     default = None if required else parameter.default
-    return Input(
-        name=parameter.name,
-        types=tuple(_type_name(place, entry) for entry in alternatives),
-        required=required,
-        many=many,
-        lazy=lazy,
-        default=list(default) if isinstance(default, tuple) else default,
-        value_schema=_schema(place, value) if primitive else None,
-        painted_by=_painted_by(info),
-        doc=doc,
-    )
+    try:
+        return Input(
+            name=parameter.name,
+            types=tuple(_type_name(place, entry) for entry in alternatives),
+            required=required,
+            many=many,
+            lazy=lazy,
+            default=list(default) if isinstance(default, tuple) else default,
+            value_schema=_schema(place, value) if primitive else None,
+            painted_by=_painted_by(info),
+            doc=doc,
+        )
+    except ValidationError:
+        raise DeclarationError(
+            f"{place}: its default {repr(default)[:80]} is nothing that JSON can say; use a number, a text, "
+            "True, False or None"
+        ) from None
 
 
 def _painted_by(info: FieldInfo | None) -> str | None:

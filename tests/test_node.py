@@ -175,3 +175,41 @@ def test_a_poor_signature_is_refused_with_its_place(function: Any, words: list[s
         node(category="x")(function)
     for word in words:
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"effect": True}, '@node(effect=True): effect must be "none", "files" or "always"'),
+        ({"effect": "file"}, "@node(effect='file'): effect must be"),
+        ({"category": 5}, "@node(category=5): category must be a text"),
+        ({"on_device": "no"}, "@node(on_device='no'): on_device must be True or False"),
+        ({"version": True}, "@node(version=True): version must be a whole number"),
+        ({"needs": ["torch"]}, "@node(needs=['torch']): needs must be a dict such as"),
+        ({"needs": {"torch": 2}}, "@node(needs={'torch': 2}): needs must be a dict such as"),
+    ],
+)
+def test_a_wrong_setting_of_the_decorator_is_named_with_what_is_allowed(setting: Any, words: str) -> None:
+    def Twice(a: int) -> int:
+        """Double."""
+        return 2 * a
+
+    with pytest.raises(DeclarationError) as refusal:
+        node(**setting)(Twice)
+    assert str(refusal.value).startswith(f"Twice: {words}")
+
+
+@pytest.mark.parametrize("wrong", ["image", 3, Fruit])
+def test_what_is_no_function_is_no_node(wrong: Any) -> None:
+    with pytest.raises(DeclarationError, match=r'which .* is not; write `@node` above its `def`.*category="mine"'):
+        node(wrong)
+
+
+@pytest.mark.parametrize("default", [object(), {1, 2}, b"x"])
+def test_a_default_that_json_cannot_say_is_refused(default: Any) -> None:
+    def Odd(a: int = default) -> int:
+        """Doc."""
+        return 1
+
+    with pytest.raises(DeclarationError, match=r"Odd, parameter a: its default .* is nothing that JSON can say"):
+        node(Odd)
