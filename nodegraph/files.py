@@ -178,12 +178,16 @@ class Files:
                 if self._kept is not None:
                     self._kept.learn(path, stat, value)
             known = self._digests[path] = (identity, value)
-            self._places[value] = path
+        self._places[known[1]] = path
         return known[1]
 
     def located(self, digest: str) -> Path | None:
-        """Where content of that digest was last seen by `digest`; None where it never was."""
-        return self._places.get(digest)
+        """Where content of that digest was last seen by `digest`; None where it never was, or no longer is."""
+        path = self._places.get(digest)
+        with suppress(OSError):
+            if path is not None and self.digest(path) == digest:
+                return path
+        return None
 
     def unfinished(self, key: str) -> Path | None:
         """Where the node with a key keeps its unfinished work; what nobody came back for is removed first."""

@@ -140,6 +140,20 @@ def test_a_digest_follows_the_content(files: Files, tmp_path: Path) -> None:
     assert files.located(files.digest(path)) == path
 
 
+def test_content_is_located_where_it_is_and_not_where_a_copy_of_it_was(files: Files, tmp_path: Path) -> None:
+    one, copy = tmp_path / "one", tmp_path / "copy"
+    one.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    digest = files.digest(one)
+    assert files.digest(copy) == digest
+    copy.write_bytes(b"other weights")
+    assert files.located(digest) != copy  # even where nobody has looked at either since
+    assert files.digest(one) == digest
+    assert files.located(digest) == one
+    one.unlink()
+    assert files.located(digest) is None
+
+
 def test_a_folders_digest_follows_names_and_contents(files: Files, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     first = files.digest(folder)
