@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,9 @@ from nodegraph.undisturbed import undisturbed
 from nodegraph.wire import Codec, WireTypes, wire_types_of
 
 log = logging.getLogger("nodegraph.registry")
-PLUGIN_MODULES = "nodegraph_plugins."  # what modules of plugins from folders are called first
+# What modules of plugins from folders are called first. No dot: a package above them would have to be there.
+PLUGIN_MODULES = "nodegraph_plugin_"
+STOOD_ON = (PACKAGE / "diffusion", PACKAGE / "pictures.py")  # what nodes compute with, besides their own code
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class Registry:
     def add(self, module: ModuleType, origin: str | None = None) -> None:
         """Register the nodes that a module defines at its top level, and those of its submodules."""
         origin = origin or module.__name__
-        code: dict[str, str] = {}
+        code: dict[Path | str, str] = {}
         self._wire_types = None
         for value in list(vars(module).values()):
             if isinstance(value, Codec):
@@ -121,9 +124,10 @@ class Registry:
             declaration = declaration_of(value)
             if declaration is None or not _inside(value.__module__, module.__name__):
                 continue
-            if value.__module__ not in code:
-                code[value.__module__] = _module_code(value.__module__)
-            node_type = declaration.type.model_copy(update={"code": code[value.__module__]})
+            sources = _sources(value.__module__)
+            if sources not in code:
+                code[sources] = source_digest(sources, *STOOD_ON) if isinstance(sources, Path) else sources
+            node_type = declaration.type.model_copy(update={"code": code[sources]})
             try:
                 node_type.model_dump_json()
             except ValueError as error:
@@ -179,24 +183,23 @@ def _changed(origin: str, names: str) -> None:
     log.warning("importing %s changed %s; that was put back", origin, names)
 
 
-def _module_code(name: str) -> str:
-    """The digest of the code behind a node: its module or plugin package, and the diffusion core."""
-    module = sys.modules.get(name)
-    source = getattr(module, "__file__", None)
-    if source is None or not Path(source).is_file():
-        package = name.partition(".")[0]
-        try:
-            return f"{package}=={importlib.metadata.version(package)}"
-        except importlib.metadata.PackageNotFoundError:
-            return name
-    path = Path(source)
-    if not name.startswith("nodegraph.") and (path.parent / "__init__.py").is_file():
-        path = path.parent
-    return source_digest(path, PACKAGE / "diffusion")
+def _sources(name: str) -> Path | str:
+    """The code behind a node: its module, or the whole plugin package; the version where there are no sources."""
+    package, *inner = name.split(".")
+    outermost_first = accumulate(inner, "{}.{}".format, initial=package)
+    for module in [name] if package == __package__ else outermost_first:
+        source = getattr(sys.modules.get(module), "__file__", None)
+        if source is not None and Path(source).is_file():
+            path = Path(source)
+            return path.parent if path.name == "__init__.py" else path
+    try:
+        return f"{package}=={importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return name
 
 
 def _plugin_module(path: Path) -> str:
-    stem = path.stem.encode("utf-8", "replace").decode()  # a module's name stands in the catalog
+    stem = path.stem.encode("utf-8", "replace").decode().replace(".", "_")  # it stands in the catalog
     return f"{PLUGIN_MODULES}{hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()}_{stem}"
 
 

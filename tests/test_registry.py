@@ -14,7 +14,7 @@ from nodegraph.engine import Engine
 from nodegraph.errors import DeclarationError
 from nodegraph.files import Files
 from nodegraph.home import Home
-from nodegraph.registry import Registry
+from nodegraph.registry import STOOD_ON, Registry
 from nodegraph.sources import source_digest
 from nodegraph.workflow import NodeSpec, Workflow
 
@@ -142,6 +142,38 @@ def test_the_code_digest_covers_a_whole_plugin_package(folder: Path) -> None:
     (package / "helper.py").write_text("x = 1\n")
     first = loaded(folder).nodes["Answer"].type.code
     (package / "helper.py").write_text("x = 2\n")
+    assert loaded(folder).nodes["Answer"].type.code != first
+
+
+def test_modules_of_a_plugin_package_import_each_other_and_count_for_all_its_nodes(folder: Path) -> None:
+    package = folder / "a.pack"
+    (package / "sub").mkdir(parents=True)
+    (package / "__init__.py").write_text("from . import helper\nfrom .sub.inner import Answer\n")
+    (package / "helper.py").write_text("ANSWER = 1\n")
+    (package / "sub" / "__init__.py").write_text("")
+    inner = PLUGIN.format(answer="helper.ANSWER").replace("import node\n", "import node\nfrom .. import helper\n")
+    (package / "sub" / "inner.py").write_text(inner)
+    (folder / "__init__.py").write_text("")  # of no package: the plugins in it are strangers
+    registry = loaded(folder)
+    assert registry.problems == ()
+    first = registry.nodes["Answer"]
+    assert first.function() == 1
+    (folder / "stranger.py").write_text("x = 1\n")
+    registry.refresh()
+    assert registry.nodes["Answer"].type.code == first.type.code
+    (package / "helper.py").write_text("ANSWER = 2\n")
+    registry.refresh()
+    assert registry.nodes["Answer"].function() == 2
+    assert registry.nodes["Answer"].type.code != first.type.code
+
+
+def test_the_code_digest_covers_what_all_nodes_compute_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "one.py").write_text(PLUGIN.format(answer=1))
+    decoder = folder.parent / "decoder.py"
+    decoder.write_text("ROUNDS = 'up'\n")
+    monkeypatch.setattr("nodegraph.registry.STOOD_ON", (*STOOD_ON, decoder))
+    first = loaded(folder).nodes["Answer"].type.code
+    decoder.write_text("ROUNDS = 'down'\n")
     assert loaded(folder).nodes["Answer"].type.code != first
 
 

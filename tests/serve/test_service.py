@@ -427,7 +427,7 @@ async def main():
     async with serving(Home(Path(sys.argv[1]), Path(sys.argv[1]) / "cache")) as service:
         one = await service.submit(workflow(note=("Note", {"path": sys.argv[3], "line": "x"})))
         assert (await ended(service, one.id)).status == "succeeded"
-    found = {name for name in sys.modules if name.startswith(("torch", "nodegraph.nodes.", "nodegraph_plugins"))}
+    found = {name for name in sys.modules if name.startswith(("torch", "nodegraph.nodes.", "nodegraph_plugin_"))}
     assert not found, found
 
 asyncio.run(main())
