@@ -7,9 +7,10 @@ last node that needs them has run; the cache may keep them longer.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from nodegraph import events
 from nodegraph.cache import ResultCache
 from nodegraph.call import Outputs, call, message
+from nodegraph.carried import RECEIPT_TEXT
 from nodegraph.context import Context, Models, default_models
 from nodegraph.errors import Cancelled, Interrupted, NodeError, RunError
 from nodegraph.files import Files
@@ -33,6 +35,7 @@ from nodegraph.traced import Metadata, Traced
 from nodegraph.workflow import Link
 
 SHOWN = 5  # files that a result names when it is printed
+log = logging.getLogger("nodegraph.execute")
 
 
 @dataclass(repr=False)
@@ -126,6 +129,7 @@ class _Run:
         self.done: set[str] = set()
         self.stale: set[str] = set()  # results that the cache promised and could not give
         self.fresh: set[str] = set()  # keys that this run computed
+        self.astray: set[str] = set()  # nodes that a file was changed under: their keys do not say what they gave
 
     def to_the_end(self) -> Result:
         started = time.perf_counter()
@@ -242,7 +246,7 @@ class _Run:
             models=self.models,
             listen=self.listen,
             stop=self.stop,
-            metadata=self.traced.texts(step) if node.type.effect != "none" else None,
+            metadata=self._texts(step) if node.type.effect != "none" else None,
             previews=self.previews,
             key=step.key,
         )
@@ -290,16 +294,37 @@ class _Run:
         self.fresh.add(step.key)
         self.result.ran.append(step.id)
         self.result.files.extend(written)
-        if effect == "none":
-            # What was made sparingly differs in its last bits: other processes shall not be given it.
-            kept = 0.0 if context.short_of_memory else seconds
-            self.cache.put(step.key, outputs, kept, self.traced.digest(step, outputs))
-        elif effect == "files":
-            self.cache.wrote(step.key, self.files.output, tuple(written))
+        if not self._is_astray(step):
+            if effect == "none":
+                # What was made sparingly differs in its last bits: other processes shall not be given it.
+                kept = 0.0 if context.short_of_memory else seconds
+                self.cache.put(step.key, outputs, kept, self.traced.digest(step, outputs))
+            elif effect == "files":
+                self.cache.wrote(step.key, self.files.output, tuple(written))
         self.values.put(step.id, outputs)
         if self.listen is not None:
             self.listen(events.Finished(step.id, seconds, tuple(map(str, written))))
         self.values.release(step)
+
+    def _is_astray(self, step: Step) -> bool:
+        """Whether a node is given what its key does not say, as its files or those before it were changed."""
+        if self.astray and any(link.node in self.astray for links in step.links.values() for link in links):
+            self.astray.add(step.id)
+        elif step.id not in self.astray and not self.plan.stands(step, self.files):
+            self.astray.add(step.id)
+            log.warning(
+                "a file that %s names was changed during the run: what is made of it is not kept for later runs, "
+                "and pictures of it carry no receipt",
+                step.id,
+            )
+        return step.id in self.astray
+
+    def _texts(self, step: Step) -> Mapping[str, str] | None:
+        """The texts that the files of an effect carry; a receipt only of what its keys tell."""
+        texts = self.traced.texts(step)
+        if texts is None or not self._is_astray(step):
+            return texts
+        return {name: text for name, text in texts.items() if name != RECEIPT_TEXT}
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         arguments = dict(step.values)

@@ -53,6 +53,19 @@ class Plan:
                 pending.extend(new)
         return found
 
+    def stands(self, step: Step, files: Files) -> bool:
+        """Whether the files that a step names are still what they were when it was planned."""
+        for entry, kind in step.shape.files.items():
+            name = step.values.get(entry)
+            if isinstance(name, str):
+                try:
+                    path = files.find(kind, name)
+                    if path is not None and files.digest(path) != self.digests.get(f"{kind}/{name}"):
+                        return False
+                except (FileRefused, OSError):
+                    return False
+        return True
+
 
 def plan(
     checked: Checked, files: Files, *, targets: Sequence[str] | None = None, device: str = "cpu/float32"

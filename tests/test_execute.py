@@ -13,8 +13,9 @@ from simple_nodes import CALLS, simple_registry
 
 from nodegraph import events
 from nodegraph.cache import MemoryTier, ResultCache
+from nodegraph.carried import RECEIPT_TEXT, WORKFLOW_TEXT
 from nodegraph.check import check
-from nodegraph.errors import Cancelled, Interrupted, NodeError
+from nodegraph.errors import Cancelled, CheckError, Interrupted, NodeError
 from nodegraph.execute import Result, execute
 from nodegraph.files import Files
 from nodegraph.plan import plan
@@ -168,6 +169,36 @@ def test_a_file_is_written_once_for_as_long_as_it_stands(run: Runner) -> None:
     assert run(nodes).ran == ["w"]
     run.files.output = run.files.output / "elsewhere"
     assert run(nodes).ran == ["w"]
+
+
+def test_what_is_made_of_a_file_that_changes_during_the_run_is_nobody_elses(
+    run: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture, texts = tmp_path / "a.png", {WORKFLOW_TEXT: "{}", RECEIPT_TEXT: '{"keys": {}}'}
+    picture.write_bytes(b"old")
+    nodes = {
+        "n": {"type": "Number"},
+        "read": {"type": "Read", "values": {"image": "a.png"}},
+        "plus": {"type": "Plus", "links": {"a": link("read")}},
+        "save": {"type": "Write", "links": {"text": link("plus")}},
+        "first": {"type": "Write", "links": {"text": link("n")}, "values": {"name": "first"}},
+    }
+
+    def paint(event: events.Event) -> None:
+        if event == events.Started("read"):
+            picture.write_bytes(b"newer")
+
+    first = run(nodes, listen=paint, metadata=lambda *_: texts)
+    assert {path.name: path.read_text() for path in first.files} == {"text-0001.txt": "6", "first-0001.txt": "0"}
+    assert {path.name for path in (tmp_path / "out").glob("*.json")} == {"first-0001.txt.receipt.json"}
+    assert ["a file that read names was changed during the run" in line for line in caplog.messages] == [True]
+    picture.write_bytes(b"old")
+    second = run(nodes, metadata=lambda *_: texts)
+    assert second.ran == ["read", "plus", "save"]
+    assert [path.read_text() for path in second.files if path.name.startswith("text")] == ["4"]
+    picture.unlink()
+    with pytest.raises(CheckError):
+        run(nodes)
 
 
 def test_a_failure_names_node_type_and_cause_and_keeps_what_was_done(run: Runner) -> None:
