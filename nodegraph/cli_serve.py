@@ -12,7 +12,7 @@ import typer
 from nodegraph import events
 from nodegraph.catalog import Catalog
 from nodegraph.console import say, show
-from nodegraph.errors import CheckError, FileRefused
+from nodegraph.errors import CheckError, FileRefused, RunError
 from nodegraph.home import Home
 from nodegraph.options import CANCELLED, FAILED, Compile, Models, Plugins, Sets, WorkflowFile, parse_values
 from nodegraph.workflow import Workflow
@@ -91,6 +91,7 @@ def submit(
     token: Token = None,
 ) -> None:
     """Queue a workflow on a server and print the id of the run; with --follow the addresses of what it made."""
+    from nodegraph.client import ApiRefused, ServerUnreachable
     from nodegraph.console import listener
 
     document = Workflow.load(workflow)
@@ -103,14 +104,17 @@ def submit(
         if not follow:
             show(run.id)
             return
-        with listener(False) as listen:
-            try:
+        say(f"the run {run.id} is queued")
+        try:
+            with listener(False) as listen:
                 for event in client.follow(run.id):
                     _tell(listen, event)
-            except KeyboardInterrupt:
-                show(f"the run goes on; stop it with: nodegraph cancel {run.id}")
-                raise
-        done = client.run(run.id)
+            done = client.run(run.id)
+        except KeyboardInterrupt:
+            show(f"the run goes on; stop it with: nodegraph cancel {run.id}")
+            raise
+        except (ApiRefused, ServerUnreachable) as error:
+            raise RunError(f"{error}; the server has accepted the run {run.id} and keeps it") from None
         for artifact in done.artifacts:
             show(client.url + artifact.content)
         if done.error is not None:

@@ -147,22 +147,24 @@ class Connection:
                 async with self._session.ws_connect(
                     f"{self.url}/api/events", params=query, heartbeat=20
                 ) as socket:
-                    async for message in socket:
-                        if message.type is not aiohttp.WSMsgType.TEXT:
-                            continue
-                        events: list[Event] = json.loads(message.data)
-                        for event in events:
-                            if event["event"] == "hello" and after is not None:
-                                continue  # what was missed comes first, under its own numbers
-                            after = event.get("number", after)
+                    try:
+                        async for message in socket:
+                            if message.type is not aiohttp.WSMsgType.TEXT:
+                                continue
+                            events: list[Event] = json.loads(message.data)
+                            for event in events:
+                                if event["event"] == "hello" and after is not None:
+                                    continue  # what was missed comes first, under its own numbers
+                                after = event.get("number", after)
+                            yield [event for event in events if event["event"] != "hello"]
+                    finally:
                         lost = time.monotonic()
-                        yield [event for event in events if event["event"] != "hello"]
-            except aiohttp.WSServerHandshakeError as error:
-                if error.status < 500 and error.status != 429:
-                    raise ServerUnreachable(f"{self.url} refuses its events: {error.status}") from None
-            except (aiohttp.ClientError, OSError):
-                if time.monotonic() - lost > RECONNECT_SECONDS:
-                    raise ServerUnreachable(f"the connection to {self.url} was lost") from None
+            except (aiohttp.ClientError, OSError) as error:
+                status = error.status if isinstance(error, aiohttp.WSServerHandshakeError) else None
+                passing = status is None or status >= 500 or status == 429
+                if not passing or time.monotonic() - lost > RECONNECT_SECONDS:
+                    what = "the connection to {} was lost" if status is None else "{} refuses its events: {}"
+                    raise ServerUnreachable(what.format(self.url, status)) from None
             await asyncio.sleep(0.5)
 
     async def _open(self) -> aiohttp.ClientSession:

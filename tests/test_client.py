@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from conftest import Shell
 from real_server import PICTURE, Running, running
 from test_serve_runs import give_plugin, one
 
+from nodegraph import cli, connection
 from nodegraph.client import ApiRefused, Client, ServerUnreachable
 from nodegraph.home import Home
 from nodegraph.workflow import Workflow
@@ -156,22 +158,82 @@ def test_submit_queue_and_cancel_as_commands(server: Running, shell: Shell, tmp_
     assert "paused" not in shell("queue", "--resume", "--server", url).stderr
 
 
-def test_a_run_that_is_followed_outlives_its_server(tmp_path: Path) -> None:
-    """The server is killed while a run goes on, and started again; who waits gets the result."""
+def test_a_run_that_is_followed_outlives_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is killed after an hour of silence, and started again; who waits gets the result."""
     home = give_plugin(tmp_path / "home")
     results = []
     with running(home) as first, Client(f"http://127.0.0.1:{first.port}") as client:
-        run = client.submit(document("Wait", steps=30, seconds=0.1))
+        run = client.submit(document("Wait", steps=1, seconds=3))
         waiting = threading.Thread(target=lambda: results.append(client.wait(run.id)))
         waiting.start()
         while client.run(run.id).status != "running":
             time.sleep(0.05)
+        monkeypatch.setattr(connection, "time", LaterClock)
         first.process.kill()
         first.process.wait()
         with running(home, "--port", str(first.port)) as second:
             assert second.port == first.port
             waiting.join(60)
     assert [(done.status, done.attempts) for done in results] == [("succeeded", 2)]
+
+
+class LaterClock:
+    """The time in an hour."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() + 3600
+
+
+def test_events_that_are_refused_again_and_again_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        """Stands before a server that is down."""
+
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        answering = threading.Thread(target=proxy.serve_forever)
+        answering.start()
+        try:
+            with (
+                Client(f"http://127.0.0.1:{proxy.server_port}") as client,
+                pytest.raises(ServerUnreachable, match="refuses its events: 503"),
+            ):
+                list(client.events())
+        finally:
+            proxy.shutdown()
+            answering.join()
+
+
+def test_submit_follow_names_the_run_where_the_server_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
+    (tmp_path / "wait.json").write_text(json.dumps(one("Wait", steps=10_000)))
+    with running(give_plugin(tmp_path / "home")) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        monkeypatch.setattr(
+            "sys.argv", ["nodegraph", "submit", str(tmp_path / "wait.json"), "--follow", "--server", url]
+        )
+
+        def end() -> None:
+            while not server.get("/api/system").json["clients"]:
+                time.sleep(0.05)
+            server.process.kill()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        status = cli._run()
+        ending.join()
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert status == 1
+    run = first.removeprefix("the run ").removesuffix(" is queued")
+    assert last == f"the connection to {url} was lost; the server has accepted the run {run} and keeps it"
 
 
 def test_titles_cannot_command_a_terminal(server: Running, shell: Shell, client: Client) -> None:

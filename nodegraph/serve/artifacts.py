@@ -76,9 +76,10 @@ class Artifacts:
         self._trash_bytes = 0
 
     def add(self, run: str, node: str | None, files: list[dict[str, Any]]) -> list[Artifact]:
-        """Remember files that a run wrote, or found written by an earlier one, as described by a worker.
+        """Remember files that a run's node wrote, or without a `node` found written, as described by a worker.
 
-        A file outside the output folder is left out.
+        A file outside the output folder is left out. One that was written under the name of an earlier file, which
+        somebody removed, is an artifact of its own.
         """
         found: list[str] = []
         with self._file.transaction() as database:
@@ -87,6 +88,10 @@ class Artifacts:
                 if not path.is_relative_to(self._outputs.resolve()):
                     continue
                 relative = path.relative_to(self._outputs.resolve()).as_posix()
+                if node is not None:
+                    replaced = "SELECT id FROM artifacts WHERE path = ?"
+                    database.execute(f"DELETE FROM shown WHERE artifact IN ({replaced})", (relative,))
+                    database.execute("DELETE FROM artifacts WHERE path = ?", (relative,))
                 database.execute(
                     "INSERT INTO artifacts (id, path, name, node, run, media_type, width, height, bytes, created, "
                     "receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO NOTHING",

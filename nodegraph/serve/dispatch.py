@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import suppress
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,11 @@ class Dispatcher:
         """The worker died while it had a run: again from the start, finished nodes cached; or given up."""
         node = running.busy
         message = f"{reason}, while the node {node!r} ran" if node is not None else reason
-        if await self._database.durably(self._store.lose, running.claim):
+        become = await self._database.durably(self._store.lose, running.claim)
+        if become == "cancelled":
+            await self.ended(running, {"status": "cancelled"})
+            return
+        if become == "queued":
             self._forget(running)
             self._events.publish(
                 {"event": "retrying", "run": running.id, "attempt": running.claim.attempt, "message": message}
@@ -139,12 +143,11 @@ class Dispatcher:
 
     async def released(self, running: Running) -> None:
         """A run goes back to its place: the server closes, or its worker died before it had it."""
-        if running.cancelling or running.id in self.cancelled:
+        if await self._database.durably(self._store.release, running.claim):
+            self._forget(running)
+            self.announce()
+        else:
             await self.ended(running, {"status": "cancelled"})
-            return
-        await self._database.durably(self._store.release, running.claim)
-        self._forget(running)
-        self.announce()
 
     def changed(self, worker: models.Worker) -> None:
         """A worker changed its state."""
@@ -177,8 +180,10 @@ class Dispatcher:
             self._events.publish(event)
             log.info("run %s: %s", running.id, status)
         if self._ended % FORGET_EVERY == 0:
-            with suppress(StoreFull):
+            try:
                 await self._database(self._forget_old)
+            except (StoreFull, sqlite3.Error, OSError) as error:  # the run has ended all the same
+                log.warning("the oldest runs are still kept: %s", error)
         self._ended += 1
 
     def _forget_old(self) -> None:

@@ -132,11 +132,18 @@ class WorkerProcess:
             return "the worker process ended, together with the one that it was forked from"
         if status >= 0:
             return f"the worker process ended with exit status {status}"
-        name = signal.Signals(-status).name
-        hint = {
+        hints: dict[int, str] = {
             signal.SIGKILL: "; the system does that when memory runs out",
             signal.SIGSEGV: ", a fault in compiled code",
             signal.SIGBUS: ", a fault in compiled code, or a full disk behind mapped memory",
             signal.SIGABRT: "; compiled code gave up",
-        }.get(signal.Signals(-status), "")
-        return f"the worker process was ended by {name}{hint}"
+        }
+        return f"the worker process was ended by {_name_of(-status)}{hints.get(-status, '')}"
+
+
+def _name_of(number: int) -> str:
+    """What a signal is called; a number alone where it has no name, as most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

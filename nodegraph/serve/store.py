@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from nodegraph.serve.storefile import StoreFile
 
@@ -118,26 +119,30 @@ class Store:
             )
 
     def release(self, claim: Claim) -> bool:
-        """Put a run back in its old place as if it had not been begun."""
+        """Put a run back in its old place as if it had not been begun; False where it was cancelled meanwhile."""
         with self.file.transaction() as database:
             return bool(
                 database.execute(
                     "UPDATE runs SET status = 'queued', started = NULL, lease = NULL, attempts = attempts - 1 "
-                    "WHERE id = ? AND lease = ? AND status = 'running'",
+                    "WHERE id = ? AND lease = ? AND status = 'running' AND NOT cancelling",
                     (claim.id, claim.lease),
                 ).rowcount
             )
 
-    def lose(self, claim: Claim) -> bool:
-        """Put a run whose worker died back in its old place; False where it was tried too often already."""
+    def lose(self, claim: Claim) -> Literal["queued", "cancelled", "failed"]:
+        """Put a run whose worker died back in its old place, where it is `queued`.
+
+        Else nothing changes, and it is to end: `cancelled` as it was asked for, or `failed` where it was tried too
+        often already, or the lease is not the one it is held under.
+        """
         with self.file.transaction() as database:
-            return bool(
-                database.execute(
-                    "UPDATE runs SET status = 'queued', started = NULL, losses = losses + 1, lease = NULL "
-                    "WHERE id = ? AND lease = ? AND status = 'running' AND losses < ?",
-                    (claim.id, claim.lease, MAX_LOSSES),
-                ).rowcount
-            )
+            if database.execute(
+                "UPDATE runs SET status = 'queued', started = NULL, losses = losses + 1, lease = NULL "
+                "WHERE id = ? AND lease = ? AND status = 'running' AND NOT cancelling AND losses < ?",
+                (claim.id, claim.lease, MAX_LOSSES),
+            ).rowcount:
+                return "queued"
+            return "cancelled" if self.required(claim.id)["cancelling"] else "failed"
 
     def recover(self) -> int:
         """Queue again what a server that died left running; returns how many runs that were."""

@@ -202,9 +202,12 @@ class Supervisor:
         if reading.done():
             process.kill()
         if process.end.done():
-            await self._dispatch.ended(running, process.end.result())
-        elif running.cancelling:
-            await self._dispatch.ended(running, {"status": "cancelled"})
+            try:
+                await self._dispatch.ended(running, process.end.result())
+            except Exception as error:
+                log.exception("run %s", running.id)
+                process.end_for(f"the end of its run cannot be taken in: {type(error).__name__}: {error}")
+                await self._dispatch.lost(running, await process.reason())
         elif self._dispatch.closing:
             await self._dispatch.released(running)
         else:

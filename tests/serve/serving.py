@@ -85,15 +85,16 @@ def Twin(path: str) -> None:
         note(path, str(os.getpid()))
 
 @node(category="test", effect="always")
-def Forge() -> None:
-    """Tell the end of a run by hand, wherever that may be read."""
+def Forge(end: str) -> None:
+    """Tell the end of a run by hand, wherever that may be read; RUN stands for its own."""
     import stat
+    own = Path(os.readlink("/proc/self/fd/1")).stem
     from contextlib import suppress
     for descriptor in range(3, 64):
         with suppress(OSError):
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-                os.write(descriptor, b'{"report":"end","run":"of somebody else"}\\n')
+                os.write(descriptor, end.replace("RUN", own).encode() + b"\\n")
     time.sleep(60)
 
 @node(category="test", effect="files")

@@ -294,17 +294,27 @@ def test_of_a_node_that_forks_one_process_goes_on(live: Live, tmp_path: Path) ->
     live.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ('{"report":"end","run":"of somebody else"}', "it told the end of a run that it does not have"),
+        (
+            '{"report":"end","run":"RUN","status":"failed"}',
+            "the end of its run cannot be taken in: KeyError: 'error'",
+        ),
+    ],
+)
 def test_an_end_that_is_no_end_of_the_run_costs_the_process_and_no_run_is_left_running(
-    live: Live, tmp_path: Path
+    end: str, why: str, live: Live, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         service = live.service
-        forged = await service.submit(workflow(forge=("Forge", {})))
+        forged = await service.submit(workflow(forge=("Forge", {"end": end})))
         after = await service.submit(workflow(steps=("Steps", {"path": str(tmp_path / "n"), "steps": 1})))
         failed = await ended(service, forged.id)
         assert failed.error is not None
         assert (failed.status, failed.attempts, failed.error.node) == ("failed", 3, "forge")
-        assert "it told the end of a run that it does not have" in failed.error.message
+        assert why in failed.error.message
         assert (await ended(service, after.id)).status == "succeeded"
 
     live.run(scenario())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nodegraph.files import Files
 from nodegraph.serve import documents
 from nodegraph.serve.artifacts import Artifacts, describe
 from nodegraph.serve.documents import WorkflowStore
@@ -65,13 +66,13 @@ def test_a_paused_queue_gives_nothing_and_stays_paused_in_the_next_server(store:
 def test_only_the_holder_of_the_lease_ends_a_run(store: Store) -> None:
     run = submit(store)
     old = claimed(store)
-    assert store.lose(old)  # its worker was thought dead
+    assert store.lose(old) == "queued"  # its worker was thought dead
     new = claimed(store)
     assert new.id == old.id == run
     assert new.lease != old.lease
     assert not store.finish(old, "succeeded")  # and speaks up later
     assert not store.release(old)
-    assert not store.lose(old)
+    assert store.lose(old) == "failed"
     assert status(store, run) == "running"
     assert store.finish(new, "failed")
     assert not store.finish(new, "succeeded")
@@ -83,10 +84,20 @@ def test_a_run_is_tried_again_twice_and_keeps_its_place(store: Store) -> None:
     for attempt in range(1, MAX_LOSSES + 1):
         claim = claimed(store)
         assert (claim.id, claim.attempt) == (first, attempt)
-        assert store.lose(claim)
+        assert store.lose(claim) == "queued"
         assert store.ids("queued") == [first, second]
-    assert not store.lose(claimed(store))
+    assert store.lose(claimed(store)) == "failed"
     assert claimed(store).id == second
+
+
+def test_a_run_that_was_cancelled_is_not_put_back(store: Store) -> None:
+    run = submit(store)
+    claim = claimed(store)
+    assert store.cancel(run) == "running"
+    assert store.lose(claim) == "cancelled"
+    assert not store.release(claim)
+    assert store.ids("queued") == []
+    assert store.finish(claim, "cancelled"), "it is still held, to be ended"
 
 
 def test_releasing_costs_no_attempt(store: Store) -> None:
@@ -271,6 +282,27 @@ def test_artifacts_are_known_by_id_and_deleted_into_the_trash(store: Store, tmp_
     (outputs / "evil.png").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(KeyError):
         artifacts.get(evil.id)
+
+
+def test_a_file_under_the_name_of_one_that_was_removed_is_another_artifact(store: Store, tmp_path: Path) -> None:
+    artifacts = Artifacts(store.file, tmp_path / "outputs", tmp_path / "trash")
+    files = Files(output=tmp_path / "outputs")
+
+    def told(path: Path, receipt: str) -> list[dict[str, Any]]:
+        return [{"path": str(path), **describe(path), "receipt": receipt}]
+
+    runs = [submit(store) for _ in range(3)]
+    path = files.write("cat", ".txt", b"one")
+    (old,) = artifacts.add(runs[0], "save", told(path, '"first"'))
+    path.unlink()
+    assert files.write("cat", ".txt", b"the second") == path
+    (new,) = artifacts.add(runs[1], "save", told(path, '"second"'))
+    assert new.id != old.id, "what is shown under an id is kept by browsers for ever"
+    assert (new.run, new.bytes, artifacts.get(new.id).receipt) == (runs[1], 10, '"second"')
+    assert artifacts.of_runs(runs) == {runs[0]: [], runs[1]: [new], runs[2]: []}
+    with pytest.raises(KeyError):
+        artifacts.get(old.id)
+    assert artifacts.add(runs[2], None, told(path, '"none"')) == [new], "found written, it is the same"
 
 
 def written(artifacts: Artifacts, run: str, path: Path, size: int = 100) -> str:
