@@ -58,7 +58,7 @@ def LatentWalk(
     stops += stops[:1] if loop else []
     starts = [between(a, b, k / frames) for a, b in pairwise(stops) for k in range(frames)]
     starts += [] if loop else stops[-1:]
-    denoiser = denoiser_of(context, model)
+    denoiser = denoiser_of(context, model, positive, negative)
     painted = []
     for first in context.track(range(0, len(starts), TOGETHER)):
         start = torch.cat(starts[first : first + TOGETHER])

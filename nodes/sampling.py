@@ -16,7 +16,7 @@ from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.previews import glance
 from nodegraph.diffusion.sampling.conditioning import on_device
 from nodegraph.diffusion.sampling.guidance import guided
-from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.loop import beside, sample
 from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
 from nodegraph.diffusion.sampling.samplers import SamplerName, invert
 from nodegraph.diffusion.sampling.schedules import ScheduleName, for_tokens, schedule
@@ -149,15 +149,20 @@ def Sampler(
 
 @node(category="sampling", on_device=True)
 def DDIMInvert(
-    context: Context, model: Model, conditioning: Conditioning, latent: Painted, steps: Steps = 50
+    context: Context,
+    model: Model,
+    conditioning: Conditioning,
+    latent: Painted,
+    steps: Annotated[int, Field(ge=2, le=1000, description="How many steps the sampler will take.")] = 50,
 ) -> Latent:
     """The unit noise that a `ddim` sampler makes this latent from: link it to a sampler's `noise`.
 
     Sample it with as many steps, `karras` sigmas, a blank latent and guidance_scale 1 to get the latent back.
     """
     sigmas = schedule("karras", model.parametrization, steps)[:-1].flip(0).tolist()
-    conditioning = on_device(context.device)(conditioning)
-    denoise = guided(denoiser_of(context, model).predict, conditioning, None, 1.0, sigmas[::-1])
+    live = denoiser_of(context, model, conditioning)
+    conditioning = on_device(context.device)(beside(live, conditioning, latent))
+    denoise = guided(live.predict, conditioning, None, 1.0, sigmas[::-1])
     x = latent.tensor.to(context.device)
     with torch.inference_mode():
         for step in context.track(invert(denoise, x, sigmas, torch.randn_like), len(sigmas) - 1):

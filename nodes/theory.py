@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
@@ -12,19 +13,19 @@ from torch import Tensor
 
 from nodegraph import Context, node
 from nodegraph.diffusion.choices import choose
-from nodegraph.diffusion.live import LiveDenoiser
 from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.distribution import histogram, shape
 from nodegraph.diffusion.pictures.plot import Curve, line_plot
 from nodegraph.diffusion.proofs.oracles import exact_moments, rms_error
 from nodegraph.diffusion.proofs.process import SHAPES
+from nodegraph.diffusion.sampling.conditioning import on_device
 from nodegraph.diffusion.sampling.guidance import guided
 from nodegraph.diffusion.sampling.likelihood import log_likelihood
-from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.loop import beside, sample
 from nodegraph.diffusion.sampling.noise import unit_noise
 from nodegraph.diffusion.sampling.samplers import ETA, SAMPLERS, SamplerName
 from nodegraph.diffusion.sampling.schedules import SCHEDULES, schedule
-from nodegraph.diffusion.values import VAE, Condition, Conditioning, Image, Latent, Model, Sigmas
+from nodegraph.diffusion.values import VAE, Conditioning, Image, Latent, Model, Sigmas
 from nodegraph.fields import GuidanceScale, Seed, Steps
 
 from .models import denoiser_of
@@ -88,15 +89,16 @@ def StepFilm(
     white where farthest in the film.
     """
     decode = context.open(vae.checkpoint).vae.decode
-    watched = _Watched(denoiser_of(context, model))
+    latest: deque[Sequence[Tensor]] = deque(maxlen=1)
     walk = sample(
-        watched, latent, sigmas, positive, negative, name=sampler, seed=seed,
-        guidance_scale=guidance_scale, device=context.device,
+        denoiser_of(context, model, positive, negative), latent, sigmas, positive, negative, name=sampler,
+        seed=seed, guidance_scale=guidance_scale, observe=latest.append, device=context.device,
     )  # fmt: skip
     steps, apart = [], []
     for step in context.track(walk, sigmas.steps):
         steps.append(step)
-        apart.append(watched.apart)
+        positives, *others = latest[-1]
+        apart.append((positives[:1] - others[-1][:1]).abs().mean(1, keepdim=True) if others else None)
     places = [round(i * (len(steps) - 1) / (frames - 1)) for i in range(min(frames, len(steps)))]
     shown = [steps[place] for place in places]
     held = [step.x[:1] / (1 + step.sigma_next**2) ** 0.5 for step in shown]
@@ -109,19 +111,6 @@ def StepFilm(
         maps = images.resize(maps / maps.max().clamp(min=1e-12), (height, width), "nearest")
         pictures = torch.cat([pictures, maps.expand(-1, 3, -1, -1)])
     return Image(pictures.clone())
-
-
-class _Watched:
-    """A denoiser that remembers how far the first and the last of its last estimates were apart."""
-
-    def __init__(self, denoiser: LiveDenoiser) -> None:
-        self._denoiser = denoiser
-        self.apart: Tensor | None = None
-
-    def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
-        found = self._denoiser.predict(x, sigma, conditions)
-        self.apart = (found[0][:1] - found[-1][:1]).abs().mean(1, keepdim=True) if len(found) > 1 else None
-        return found
 
 
 @node(category="theory")
@@ -225,7 +214,9 @@ def LogLikelihood(
     """
     p = model.parametrization
     low, high = sigma or p.sigma_min, min(p.sigma_max, 1e3)
-    denoise = guided(denoiser_of(context, model).predict, conditioning, None, 1.0, [high, low])
+    live = denoiser_of(context, model, conditioning)
+    conditioning = on_device(context.device)(beside(live, conditioning, latent))
+    denoise = guided(live.predict, conditioning, None, 1.0, [high, low])
     walk = log_likelihood(denoise, latent.tensor.to(context.device), low, high, steps=steps, seed=seed)
     *_, found = context.track(walk, steps)
     each = found.log_p.cpu()

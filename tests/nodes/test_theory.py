@@ -11,7 +11,7 @@ from nodegraph.nodes import sampling as s
 from nodegraph.nodes import theory
 
 from nodegraph import Context
-from nodegraph.diffusion.values import Latent
+from nodegraph.diffusion.values import Inpainting, Latent
 from nodegraph.files import Files
 
 GAUSSIAN = "analytic://gaussian?mean=0.4&variance=0.01&size=8&channels=3"
@@ -85,6 +85,20 @@ def test_the_film_shows_what_guidance_adds(context: Context) -> None:
     assert brightness == sorted(brightness, reverse=True)
     assert brightness[0] == pytest.approx(1, abs=1e-3)
     assert brightness[-1] < 0.1
+
+
+def test_the_film_of_a_repainted_picture_is_what_the_sampler_makes(context: Context) -> None:
+    """Watching takes nothing from the model: its exact posterior, which no other denoiser has, is still there."""
+    model, encoder, vae = m.LoadModel(context, GAUSSIAN)
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 4:] = 1
+    known = torch.full((1, 3, 8, 8), -0.5)
+    latent = Latent(known, mask, Inpainting("exact"))
+    words, sigmas = m.Encode(context, encoder), s.Schedule(model, steps=6)
+    film = theory.StepFilm(context, model, vae, words, sigmas, latent, frames=2, guidance_scale=1).tensor
+    made = s.Sampler(context, model, words, latent, sigmas, sampler="euler", guidance_scale=1)
+    assert torch.allclose(film[1], m.VAEDecode(context, vae, made).tensor[0], atol=1e-6)
+    assert torch.allclose(film[1][..., :4], torch.tensor(0.25), atol=1e-6)
 
 
 def test_convergence_is_measured_and_plotted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from nodegraph.diffusion.sampling import inpainting
 from nodegraph.diffusion.sampling.conditioning import check_batch, on_device
 from nodegraph.diffusion.sampling.guidance import Predict, guided, progress_of
 from nodegraph.diffusion.sampling.guiders import Remembered, Run, wrapped
-from nodegraph.diffusion.sampling.noise import NoiseSource
+from nodegraph.diffusion.sampling.noise import NoiseSource, going_on
 from nodegraph.diffusion.sampling.samplers import CHURN, ETA, LEARNED, sampler
 from nodegraph.diffusion.sampling.stepping import Denoise, Noise, Sampler, Step
 from nodegraph.diffusion.sampling.variance import Placed, Uncertain
@@ -37,6 +37,7 @@ def sample(
     churn: float = 0.0,
     s_noise: float = 1.0,
     start: Tensor | None = None,
+    observe: Callable[[Sequence[Tensor]], None] | None = None,
     device: str = "cpu",
 ) -> Iterator[Step]:
     """Start from latent + sigma_0 * noise and walk down the sigmas.
@@ -52,7 +53,9 @@ def sample(
         eta: share of fresh noise, for samplers that take it; None is the sampler's own default.
         churn: noise that is added and taken out again, over all steps, for samplers that take it.
         s_noise: standard deviation of the fresh noise of a stochastic sampler; 1 is what theory asks for.
-        start: unit noise of the latent's shape to start from; None draws it from the seed.
+        start: unit noise of the latent's shape to start from; None draws it from the seed. Zeros say that the
+            latent is noisy already: fresh noise is then of another stream, so that none comes twice.
+        observe: told the estimates of each evaluation, positive ones first.
         device: where the steps are computed.
 
     Yields:
@@ -72,25 +75,24 @@ def sample(
         _check(positive, negative, scale(sigma), len(latent.tensor))
     clean = latent.tensor.to(device)
     source = NoiseSource(seed, len(clean))
-    noise = source(clean) if start is None else start.to(clean)
+    first = source(clean)  # drawn in any case: what is linked may be this very noise, and is not to come twice
+    noise = first if start is None else start.to(clean)
+    if start is not None and not start.any():  # another sampler left the latent noisy, perhaps of this seed too
+        source = NoiseSource(going_on(seed, sigma_list[0]), len(clean))
     if noise.shape != clean.shape:
         raise ValueError(f"the noise is {tuple(noise.shape)} and the latent {tuple(clean.shape)}; make both alike")
     fresh: Noise = source if s_noise == 1 else lambda like: s_noise * source(like)
     predict: Predict = model.predict
     mask = None if latent.mask is None else latent.mask.to(clean)
-    method = latent.inpainting.method
-    shown, inpaints = latent.shown, mask is not None and method == "channels"
-    if mask is not None and inpaints:
-        shown = Shown(inpainting.channels(clean, mask))
-    if shown is not None:
-        positive = _beside(model, positive, shown, clean.shape[2:], inpaints)
-        negative = None if negative is None else _beside(model, negative, shown, clean.shape[2:], inpaints)
     place = on_device(device)
-    positive, negative = place(positive), None if negative is None else place(negative)
-    if mask is not None and method == "exact":
+    positive = place(beside(model, positive, latent))
+    negative = None if negative is None else place(beside(model, negative, latent))
+    if mask is not None and latent.inpainting.method == "exact":
         predict = _posterior(model, clean, mask, latent.inpainting.tolerance)
     known = _placed(model, mask) if name in LEARNED else None
     predict = known or predict
+    if observe is not None:
+        predict = _observed(predict, observe)
     terms = guidance or Guidance()
     if terms.terms:
         predict = Remembered(predict)
@@ -168,10 +170,17 @@ def _inpainting(
             return inpainting.kept(denoise, known, mask), walk
 
 
-def _beside(
-    model: LiveDenoiser, conditioning: Conditioning, shown: Shown, size: torch.Size, inpaints: bool
-) -> Conditioning:
-    """A conditioning with what the network is shown beside the noise."""
+def beside(model: LiveDenoiser, conditioning: Conditioning, latent: Latent) -> Conditioning:
+    """A conditioning with what the network is shown beside the noise: what the latent brings, or what it keeps.
+
+    Raises ValueError where that is of another size, or not what the network takes.
+    """
+    shown, size = latent.shown, latent.tensor.shape[2:]
+    inpaints = latent.mask is not None and latent.inpainting.method == "channels"
+    if latent.mask is not None and inpaints:
+        shown = Shown(inpainting.channels(latent.tensor, latent.mask.to(latent.tensor)))
+    if shown is None:
+        return conditioning
     if shown.channels.shape[2:] != size:
         raise ValueError(
             f"the latent's sides are {tuple(size)} and those of the picture beside it "
@@ -190,6 +199,15 @@ def _beside(
     return Conditioning(
         tuple(replace(one, concat=shown.channels, states=shown.states) for one in conditioning.conditions)
     )
+
+
+def _observed(predict: Predict, observe: Callable[[Sequence[Tensor]], None]) -> Predict:
+    def observed(x: Tensor, sigma: float, conditions: Sequence[Condition]) -> Sequence[Tensor]:
+        found = predict(x, sigma, conditions)
+        observe(found)
+        return found
+
+    return observed
 
 
 def _posterior(model: LiveDenoiser, known: Tensor, mask: Tensor, tolerance: float) -> Predict:

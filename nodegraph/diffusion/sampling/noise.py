@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from struct import pack
 from typing import Literal, get_args
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -46,6 +48,14 @@ class NoiseSource:
 def unit_noise(like: Tensor, seed: int, kind: NoiseKind = "gaussian") -> Tensor:
     """The first noise that a seed gives, of the shape, dtype and device of `like` (N, ...)."""
     return NoiseSource(seed, len(like))(like, kind)
+
+
+def going_on(seed: int, sigma: float) -> int:
+    """A seed for who goes on at a sigma with what a sampler of this seed left there: its noise is in that already.
+
+    It lies as far from the seed for every seed, so that items of a batch keep the noise that they have alone.
+    """
+    return seed + crc32(pack("<d", sigma))
 
 
 def between(a: Tensor, b: Tensor, share: float) -> Tensor:

@@ -132,7 +132,9 @@ def schedule(
 
     Args:
         kind: one of `ScheduleName`.
-        parametrization: the model's; its sigma_min and sigma_max are the ends where the kind has free ends.
+        parametrization: the model's; its sigma_min and sigma_max are the ends where the kind has free ends. Where
+            sigma_max stands for pure noise, `karras`, `exponential` and `linear_quadratic` space
+            t = sigma / (1 + sigma).
         steps: how many steps a sampler will take, at least 1.
         strength: share of the schedule that is kept, in (0, 1]: the last round(steps * strength) steps, at
             least one (SDEdit, Meng et al. 2021).
@@ -162,15 +164,23 @@ def schedule(
 
 
 def karras(parametrization: Parametrization, steps: int, rho: float = 7.0) -> Array:
-    """Karras et al. (2022), eq. 5, without the final zero."""
-    low, high = parametrization.sigma_min ** (1 / rho), parametrization.sigma_max ** (1 / rho)
-    return (high + _ramp(steps) * (low - high)) ** rho
+    """Karras et al. (2022), eq. 5, without the final zero; of pure noise in t, see `_between_ends`."""
+
+    def curve(highest: float, lowest: float) -> Array:
+        low, high = lowest ** (1 / rho), highest ** (1 / rho)
+        return (high + _ramp(steps) * (low - high)) ** rho
+
+    return _between_ends(parametrization, curve)
 
 
 def exponential(parametrization: Parametrization, steps: int) -> Array:
-    """Evenly spaced in the logarithm of sigma."""
-    high, low = math.log(parametrization.sigma_max), math.log(parametrization.sigma_min)
-    return np.exp(high + _ramp(steps) * (low - high))
+    """Evenly spaced in the logarithm of sigma; of pure noise in that of t, see `_between_ends`."""
+
+    def curve(highest: float, lowest: float) -> Array:
+        high, low = math.log(highest), math.log(lowest)
+        return np.exp(high + _ramp(steps) * (low - high))
+
+    return _between_ends(parametrization, curve)
 
 
 def normal(parametrization: Parametrization, steps: int) -> Array:
@@ -215,7 +225,7 @@ def kl_optimal(parametrization: Parametrization, steps: int) -> Array:
 def linear_quadratic(parametrization: Parametrization, steps: int, threshold: float = 0.025) -> Array:
     """Small even steps in the first half, quadratically growing ones after (Polyak et al. 2024, Movie Gen).
 
-    Runs in the share of noise t in [0, 1] times sigma_max.
+    Runs in the share of noise: of a flow, or of pure noise, t = sigma / (1 + sigma); else sigma / sigma_max.
     """
     half = max(1, steps // 2)
     rest = steps - half
@@ -223,7 +233,28 @@ def linear_quadratic(parametrization: Parametrization, steps: int, threshold: fl
     slope = threshold / half
     curve = (1 - threshold - slope * rest) / rest**2 if rest else 0.0
     quadratic = threshold + slope * np.arange(rest) + curve * np.arange(rest) ** 2
-    return parametrization.sigma_max * (1 - np.concatenate([linear, quadratic])[:steps])
+    left = 1 - np.concatenate([linear, quadratic])[:steps]
+    highest = parametrization.sigma_max
+    if parametrization.law == "flow" or highest >= LIMIT:
+        return _of_time(highest / (1 + highest) * left)
+    return highest * left
+
+
+def _between_ends(parametrization: Parametrization, curve: Callable[[float, float], Array]) -> Array:
+    """Sigmas on a curve from sigma_max to sigma_min.
+
+    Where sigma_max stands for infinity, a curve in sigma would spend its steps on what is noise alone. There it
+    runs in t = sigma / (1 + sigma), as ComfyUI and diffusers space flows, down to the t of the least noisy
+    timestep, which a shift moves.
+    """
+    if parametrization.sigma_max < LIMIT:
+        return curve(parametrization.sigma_max, parametrization.sigma_min)
+    highest, lowest = timestep_to_sigma(parametrization, np.array(_timesteps(parametrization))).tolist()
+    return _of_time(curve(highest / (1 + highest), lowest / (1 + lowest)))
+
+
+def _of_time(time: Array) -> Array:
+    return time / (1 - time)
 
 
 def _of_law(law: Law) -> Callable[[Parametrization, int], Array]:

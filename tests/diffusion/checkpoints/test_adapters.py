@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from nodegraph.nodes.adapters import (
     LoadVAE,
     SizeConditioning,
 )
+from nodegraph.nodes.animation import LatentWalk
 from nodegraph.nodes.models import Encode, LoadModel, denoiser_of, text_encoder_of
+from nodegraph.nodes.sampling import DDIMInvert, Schedule
+from nodegraph.nodes.theory import LogLikelihood, StepFilm
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nodegraph import Context
 from nodegraph.diffusion.checkpoints.header import ModelRefused
-from nodegraph.diffusion.values import Condition, Conditioning, Image
+from nodegraph.diffusion.values import Condition, Conditioning, Image, Latent
 from nodegraph.files import Files
 
 RANK, ALPHA = 4, 2.0
@@ -331,6 +335,26 @@ def test_a_controlnet_steers_as_in_diffusers(any_desk: Desk, original: bool) -> 
     assert torch.allclose(found, x - sigma * eps, atol=1e-4)
     plain = predicted(denoiser_of(context, model, told), condition)
     assert float((found - plain).abs().max()) > 1e-2
+
+
+def test_every_node_that_asks_a_network_follows_a_controlnet(sd1: Desk) -> None:
+    name, _ = control_file(sd1, "asked.safetensors", zero=False, original=False)
+    context = sd1.context
+    model, text_encoder, vae = LoadModel(context, "base.safetensors")
+    told = Encode(context, text_encoder, "a cat")
+    steered = ApplyControlNet(told, LoadControlNet(context, name), HINT)
+    vae, sigmas = replace(vae, size=64), Schedule(model, steps=2)
+    latent = Latent(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4)))
+    asked: dict[str, Callable[[Conditioning], Tensor]] = {
+        "LatentWalk": lambda by: (
+            LatentWalk(context, model, vae, by, sigmas, negative=by, frames=2, loop=False, guidance_scale=2).tensor
+        ),
+        "StepFilm": lambda by: StepFilm(context, model, vae, by, sigmas, latent, negative=by, frames=2).tensor,
+        "LogLikelihood": lambda by: torch.tensor(LogLikelihood(context, model, by, latent, steps=4).log_p),
+        "DDIMInvert": lambda by: DDIMInvert(context, model, by, latent, steps=2).tensor,
+    }
+    for node, ask in asked.items():
+        assert not torch.equal(ask(steered), ask(told)), node
 
 
 def test_a_controlnet_acts_for_its_share_of_the_schedule(sd1: Desk) -> None:

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from nodegraph.nodes.models import Encode, LoadModel
+from nodegraph.nodes.sampling import DDIMInvert
 
+from nodegraph import Context
 from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.values import Inpainting, InpaintMethod, Latent, Sigmas
+from nodegraph.files import Files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
 
@@ -37,6 +41,23 @@ def test_the_known_part_stays_and_the_rest_is_painted(
     assert torch.equal(found[..., :4], latent.tensor[..., :4])
     assert torch.isfinite(found).all()
     assert float((found - latent.tensor)[..., 4:].abs().mean()) > 0.1
+
+
+def test_ddim_goes_backwards_with_what_a_network_is_shown(tmp_path: Path) -> None:
+    tiny.save_folder(tiny.make("sd1", channels=9), tmp_path / "nine")
+    context = Context(files=Files({"checkpoints": [tmp_path]}))
+    model, text_encoder, _ = LoadModel(context, "nine")
+    known = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    words = Encode(context, text_encoder, "a cat")
+
+    def noise(masked: int) -> torch.Tensor:
+        mask = torch.zeros(1, 1, 8, 8)
+        mask[..., masked:] = 1
+        return DDIMInvert(context, model, words, Latent(known, mask, Inpainting("channels")), steps=2).tensor
+
+    assert not torch.equal(noise(2), noise(6))
+    with pytest.raises(ValueError, match="inpainting model"):
+        DDIMInvert(context, model, words, Latent(known), steps=2)
 
 
 def test_methods_for_other_checkpoints_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from nodegraph.diffusion.proofs.probing import last
 from nodegraph.diffusion.sampling.denoisers import denoised, denoiser, input_scale
 from nodegraph.diffusion.sampling.samplers import SAMPLERS
+from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.values import Parametrization
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -137,8 +139,6 @@ def test_two_evaluations_a_step(name: str, their: str, middle: int) -> None:
     """Their schedulers interleave both evaluations and keep the sigmas of the second ones in a list beside."""
     made = scheduler(their, **KARRAS)
     walk = theirs(made, 12, False)
-    from nodegraph.diffusion.sampling.schedules import schedule
-
     sigmas = schedule("karras", STABLE, 12).tolist()
     middles = getattr(made, "sigmas_interpol", None)
     asked = walk.asked
@@ -176,6 +176,26 @@ def test_flow_matching(shift: float) -> None:
     with torch.no_grad():
         found = last(SAMPLERS["euler"](denoiser(network_of, FLOW), START * (1 + sigmas[0]), sigmas, noise_free)).x
     assert float((found - x).abs().max()) <= 1e-4
+
+
+@pytest.mark.parametrize("kind", ["karras", "exponential"])
+@pytest.mark.parametrize("steps", [4, 20, 50])
+def test_spacings_of_a_flow_from_pure_noise(kind: str, steps: int) -> None:
+    """They space t, from 1 to the shifted time of the last timestep; Flux.1 dev's shift for 1024 x 1024 pixels."""
+    options = {"use_dynamic_shifting": True, f"use_{kind}_sigmas": True}
+    made = diffusers.FlowMatchEulerDiscreteScheduler(**options)
+    made.set_timesteps(steps, mu=1.15)
+    found = schedule(kind, Parametrization("flow", "flow", 0.001, 1e6, shift=math.exp(1.15)), steps)
+    assert (found / (1 + found)).tolist() == pytest.approx(made.sigmas.tolist(), abs=2e-6)
+
+
+@pytest.mark.parametrize("steps", [8, 25, 50])
+def test_linear_quadratic_is_the_published_curve_of_t(steps: int) -> None:
+    from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
+
+    found = schedule("linear_quadratic", Parametrization("flow", "flow", 0.001, 1e6), steps)
+    times = (found / (1 + found)).tolist()
+    assert times[:-1] == pytest.approx(list(linear_quadratic_schedule(steps, 0.025)), abs=2e-6)
 
 
 def noise_free(_: Tensor) -> Tensor:

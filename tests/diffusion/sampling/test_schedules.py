@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from nodegraph.diffusion.values import Law, Parametrization
 
 STABLE = Parametrization("eps", "scaled_linear", 0.0291672, 14.6146)
 FLOW = Parametrization("flow", "flow", 0.005, 80.0)
+PURE = Parametrization("flow", "flow", 0.001, 1e6, shift=3.0)  # from pure noise
 FREE = Parametrization("x0", "continuous", 0.02, 20.0)
 
 
@@ -91,9 +93,30 @@ def test_beta_places_are_the_quantiles_of_the_distribution() -> None:
 
 
 def test_linear_quadratic_starts_with_even_small_steps() -> None:
-    found = (schedule("linear_quadratic", FLOW, 10) / FLOW.sigma_max).numpy()
-    assert np.allclose(np.diff(found)[:5], -0.025 / 5)
-    assert (np.diff(found, n=2)[4:] < 1e-12).all()
+    found = schedule("linear_quadratic", FLOW, 10).numpy()
+    for share in (found / (1 + found) * 81 / 80, schedule("linear_quadratic", STABLE, 10).numpy() / 14.6146):
+        assert np.allclose(np.diff(share)[:5], -0.025 / 5)
+        assert (np.diff(share, n=2)[4:] < 1e-12).all()
+        assert share[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("parametrization", [PURE, with_zero_terminal_snr(replace(STABLE, prediction="v"))])
+@pytest.mark.parametrize("kind", ["karras", "exponential", "linear_quadratic"])
+def test_pure_noise_takes_one_step_and_the_rest_go_where_something_is_seen(
+    kind: str, parametrization: Parametrization
+) -> None:
+    sigmas = schedule(kind, parametrization, 20).numpy()
+    assert sigmas[0] == pytest.approx(1e6, rel=1e-6)
+    assert int((sigmas > 49).sum()) <= 9, "above t = 0.98 there is nothing but noise to be seen"
+    assert int((sigmas[:-1] < 9).sum()) >= 6
+
+
+def test_karras_and_exponential_of_pure_noise_end_where_the_shift_puts_the_last_timestep() -> None:
+    for kind in ("karras", "exponential"):
+        times = [float(sigmas[-2] / (1 + sigmas[-2])) for sigmas in (
+            schedule(kind, replace(PURE, shift=shift), 10) for shift in (1.0, 3.0)
+        )]  # fmt: skip
+        assert times == pytest.approx([0.001, 3 * 0.001 / 1.002])
 
 
 @pytest.mark.parametrize("law", ["linear", "scaled_linear", "cosine"])
@@ -105,7 +128,7 @@ def test_a_law_as_a_schedule_spans_the_models_own_ends(law: str) -> None:
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 37, 100])
-@pytest.mark.parametrize("parametrization", [STABLE, FLOW, FREE], ids=lambda p: p.law)
+@pytest.mark.parametrize("parametrization", [STABLE, FLOW, PURE, FREE], ids=["scaled", "flow", "pure", "free"])
 def test_every_schedule_decreases_strictly_to_zero(
     kind: str, steps: int, parametrization: Parametrization
 ) -> None:
@@ -196,7 +219,11 @@ def test_schedules_against_the_formulas_that_other_engines_use(
     bend = (half - 0.025 * steps) / (half * rest**2)
     quadratic = [bend * (k - half) ** 2 + 0.025 / half * k for k in range(half, steps)]
     noise = [0.025 * k / half for k in range(half)] + quadratic
-    near("linear_quadratic", [high * (1 - share) for share in noise])
+    if parametrization is STABLE:
+        near("linear_quadratic", [high * (1 - share) for share in noise])
+    else:  # what they call sigma is a flow's t
+        times = [high / (1 + high) * (1 - share) for share in noise]
+        near("linear_quadratic", [time / (1 - time) for time in times])
 
 
 def test_ddim_uniform_takes_as_many_steps_as_asked_for() -> None:
