@@ -36,6 +36,10 @@ from nodegraph.sizes import Sizes
 OUTSIDE_IN, OUTSIDE_OUT = "-10", "-20"  # what stands for the inputs and the outputs inside a subgraph
 MAX_DEPTH = 16  # uses within uses
 MAX_PARTS, MAX_COPIED_PARTS = 300_000, 30_000  # nodes, links and the inputs of uses: in all, and in subgraphs
+MAX_ENTRIES, MAX_COPIED_ENTRIES = (
+    1_000_000,
+    200_000,
+)  # inputs, outputs and values of nodes: likewise; 150 bytes each
 LONGEST_USE = 64  # characters of the id of a use, which begins those of all nodes within
 AFTER_SEED = ("fixed", "increment", "decrement", "randomize")
 
@@ -71,11 +75,14 @@ class _Scope:
 class _Extent(NamedTuple):
     """What a list of nodes comes to: the parts in it, those in the subgraphs that it uses, and how deep they go.
 
+    `entries` are the inputs, outputs and values of its nodes, `copied_entries` those in the subgraphs;
     `characters` are those of the definitions, once for each use.
     """
 
     own: int
+    entries: int
     copied: int = 0
+    copied_entries: int = 0
     characters: int = 0
     depth: int = 0
 
@@ -91,7 +98,8 @@ class _Extents:
     def of(self, data: Mapping[str, Any], depth: int = 0) -> _Extent:
         """The extent of the whole, or of a definition that is `depth` uses in. Raises DocumentError."""
         nodes = [record(one, "a node") for one in rows(data.get("nodes"), "`nodes`")]
-        total = _Extent(sum(len(rows(data.get(name), f"`{name}`")) for name in ("nodes", "links")))
+        own = sum(len(rows(data.get(name), f"`{name}`")) for name in ("nodes", "links"))
+        total = _Extent(own, sum(map(_entries, nodes)))
         for type, uses in Counter(text(one.get("type"), "the type of a node") for one in nodes).items():
             if type not in self.definitions:
                 continue
@@ -103,11 +111,18 @@ class _Extents:
             inputs = len(rows(self.definitions[type].get("inputs"), "the inputs of a subgraph"))
             total = _Extent(
                 total.own,
+                total.entries,
                 total.copied + uses * (inner.own + inputs + inner.copied),
+                total.copied_entries + uses * (inner.entries + inner.copied_entries),
                 total.characters + uses * (self.sizes.of(self.definitions[type]) + inner.characters),
                 max(total.depth, 1 + inner.depth),
             )
         return total
+
+
+def _entries(node: Mapping[str, Any]) -> int:
+    lists = (node.get(name) for name in ("inputs", "outputs", "widgets_values"))
+    return sum(len(one) for one in lists if isinstance(one, list | dict))
 
 
 def _bounded(extent: _Extent, copies: Copies) -> None:
@@ -116,6 +131,12 @@ def _bounded(extent: _Extent, copies: Copies) -> None:
         raise refuse(f"its subgraphs come to more than {MAX_COPIED_PARTS:,} nodes, links and inputs")
     if extent.own > MAX_PARTS:
         raise refuse(f"it has more than {MAX_PARTS:,} nodes and links")
+    if extent.copied_entries > MAX_COPIED_ENTRIES:
+        raise refuse(
+            f"the nodes of its subgraphs come to more than {MAX_COPIED_ENTRIES:,} inputs, outputs and values"
+        )
+    if extent.entries > MAX_ENTRIES:
+        raise refuse(f"its nodes have more than {MAX_ENTRIES:,} inputs, outputs and values")
     copies.count(extent.characters)
 
 
