@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,17 +28,22 @@ def models(
     unknown = [kind for kind in kinds or [] if kind not in MODEL_KINDS]
     if unknown:
         raise typer.BadParameter(f"there is no kind {unknown[0]!r}; choose from {', '.join(MODEL_KINDS)}")
+    seen: dict[Path, str] = {}  # each file with the kind that it was first listed under
     shown = 0
     for kind in kinds or MODEL_KINDS:
-        found = list(listed(kind, {name: files.find(kind, name) for name in files.names(kind)}))
+        paths = {name: files.find(kind, name) for name in files.names(kind)}
+        found = list(listed(kind, paths))
         found += [Listed(kind, name, problem=why) for name, why in files.passed_over(kind).items()]
         for entry in found:
-            shown += 1
+            path = paths.get(entry.name)
+            first = kind if path is None else seen.setdefault(path, kind)
+            shown += first == kind
             if as_json:
                 show_json(entry.as_dict())
                 continue
             size = f"{entry.bytes / 1e9:.2f} GB" if entry.bytes >= 1e7 else f"{entry.bytes / 1e6:.2f} MB"
             about = f"refused: {entry.problem}" if entry.problem else entry.family
+            about += f", the same file as among the {first}" if first != kind else ""
             rest = ", ".join(word for word in (entry.dtype, entry.license) if word)
             show(f"{kind:13} {entry.name:44} {size:>9}  {about}{f' ({rest})' if rest else ''}")
     places = ", ".join(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
+from nodegraph.linked import is_folder_link, on_the_way, refused, walked
 from nodegraph.named import TEMPORARY, name_also
 
 DIGEST_SIZE = 20  # blake2b-160
@@ -47,7 +48,7 @@ class Files:
         unfinished: the folder where long nodes keep what they need to go on after a crash; None keeps nothing.
         digests: the file where digests of large files are kept for other processes; None keeps none.
         hints: for each kind, what a user whose file is not found may do.
-        linked: kinds whose folders may hold links to files and diffusers folders elsewhere. Nothing that this
+        linked: kinds whose folders may hold links to files and folders elsewhere, see `linked`. Nothing that this
             program writes is a link, so the owner of the machine made them.
     """
 
@@ -121,13 +122,21 @@ class Files:
         """The names of a kind that `find` would find, built-in names first; of pictures those that can be read."""
         names = list(self.builtin.get(kind, {}))
         for root in self.roots.get(kind, ()):
-            found = (name for name in _lying_in(kind, root) if not self._passed_over(kind, root, name))
+            found = (
+                name
+                for name in _lying_in(kind, root, kind in self._linked)
+                if not self._passed_over(kind, root, name)
+            )
             names += [name for name, _ in zip(found, range(limit), strict=False)]
         return list(dict.fromkeys(names))
 
     def passed_over(self, kind: str) -> dict[str, str]:
         """The names that lie in the folders of a kind and that `find` would refuse all the same, and why."""
-        given = ((root, name) for root in self.roots.get(kind, ()) for name in _lying_in(kind, root))
+        given = (
+            (root, name)
+            for root in self.roots.get(kind, ())
+            for name in _lying_in(kind, root, kind in self._linked)
+        )
         return {name: why for root, name in given if (why := self._passed_over(kind, root, name))}
 
     def _passed_over(self, kind: str, root: Path, name: str) -> str:
@@ -136,9 +145,11 @@ class Files:
             refuse_unsafe(name)
         except FileRefused:
             return "no other system could have a file of that name; give it another"
+        given = root / name
+        if kind in self._linked and is_folder_link(given) and not _is_one(given, root):
+            return refused(given, root)
         if self._inside(kind, root, name) is not None:
             return ""
-        given = root / name
         if not given.is_symlink():
             return "a link on its way leads out of the folder; link the file itself"
         return "it is a link out of the folder" if given.exists() else "it is a link to what is not there"
@@ -151,8 +162,15 @@ class Files:
             return None
         if path.is_relative_to(top):
             return path
+        if kind not in self._linked:
+            return None
+        link = on_the_way(given, root)
+        if link is not None and not refused(link, root):
+            top = link.resolve()
+            if path.is_relative_to(top):
+                return path
         above = given.parent.resolve()
-        linked = kind in self._linked and given.is_symlink() and above.is_relative_to(top) and _is_one(given, root)
+        linked = given.is_symlink() and above.is_relative_to(top) and _is_one(given, root)
         return above / given.name if linked else None  # its own name, which has the suffix
 
     def digest(self, path: Path) -> str:
@@ -295,10 +313,11 @@ def _is_one(path: Path, root: Path) -> bool:
     return path.is_file() and not any((root / folder / MODEL_INDEX).is_file() for folder in inside[:-1])
 
 
-def _lying_in(kind: str, root: Path) -> Iterator[str]:
-    """The names in a folder that may be meant, in order; also of links that lead nowhere."""
-    for path in sorted(root.rglob("*")) if root.is_dir() else ():
+def _lying_in(kind: str, root: Path, linked: bool) -> Iterator[str]:
+    """The names in a folder that may be meant, in order; also of links that lead nowhere or are not followed."""
+    for path in walked(root) if linked else sorted(root.rglob("*")) if root.is_dir() else ():
         meant = _is_one(path, root) or (path.is_symlink() and not path.exists())
+        meant = meant or (linked and is_folder_link(path) and refused(path, root) != "")
         name = path.relative_to(root)
         if meant and _offered(kind, path, root) and not any(part.startswith(".") for part in name.parts):
             yield name.as_posix()

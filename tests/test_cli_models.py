@@ -61,7 +61,6 @@ def test_models_may_be_links_to_other_disks_and_what_is_passed_over_is_told(shel
     there = lora(tmp_path / "disk" / "blob")  # the caches of downloads know no suffixes
     lora(folder / "mine.safetensors")
     (folder / "linked.safetensors").symlink_to(there)
-    (folder / "deep").symlink_to(tmp_path / "disk")
     (folder / "gone.safetensors").symlink_to(tmp_path / "unplugged")
     (folder / "back\\slash.safetensors").write_bytes(there.read_bytes())
     done = shell("models", "loras", "--json")
@@ -76,9 +75,53 @@ def test_models_may_be_links_to_other_disks_and_what_is_passed_over_is_told(shel
     linked = files.find("loras", "linked.safetensors")
     assert linked == folder / "linked.safetensors"
     assert files.digest(linked) == files.digest(there)
-    for name in ("deep/blob", "deep", "gone.safetensors"):
+    with pytest.raises(FileRefused):
+        files.find("loras", "gone.safetensors")
+
+
+def test_a_folder_of_models_may_be_a_link_and_one_that_is_not_followed_is_told(
+    shell: Shell, tmp_path: Path
+) -> None:
+    folder, disk, other = tmp_path / "home" / "models" / "loras", tmp_path / "disk", tmp_path / "other"
+    real = lora(disk / "styles" / "ink.safetensors")
+    lora(other / "far.safetensors")
+    lora(folder / "own" / "mine.safetensors")
+    (disk / "cached.safetensors").symlink_to(lora(other / "blob"))  # what it links to is one file
+    (disk / "back").symlink_to(folder)
+    (disk / "further").symlink_to(other)
+    (folder / "shared").symlink_to(disk)
+    (folder / "home").symlink_to(tmp_path)
+    (folder / "alias").symlink_to(folder / "own")
+    (folder / "round").symlink_to("round")
+    done = shell("models", "loras", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry["problem"] for entry in map(json.loads, done.stdout.splitlines())}
+    assert found == {
+        "own/mine.safetensors": "",
+        "shared/styles/ink.safetensors": "",
+        "shared/cached.safetensors": "",
+        "shared/back": "it is a link to a folder that is looked into under its own name",
+        "shared/further": "it is a link in a folder that is a link itself; link it beside that one",
+        "home": "it is a link to a folder that holds this one; link the folders of models alone",
+        "alias": "it is a link to a folder that is looked into under its own name",
+        "round": "it is a link to what is not there",
+    }
+    files = Home.of_user(tmp_path / "home").files(output=tmp_path)
+    assert files.find("loras", "shared/styles/ink.safetensors") == real
+    assert files.find("loras", "shared/cached.safetensors") == disk / "cached.safetensors"
+    for name in ("shared", "shared/further/far.safetensors", "home/other/far.safetensors", "shared/../../x"):
         with pytest.raises(FileRefused):
             files.find("loras", name)
+
+
+def test_a_file_that_two_kinds_have_is_one_model(shell: Shell) -> None:
+    done = shell("models", "upscalers", "onnx")
+    first, second = done.stdout.splitlines()
+    assert first.split()[:2] == ["upscalers", "upscale2x"]
+    assert first.endswith("  ONNX")
+    assert second.split()[:2] == ["onnx", "upscale2x"]
+    assert second.endswith("  ONNX, the same file as among the upscalers")
+    assert done.stderr.startswith("1 models; ")
 
 
 def test_a_linked_diffusers_folder_is_one_name(tmp_path: Path) -> None:
