@@ -84,4 +84,28 @@ def read_log(path: Path) -> str:
             text = file.read(MAX_LOG_BYTES + _CLOSING_BYTES).decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return f"--- {before:,} bytes before this are left out ---\n{text}" if before else text
+    return _left_out(before) + text if before else text
+
+
+def shorten(path: Path) -> None:
+    """Keep of a log that a dead worker left too long the end alone: half of the limit, so that an attempt has room."""
+    with suppress(OSError), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_LOG_BYTES + _CLOSING_BYTES:
+            before = size - MAX_LOG_BYTES // 2
+            file.seek(before)
+            end = file.read(MAX_LOG_BYTES // 2)
+            file.seek(0)
+            file.truncate()
+            file.write(_left_out(before).encode() + end)
+
+
+def shorten_all(folder: Path) -> None:
+    """Shorten the logs that workers left whose server was killed with them; the server's own has its own bound."""
+    for path in folder.glob("*.log"):
+        if path.name != "server.log":
+            shorten(path)
+
+
+def _left_out(before: int) -> str:
+    return f"--- {before:,} bytes before this are left out ---\n"

@@ -30,7 +30,7 @@ from nodegraph.serve.gallery import Gallery
 from nodegraph.serve.listing import Listing
 from nodegraph.serve.lock import HomeLock
 from nodegraph.serve.nodetypes import NodeTypes
-from nodegraph.serve.printing import read_log
+from nodegraph.serve.printing import read_log, shorten_all
 from nodegraph.serve.process import WorkerSettings
 from nodegraph.serve.refusals import refusals
 from nodegraph.serve.spawn import Spawner
@@ -139,6 +139,7 @@ class Service:
         trash = self.home.folder / "trash" / "artifacts"
         artifacts = Artifacts(self._file, self.outputs, trash, self._trash_bytes)
         await self._database(artifacts.bound_trash)
+        await asyncio.to_thread(shorten_all, self._settings.logs)
         self._listing = Listing(self._store, artifacts)
         self._acceptor = Acceptor(
             self._database,

@@ -12,6 +12,7 @@ import logging
 from typing import Any, Protocol
 
 from nodegraph.serve import models
+from nodegraph.serve.printing import shorten
 from nodegraph.serve.process import WorkerProcess, WorkerSettings
 from nodegraph.serve.running import Running
 from nodegraph.serve.spawn import Spawner
@@ -201,6 +202,7 @@ class Supervisor:
             self._running = None
         if reading.done():
             process.kill()
+            await asyncio.to_thread(shorten, self._settings.logs / f"{claim.id}.log")
         if process.end.done():
             try:
                 await self._dispatch.ended(running, process.end.result())

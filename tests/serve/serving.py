@@ -135,6 +135,15 @@ def Flood(megabytes: int, pause: float = 0.1) -> None:
         time.sleep(pause)
 
 @node(category="test", effect="always")
+def FloodAndDie(megabytes: int) -> None:
+    """Print far too much within a moment, and take the process down."""
+    os.write(1, b"begin")
+    for _ in range(megabytes):
+        os.write(1, b"x" * 1_000_000)
+    os.write(1, b"end\\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@node(category="test", effect="always")
 def Say(text: str) -> None:
     """Print, from Python and from C."""
     print("python says", text)

@@ -17,6 +17,7 @@ from serving import Live, ended, give_plugin, live_service, run, serving, until,
 
 from nodegraph.home import Home
 from nodegraph.serve.errors import HomeTaken
+from nodegraph.serve.printing import MAX_LOG_BYTES
 from nodegraph.serve.service import Service
 from nodegraph.workflow import Workflow
 
@@ -114,6 +115,41 @@ def test_a_node_that_takes_the_process_down_each_time_fails_after_three_attempts
         assert lines(tmp_path / "first") == ["once 0"]
 
     live.run(scenario())
+
+
+def test_a_worker_that_is_killed_leaves_no_log_longer_than_the_limit(live: Live) -> None:
+    async def scenario() -> None:
+        one = await live.service.submit(workflow(flood=("FloodAndDie", {"megabytes": 30})))
+        assert (await ended(live.service, one.id)).status == "failed"
+        path = live.service.home.folder / "logs" / f"{one.id}.log"
+        assert path.stat().st_size <= MAX_LOG_BYTES
+        text = path.read_text()
+        assert text.startswith("--- ")
+        assert text.endswith("xend\n")  # of the last attempt
+        assert await live.service.log_of(one.id) == text
+
+    live.run(scenario())
+
+
+def test_logs_that_a_killed_server_left_too_long_are_shortened_when_the_next_starts(plugged: Home) -> None:
+    folder = plugged.folder / "logs"
+    folder.mkdir(parents=True)
+    sizes = {"run.log": 3 * MAX_LOG_BYTES, "short.log": MAX_LOG_BYTES, "server.log": 2 * MAX_LOG_BYTES}
+    for name, size in sizes.items():
+        with (folder / name).open("wb") as file:
+            file.truncate(size - 5)
+            file.seek(0, os.SEEK_END)
+            file.write(b" end\n")
+
+    async def scenario() -> None:
+        async with serving(plugged):
+            pass
+
+    asyncio.run(scenario())
+    left = {name: (folder / name).stat().st_size for name in sizes}
+    assert left["run.log"] < MAX_LOG_BYTES
+    assert (folder / "run.log").read_bytes().endswith(b" end\n")
+    assert {**left, "run.log": sizes["run.log"]} == sizes
 
 
 def test_cancelled_in_a_step_it_stops_within_one_and_keeps_its_worker(live: Live, tmp_path: Path) -> None:
