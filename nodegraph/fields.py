@@ -77,16 +77,22 @@ Color = Annotated[
     Field(
         pattern=r"^#[0-9a-fA-F]{6}$",
         description="A colour such as #ff8800.",
-        json_schema_extra=_widget("color"),
+        json_schema_extra={"form": "a colour such as #ff8800"} | _widget("color"),
     ),
 ]
+# What no name of a file holds, as the inside of a class of letters: what Windows has for other uses, what a
+# terminal obeys, and what is not seen but turns the rest about, so that `gpj.exe` is read as `exe.jpg`.
+NOT_IN_NAMES = (
+    r"/\\<>:\"|?*\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+)
 FileName = Annotated[
     str,
     Field(
         min_length=1,
         max_length=120,
-        pattern=r"^[^/\\\x00-\x1f<>:\"|?*]+$",
+        pattern=f"^[^{NOT_IN_NAMES}]+$",
         description="Name of the file without its ending; a number is added so that nothing is overwritten.",
+        json_schema_extra={"form": 'a name without / \\ < > : " | ? * and letters that are not seen'},
     ),
 ]
 CheckpointFile = Annotated[

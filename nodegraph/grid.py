@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from nodegraph import strict_json
 from nodegraph.errors import CheckError, Problem, did_you_mean
+from nodegraph.fields import NOT_IN_NAMES
 from nodegraph.node import NodeType
 from nodegraph.subgraphs import expanded, input_within
 from nodegraph.workflow import MAX_BYTES, Link, NodeSpec, Position, Workflow
@@ -30,6 +31,7 @@ SHEET, SAVE = "ContactSheet", "SaveImage"
 ROW = 600.0  # pixels from a node to the one below it: room for a sampler and the picture that it shows
 LONGEST = 40  # characters of a value in a label
 NUMBER = r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?)"
+ZERO_BEFORE = re.compile(r"(?<![0-9eE+-])(?<![0-9]\.)-?0+(?=[0-9])")
 RANGE = re.compile(rf"\s*{NUMBER}\.\.{NUMBER}(?::{NUMBER})?\s*")
 
 
@@ -119,7 +121,11 @@ def values_of(text: str, *, is_text: bool) -> tuple[JsonValue, ...]:
         except ValueError as error:
             raise ValueError(f"{text[:80]!r} is no JSON list: {error}") from None
         return tuple(found)
-    if not is_text and (match := RANGE.fullmatch(text)):
+    match = None if is_text else RANGE.fullmatch(text)
+    if not is_text and ZERO_BEFORE.search(text):
+        plain = ZERO_BEFORE.sub(lambda zeros: "-" if zeros[0].startswith("-") else "", text)
+        raise ValueError(f"{text[:80]!r} has a number that begins with a zero; write {plain[:80]}")
+    if match:
         return _range(*match.groups())
     parts = [part.strip() for part in text.split(",")]
     if is_text:
@@ -345,7 +351,7 @@ def _document(
 
 
 def _file_name(text: str) -> str:
-    return re.sub(r'[/\\\x00-\x1f<>:"|?*]+', " ", text)[:120].strip() or "image"
+    return re.sub(f"[{NOT_IN_NAMES}]+", " ", text)[:120].strip() or "image"
 
 
 def _fresh(nodes: Mapping[str, NodeSpec], wish: str) -> str:

@@ -173,6 +173,12 @@ def open_workflow(
     texts = [value for value in values.values() if isinstance(value, str) and "\0" not in value]
     given = [Path(text) for text in texts if Path(text).is_absolute()]
     files = home.files(output=output, inputs=[path.parent, Path()], allowed=given)
+    theirs = {note.id: note for note in notes if note.id is not None and note.node is not None}
+    for address in [one for one in values if one.rpartition(".")[0] not in workflow.nodes]:
+        id, _, entry = address.rpartition(".")
+        if id in theirs:
+            del values[address]
+            problems.append(_named_otherwise(address, theirs[id], entry, workflow, catalog))
     try:
         workflow = workflow.with_values(values)
     except CheckError as error:
@@ -183,6 +189,18 @@ def open_workflow(
     if problems:
         raise CheckError([*problems, *check(workflow, catalog, files).problems])
     return Opened(home, catalog, workflow, files, tuple(notes))
+
+
+def _named_otherwise(address: str, note: Note, entry: str, workflow: Workflow, catalog: Catalog) -> Problem:
+    """A setting has ComfyUI's id of a node: what the node is called here, and what its inputs are."""
+    assert note.node is not None
+    type = catalog.nodes.get(workflow.nodes[note.node].type)
+    inputs = [one.name for one in type.inputs if one.value_schema is not None] if type is not None else []
+    message = f"{address!r} has ComfyUI's id of the node {note.type}, which is {note.node!r} here"
+    if entry in inputs:
+        return Problem(f"{message}; write {note.node}.{entry}")
+    known = f" with the inputs {', '.join(map(repr, inputs))}" if inputs else ""
+    return Problem(f"{message}{known}; write {note.node}.INPUT")
 
 
 def tell_imported(notes: Sequence[Note]) -> None:

@@ -97,6 +97,8 @@ def _words(value: Any, schema: Schema, error: ValidationError) -> str:
             return f"{shown} is too large; give at most {limits['le']}"
         case "less_than":
             return f"{shown} is too large; give less than {limits['lt']}"
+        case "string_pattern_mismatch" if form := says(schema, "form"):
+            return f"{shown} does not fit; give {form}"
         case "string_pattern_mismatch":
             return f"{shown} does not have the form {limits['pattern']}"
     return f"{shown} does not fit; give {describe(schema)} ({first['msg'].lower()})"

@@ -94,6 +94,15 @@ class Running:
             connection.sendall(request)
             return connection.recv(4096).split(b"\r\n", 1)[0]
 
+    def head(self, request: bytes) -> bytes:
+        """Send these very bytes; the head of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            while b"\r\n\r\n" not in answer and (part := connection.recv(4096)):
+                answer += part
+            return answer
+
     def faults(self) -> list[str]:
         """What the log says of errors and tracebacks."""
         lines = (self.home / "logs" / "server.log").read_text("utf-8").splitlines()

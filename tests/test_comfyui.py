@@ -976,6 +976,27 @@ def test_commands_say_what_an_import_changed(
     assert capsys.readouterr().err == err
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("6.text=dog", "'6.text' has ComfyUI's id of the node CLIPTextEncode, which is 'prompt' here; write prompt.text"),
+        ("3.cfg=2", "of the node KSampler, which is 'sampler' here with the inputs 'sampler', 'seed', 'guidance_scale'"),
+        ("99.text=dog", "'99.text' names no node. There is 'model', "),
+    ],
+)  # fmt: skip
+def test_a_setting_by_an_id_of_comfyui_is_told_its_name_here(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, words: str
+) -> None:
+    monkeypatch.setenv("NODEGRAPH_HOME", str(home.folder))
+    path = tmp_path / "comfy.json"
+    path.write_text(json.dumps(API))
+    with pytest.raises(CheckError) as refusal:
+        cli.check(path, [setting])
+    (told,) = [one for one in map(str, refusal.value.problems) if setting.partition("=")[0] in one]
+    assert words in told
+    cli.check(path, ["prompt.text=dog"])
+
+
 def test_what_commands_say_of_an_import_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
     many = {str(number): {"class_type": "Fancy" * 50, "inputs": {}} for number in range(200)}
     tell_imported([*translated(many).notes, *translated(API).notes])

@@ -14,7 +14,7 @@ from nodegraph.registry import STOOD_ON
 
 # Each module of the engine may import those before it, and those on its own line.
 FLOORS = [
-    {"errors", "bundle", "digests", "sizes", "heap", "named", "plain", "undisturbed"},
+    {"errors", "bundle", "digests", "sizes", "heap", "linked", "named", "plain", "undisturbed"},
     {"strict_json", "events", "files", "schema", "fields", "scaffold", "carried", "wire", "comfyui", "within"},
     {"context", "pictures", "sources"},
     {"node", "workflow"},

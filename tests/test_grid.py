@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -64,6 +65,21 @@ def test_values_are_lists_or_ranges(text: str, is_text: bool, values: tuple[Any,
 def test_what_is_no_list_of_values_is_said(text: str) -> None:
     with pytest.raises(ValueError, match=r"write|JSON|too many"):
         values_of(text, is_text=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("007..009", "7..9"), ("1,02,-03.5", "1,2,-3.5"), ("0..1:00.25", "0..1:0.25"), ("00", "0")],
+)
+def test_numbers_that_begin_with_zeros_are_told_as_they_should_be_written(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"begins with a zero; write {re.escape(meant)}$"):
+        values_of(text, is_text=False)
+    assert values_of(text, is_text=True) == tuple(text.split(","))
+    assert values_of(meant, is_text=False)
+
+
+def test_zeros_in_a_number_are_no_zeros_before_it() -> None:
+    assert values_of("0,0.05,10.01,1e05,-0.5,1e-03", is_text=False) == (0, 0.05, 10.01, 1e5, -0.5, 1e-3)
 
 
 def test_each_picture_is_that_of_its_pair_and_shared_nodes_run_once(engine: Engine, registry: Registry) -> None:

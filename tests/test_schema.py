@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
+from nodegraph.fields import Color, FileName
 from nodegraph.schema import Validator, ValueRefused, annotation, describe
 
 SIGNATURES: list[Any] = [
@@ -59,6 +60,8 @@ def test_an_int_becomes_a_float_and_nothing_else_is_converted() -> None:
         (Annotated[int, Field(ge=1, le=10)], 11, "11 is too large; give at most 10"),
         (Annotated[float, Field(gt=0, lt=1)], 0, "give more than 0"),
         (Annotated[int, Field(ge=1, le=10)], "x", "a whole number from 1 to 10"),
+        (FileName, "a\u202egpj.exe", r"'a\u202egpj.exe' does not fit; give a name without / \ < > "),
+        (Color, "red", "'red' does not fit; give a colour such as #ff8800"),
         (Literal["karras", "simple"], "karas", "Did you mean 'karras'?"),
         (Literal["karras", "simple"], "zzz", "choose from 'karras', 'simple'"),
     ],
@@ -67,6 +70,21 @@ def test_a_refusal_says_what_would_be_right(signature: Any, value: Any, words: s
     with pytest.raises(ValueRefused) as refusal:
         Validator(TypeAdapter(signature).json_schema())(value)
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "hidden", [*'/\\<>:"|?*\x00\x1f\x7f\x9b', *"\u061c\u200b\u200e\u202a\u202e\u2066\u2069\ufeff\u2028"]
+)
+def test_the_name_of_a_file_holds_nothing_that_is_not_seen(hidden: str) -> None:
+    validate = Validator(TypeAdapter(FileName).json_schema())
+    with pytest.raises(ValueRefused):
+        validate(f"a{hidden}b")
+
+
+def test_the_name_of_a_file_may_be_of_any_script() -> None:
+    validate = Validator(TypeAdapter(FileName).json_schema())
+    for name in ("猫 (1)", "नमस्ते", "می\u200cخواهم", "שלום", "Ünïcode-é", "👩\u200d🚀"):  # joiners belong to words
+        assert validate(name) == name
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:

@@ -308,6 +308,16 @@ def test_every_answer_carries_the_headers_of_a_careful_server(server: Running) -
     assert directives["base-uri"] == "'none'"
 
 
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
+)
+def test_nor_does_an_answer_to_what_is_no_http_say_what_speaks_it(server: Running, sent: bytes) -> None:
+    answer = server.head(sent)
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"\r\nServer: nodegraph\r\n" in answer
+    assert b"aiohttp" not in answer
+
+
 def test_nothing_that_was_tried_was_taken_for_a_fault_of_the_server(server: Running) -> None:
     """Last, after all of the above: no error and no traceback in the log, not even for requests that are no HTTP."""
     server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n")

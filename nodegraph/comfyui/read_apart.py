@@ -14,13 +14,17 @@ SeedMode = Literal["random", "increment"]
 
 
 class Note(NamedTuple):
-    """What became of a node of ComfyUI: its name here (None where it is none), its type there, how, and why."""
+    """What became of a node of ComfyUI: its name here (None where it is none), its type there, how, and why.
+
+    `id` is its own id there; None for what is told of several at once.
+    """
 
     node: str | None
     type: str
     became: Became
     said: tuple[Said, ...]
     seed: tuple[str, SeedMode] | None = None  # `node.input` of a seed that each run has another of, and how found
+    id: str | None = None
 
     @property
     def message(self) -> str:
@@ -45,6 +49,6 @@ def taken_apart(graph: Graph) -> list[Note]:
     return found
 
 
-def taken_in(type: str, by: str) -> Note:
+def taken_in(type: str, by: str, id: str) -> Note:
     """A note on a node that another one stands for as well."""
-    return Note(by, type[:200], "translated", (Said("as a part of {one}", one=by),))
+    return Note(by, type[:200], "translated", (Said("as a part of {one}", one=by),), id=id)

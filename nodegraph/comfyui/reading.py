@@ -13,6 +13,7 @@ from nodegraph.comfyui.graph import BYPASSED, MAX_POINTS, MUTED, Graph, Node, So
 from nodegraph.comfyui.read_apart import NOTES, Became, Note, SeedMode, taken_apart, taken_in
 from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
+from nodegraph.fields import NOT_IN_NAMES
 
 CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 COLUMN = 300  # from a node to one that reads it, where both came of the same one
@@ -20,7 +21,7 @@ ROOM = 440  # below a node, for the next that came of the same one; the Sampler 
 SEED_INPUTS = {"Sampler": "seed", "Seed": "value"}  # by the type here
 SEED_LIMIT = 2**53  # the first whole number that a browser does not hold
 _NUMBERED = re.compile(r"(.+)_(\d{1,6})", re.ASCII)  # one of the links of a list
-_FILE_NAME = re.compile(r"[/\\\x00-\x1f<>:\"|?*]+")
+_FILE_NAME = re.compile(f"[{NOT_IN_NAMES}]+")
 AFTER_RUN: dict[object, SeedMode] = {"randomize": "random", "increment": "increment"}  # others leave it as it is
 
 
@@ -94,7 +95,7 @@ class Translation:
         for id, reading in self.read.items():
             self._write(self.graph.nodes[id], reading)
         for id, by in absorbed.items():
-            self.notes.append(taken_in(self.graph.nodes[id].type, self._first_name(self.read[by])))
+            self.notes.append(taken_in(self.graph.nodes[id].type, self._first_name(self.read[by]), id))
         self.notes += taken_apart(self.graph)
         return {
             "format": "nodegraph",
@@ -196,7 +197,7 @@ class Translation:
                 self.layout[name] = {"x": x + column * COLUMN, "y": y + number * ROOM}
         first = self._first_name(reading)
         if reading.is_kept:
-            self.notes.append(Note(first, node.type[:200], "kept", tuple(map(as_said, reading.told))))
+            self.notes.append(Note(first, node.type[:200], "kept", tuple(map(as_said, reading.told)), id=node.id))
         else:
             types = list(dict.fromkeys(draft.type for draft in reading.drafts))
             one, other = types[0], " and ".join(types[1:])
@@ -204,7 +205,7 @@ class Translation:
             seed = self._seed(first, node, reading)
             became: Became = "adjusted" if reading.told else "translated"
             said = (first_said, *map(as_said, reading.told))
-            self.notes.append(Note(first, node.type[:200], became, said, seed))
+            self.notes.append(Note(first, node.type[:200], became, said, seed, node.id))
 
     def _seed(self, name: str, node: Node, reading: Reading) -> tuple[str, SeedMode] | None:
         """The seed of a node that the next run has another of; one that counts down is `told`."""

@@ -20,7 +20,7 @@ from nodegraph.home import Home
 from nodegraph.serve.app import make_app
 from nodegraph.serve.logs import set_up
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.security import Access, own_names, refuse_open_door
+from nodegraph.serve.security import Access, hide_version, own_names, refuse_open_door
 from nodegraph.serve.server import Server
 from nodegraph.serve.service import Service
 from nodegraph.serve.trash import TRASH_BYTES
@@ -104,6 +104,7 @@ def make_runner(server: Server, head_seconds: float = HEAD_SECONDS) -> web.AppRu
     A connection on which no request's head is complete within `head_seconds` is closed, whether it is idle or
     sends a byte now and then; `routing` bounds the time that a body takes.
     """
+    hide_version()
     return web.AppRunner(
         make_app(server), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=head_seconds
     )

@@ -34,8 +34,10 @@ def safe_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not name or plain_letters(name) != name or name[-1] in _NEVER_LAST or _RESERVED.fullmatch(name):
         raise Refused("invalid", f"{name[:100]!r} cannot be a name: use letters, digits, spaces and ().,+'-_")
-    if len(os.fsencode(name)) > MAX_NAME_BYTES:
-        raise Refused("invalid", f"{name[:20]!r}... is too long a name")
+    size = len(os.fsencode(name))
+    if size > MAX_NAME_BYTES:
+        message = f"{name[:20]!r}... is too long a name: it takes {size} bytes, and {MAX_NAME_BYTES} are the most"
+        raise Refused("invalid", f"{message}; letters of some scripts take three. Give a shorter one")
     return name
 
 

@@ -88,7 +88,7 @@ def read_log(path: Path) -> str:
 
 
 def shorten(path: Path) -> None:
-    """Keep of a log that a dead worker left too long the end alone: half of the limit, so that an attempt has room."""
+    """Keep of a log that a dead worker left too long its end: half of the limit, so that an attempt has room."""
     with suppress(OSError), path.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_LOG_BYTES + _CLOSING_BYTES:

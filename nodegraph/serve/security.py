@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from nodegraph.serve.guesses import Guesses
 from nodegraph.serve.refuse import Refused
@@ -24,6 +24,7 @@ from nodegraph.serve.refuse import Refused
 SESSION_SECONDS = 30 * 86400
 TOKEN_LENGTH = 16
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+SERVER = "nodegraph"  # all that answers say of what speaks here
 _PORTS = {"http": 80, "https": 443}
 
 Authority = tuple[str, int | None]
@@ -215,10 +216,15 @@ def own_names(host: str, allowed: Iterable[str]) -> frozenset[str]:
     return frozenset(names)
 
 
+def hide_version() -> None:
+    """Have aiohttp, which answers by itself to what is no HTTP, name neither itself nor its version there."""
+    vars(web_response)["SERVER_SOFTWARE"] = SERVER
+
+
 def response_headers(response: web.StreamResponse, extra: Iterable[tuple[str, str]] = ()) -> None:
     """Headers that every answer carries; an answer may bring its own content security policy and caching."""
     headers = response.headers
-    headers["Server"] = "nodegraph"
+    headers["Server"] = SERVER
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "same-origin"

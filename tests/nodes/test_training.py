@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,10 @@ def test_hostile_model_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(good.replace(*change))
         with pytest.raises(ValueError, match=r"configuration|multiple of"):
             trained.load(checkpoint, path, "cpu")
+    first, second = next(pair for pair in pairwise(sorted(found.weights.tensors)) if len(pair[0]) == len(pair[1]))
+    path.write_bytes(good.replace(f'"{second}"'.encode(), f'"{first}"'.encode()))
+    with pytest.raises(ValueError, match=f"its header says '{first}' twice"):
+        trained.load(checkpoint, path, "cpu")
     path.write_bytes(good[: len(good) // 2])
     assert not trained.recognises(path)
 

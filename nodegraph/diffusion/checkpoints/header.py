@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +138,25 @@ def _what_it_is(path: Path, start: bytes, size: int) -> str:
     )
 
 
+class _Twice(Exception):
+    """A name is given twice in one object: readers differ in which of the two they take."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1))
+    return found
+
+
 def _parse(path: Path, text: bytes, origin: int, size: int) -> Header:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
+    except _Twice as twice:
+        raise ModelRefused(
+            f"{path} is damaged: its header says {twice.args[0][:80]!a} twice, and programs differ in which of "
+            "the two they take. Get the model from where it was made"
+        ) from None
     except (ValueError, RecursionError):
         raise ModelRefused(f"{path} is no safetensors file: its header is not JSON. Download it again") from None
     if not isinstance(document, dict) or len(document) > TENSOR_LIMIT:

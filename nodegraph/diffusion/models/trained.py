@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from nodegraph.diffusion.checkpoints.header import TRAINED
+from nodegraph.diffusion.checkpoints.header import TRAINED, read
 from nodegraph.diffusion.handles import Handles
 from nodegraph.diffusion.live import LiveVAE, Loaded
 from nodegraph.diffusion.models.conditional import Conditional, DiTDenoiser, StyledEncoder
@@ -221,7 +221,7 @@ def configuration(checkpoint: Checkpoint, path: Path | None) -> TrainedConfig:
     if checkpoint.weights is not None:
         text = checkpoint.weights.config
     elif path is not None:
-        text = _metadata(path).get(TRAINED, "")
+        text = read(path).metadata.get(TRAINED, "")
     else:
         raise ValueError(f"the file of {checkpoint.name} is no longer where it was")
     try:

@@ -64,7 +64,10 @@ def test_a_pickle_is_refused_whatever_its_name_and_its_payload_does_not_run(
 
 
 def header(document: object, data: bytes = b"") -> bytes:
-    text = json.dumps(document).encode()
+    return raw(json.dumps(document).encode(), data)
+
+
+def raw(text: bytes, data: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
@@ -88,6 +91,13 @@ BAD = {
     "an unknown dtype": (header({"a": {**ENTRY, "dtype": "F3"}}, bytes(4)), "'F3'"),
     "tensors that overlap": (header({"a": ENTRY, "b": ENTRY}, bytes(4)), "does not follow"),
     "a gap": (header({"a": {**ENTRY, "data_offsets": [4, 8]}}, bytes(8)), "does not follow"),
+    "a name twice": (
+        raw(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, '
+            b'"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', bytes(8)), "its header says 'a' twice",
+    ),
+    "a shape twice": (
+        raw(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], "shape": [1]}}', bytes(4)), "'shape' twice",
+    ),
     "more than it says": (header({"a": ENTRY}, bytes(8)), "belong to no tensor"),
     "no tensors": (header({"__metadata__": {}}), "no tensors"),
     "a header that is no JSON": (struct.pack("<Q", 8) + b"{nonsens", "not JSON"),
