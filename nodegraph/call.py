@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nodegraph.errors import NodegraphError
+from nodegraph.errors import NodegraphError, is_out_of_memory
 from nodegraph.registry import Registered
 from nodegraph.undisturbed import put_back, ways_of_torch
 
 log = logging.getLogger("nodegraph.call")
 Outputs = dict[str, Any]
-# What torch, the system and oneDNN say; the last has no words of its own for it.
-_SHORT = re.compile("can(not|'t) allocate memory|could not create a primitive", re.IGNORECASE)
 
 
 class OutOfMemory(NodegraphError):
@@ -43,13 +40,13 @@ def call(
     try:
         return _ports(node, _called(node, arguments))
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     free()
     try:
         return _ports(node, _called(node, arguments))
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         told = "; ".join(filter(None, (message(error).splitlines()[0], situation(error))))
         raise OutOfMemory(
@@ -96,10 +93,3 @@ def _ports(node: Registered, returned: Any) -> Outputs:
 def _is_a(value: Any, declared: str) -> bool:
     names = {base.__name__ for base in type(value).__mro__}
     return declared.startswith("~") or declared in names or (declared == "float" and type(value) is int)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's errors by name and words: the engine does not import torch.
-    if isinstance(error, RuntimeError | OSError) and _SHORT.search(str(error)):
-        return True
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nodegraph import events
 from nodegraph.carried import RECEIPT_TEXT, beside, beside_content
-from nodegraph.errors import Cancelled, DeclarationError
+from nodegraph.errors import Cancelled, DeclarationError, is_out_of_memory
 from nodegraph.files import Files
 
 if TYPE_CHECKING:
@@ -171,6 +171,23 @@ class Context:
             from nodegraph.pictures import thumbnail
 
             self._listen(events.Preview(self.node, thumbnail(image.tensor)))
+
+    def preview_of(self, make: Callable[[], Image | None]) -> None:
+        """Make a picture, if there is one, and show it where somebody looks; a tenth of the time at most.
+
+        Once memory ran out, none is made any more: what is only looked at takes nothing from the work.
+        """
+        if not self.wants_preview or self.short_of_memory:
+            return
+        began = time.monotonic()
+        try:
+            if (image := make()) is not None:
+                self.preview(image)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._previews = False
+        self._previewed = time.monotonic() + 9 * (time.monotonic() - began)
 
     def show(self, image: Image) -> None:
         """Show the pictures of a batch as a result; where previews are kept, whole ones are written too.

@@ -20,6 +20,7 @@ Neither is an `Exception`, so a node's `except Exception` cannot swallow it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -119,6 +120,18 @@ class Interrupted(KeyboardInterrupt):
         self.type = type
         self.message = "interrupted (KeyboardInterrupt)"
         super().__init__(f"{node} ({type}): {self.message}")
+
+
+# What torch, the system and oneDNN say; the last has no words of its own for it.
+_SHORT = re.compile("can(not|'t) allocate memory|could not create a primitive", re.IGNORECASE)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory, of the host or of an accelerator, did not suffice."""
+    # torch's errors by name and words: the engine does not import torch.
+    if isinstance(error, RuntimeError | OSError) and _SHORT.search(str(error)):
+        return True
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -338,10 +338,12 @@ def VAEDecode(context: Context, vae: VAE, latent: Latent, tile: Tile = None) -> 
     sides = [side * ratio for side in tensor.shape[-2:]]
     frames = 1 if tensor.ndim == 4 else 4 * tensor.shape[2] - 3
     afford("a picture", len(tensor) * frames, 3, *sides)
-    side = _tile(context, tile, *sides)
+    if tensor.ndim == 5 and tile is not None:
+        raise ValueError("tiles are for pictures: a video is decoded whole, few frames at a time. Leave tile out")
+    side = None if tensor.ndim == 5 else _tile(context, tile, *sides)
 
     def whole(part: Tensor) -> Tensor:
-        if side is None or part.ndim == 5:
+        if side is None:
             return decode(part)
         return tiled(decode, part, side // ratio, Fraction(ratio))
 

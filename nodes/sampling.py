@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -140,11 +141,16 @@ def Sampler(
     result = latent.tensor
     for step in context.track(steps, sigmas.steps):
         result = step.x
-        if context.wants_preview and (parts := context.open(model.checkpoint)).has_vae:
-            context.preview(Image(parts.vae.decode(glance(step.denoised).float()).float().cpu()))
+        context.preview_of(partial(_preview, context, model, step.denoised))
     painted = sound(result.float().cpu().clone(), "the latent", model.checkpoint.name)
     # Who goes on with what is still noisy is to be shown the same.
     return Latent(painted, shown=latent.shown if float(sigmas.tensor[-1]) > 0 else None)
+
+
+def _preview(context: Context, model: Model, latent: Tensor) -> Image | None:
+    """What a latent shows, in small; None where the checkpoint has no VAE."""
+    live = context.open(model.checkpoint)
+    return Image(live.vae.decode(glance(latent).float()).float().cpu()) if live.has_vae else None
 
 
 @node(category="sampling", on_device=True)

@@ -17,7 +17,7 @@ from nodegraph.diffusion.training.values import TrainingLog
 from nodegraph.diffusion.values import VAE, Image, Latent, Model, Sigmas, TextEncoder, Weights
 from nodegraph.fields import FileName, GuidanceScale, Seed, Steps
 
-from .models import Loaded
+from .models import Loaded, VAEDecode, denoiser_of, text_encoder_of
 
 
 @node(category="training")
@@ -75,9 +75,7 @@ def SampleGrid(
 ) -> Image:
     """A sheet of what a model paints: a row for each prompt, a column for each seed."""
     lines = [line.strip() for line in prompts.splitlines()] or [""]
-    live = context.open(model.checkpoint)
-    decode = context.open(vae.checkpoint).vae.decode
-    encoder = context.open(text_encoder.checkpoint).text_encoder
+    live, encoder = denoiser_of(context, model), text_encoder_of(context, text_encoder)
     sigmas = Sigmas(schedule("karras", model.parametrization, steps))
     side = vae.size // vae.downscale
     blank = Latent(torch.zeros(columns, vae.latent_channels, side, side))
@@ -87,10 +85,10 @@ def SampleGrid(
         positive = encoder.encode(line, {style: 1.0} if style else {})
         result = blank.tensor
         for step in sample(
-            live.denoiser, blank, sigmas, positive, negative,
+            live, blank, sigmas, positive, negative,
             name="dpmpp_2m", seed=seed, guidance_scale=guidance_scale, device=context.device,
         ):  # fmt: skip
             result = step.x
             context.check_cancelled()
-        rows.append(decode(result.float().clone()).float().clamp(0, 1).cpu())
+        rows.append(VAEDecode(context, vae, Latent(result.float().clone())).tensor)
     return Image(labelled_grid(torch.cat(rows).clone(), columns, [], scale))

@@ -27,7 +27,6 @@ from nodegraph.diffusion.values import VAE, Image, Latent, Sigmas, Weights
 from nodegraph.fields import Seed
 
 PREVIEW_STEPS = 10
-PREVIEW_SECONDS = 2.0
 
 TrainingSteps = Annotated[int, Field(ge=1, le=10_000_000, description="How many steps the optimiser takes.")]
 PicturesAtOnce = Annotated[int, Field(ge=1, le=4096, description="Pictures in each step.")]
@@ -162,7 +161,7 @@ def TrainDiffusion(
         words=captions.vocabulary.words,
         styles=dataset.styles,
         network=trained.NetworkShape(
-            width=shape.width, depth=shape.depth, heads=max(1, shape.width // 32), patch=shape.patch,
+            width=shape.width, depth=shape.depth, heads=_heads(shape.width), patch=shape.patch,
             text_width=shape.text_width, text_depth=shape.text_depth,
         ),
         autoencoder=None if encoder is None else trained.shape_of(encoder),
@@ -249,7 +248,7 @@ def _train(context: Context, trainer: Trainer, save_every: int, preview: Callabl
     state, settings = context.state_file, trainer.settings
     if state is not None:
         _resume(context, trainer, state)
-    started, first, shown = time.monotonic(), trainer.done, time.monotonic()
+    started, first = time.monotonic(), trainer.done
     resumed = ", resumed" if first else ""  # in each note, for an editor that is opened later
     unsaved = ""
     while trainer.done < settings.steps:
@@ -268,11 +267,7 @@ def _train(context: Context, trainer: Trainer, save_every: int, preview: Callabl
             if state is not None:
                 _save(trainer, state)
             raise
-        # Samples cost far more than steps: at most a tenth of the time goes into them.
-        if context.wants_preview and now - shown > PREVIEW_SECONDS:
-            began = time.monotonic()
-            context.preview(preview())
-            shown = time.monotonic() + 9 * (time.monotonic() - began)
+        context.preview_of(preview)
 
 
 def _resume(context: Context, trainer: Trainer, state: Path) -> None:
@@ -297,6 +292,11 @@ def _save(trainer: Trainer, state: Path) -> str:
     except OSError as error:
         return f"; step {trainer.done} could not be saved to go on from: {error.strerror or error}"
     return ""
+
+
+def _heads(width: int) -> int:
+    """Heads of 32 channels or a little more: as many as divide the width."""
+    return next(heads for heads in range(max(1, width // 32), 0, -1) if width % heads == 0)
 
 
 def _autoencoder(context: Context, vae: VAE | None) -> Autoencoder | None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from nodegraph import Context, Graph, events
 from nodegraph.diffusion.checkpoints.listing import listed
 from nodegraph.diffusion.models import trained
 from nodegraph.diffusion.training.values import Dataset
-from nodegraph.diffusion.values import Checkpoint, Image
+from nodegraph.diffusion.values import Adapter, Checkpoint, Image
 from nodegraph.engine import Engine
 from nodegraph.errors import Cancelled
 from nodegraph.files import Files
@@ -65,6 +66,20 @@ def graph(steps: int = 12, **values: object) -> Graph:
     whole.add(tm.LossCurve, id="curve", log=train.log)
     whole.add(tm.SaveModel, id="save", weights=train.weights, name="digits", half=False)
     return whole
+
+
+@pytest.mark.parametrize("width", [16, 112, 304])
+def test_a_network_of_any_width_that_is_offered_can_be_trained(width: int) -> None:
+    trained = t.TrainDiffusion(Context("train"), bars(), size=t.DenoiserSize(width, 1), steps=1, batch_size=2)
+    assert trained.weights.tensors
+
+
+def test_a_sheet_of_samples_is_of_the_model_that_it_is_given() -> None:
+    """Adapters, another parametrization, words that were taught: as a Sampler has it, not as the file has it."""
+    found = t.TrainDiffusion(Context("train"), bars(), size=TINY, steps=2, batch_size=2)
+    model, encoder, vae = tm.UseWeights(found.weights)
+    with pytest.raises(ValueError, match="x is no longer where it was"):
+        tm.SampleGrid(Context("grid"), replace(model, adapters=(Adapter("x", "d", 1.0),)), encoder, vae, steps=2)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
@@ -164,8 +179,7 @@ def test_it_is_cached_and_its_model_is_opened_by_name(engine: Engine) -> None:
     assert torch.equal(from_file, sheet)
 
 
-def test_previews_are_shown_and_change_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(t, "PREVIEW_SECONDS", 0.0)
+def test_previews_are_shown_and_change_nothing(engine: Engine) -> None:
     shown: list[events.Event] = []
     workflow = graph(6).workflow()
     seen = engine.run(workflow, listen=shown.append, previews=True, targets=["train"])["train"]["weights"]

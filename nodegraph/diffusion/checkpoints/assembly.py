@@ -17,6 +17,7 @@ from nodegraph.diffusion.checkpoints.header import ModelRefused
 from nodegraph.diffusion.checkpoints.parts import SECOND, Contents, Part, contents
 from nodegraph.diffusion.checkpoints.weights import IMPORTING, fill
 from nodegraph.diffusion.handles import Handles
+from nodegraph.diffusion.sampling.schedules import with_zero_terminal_snr
 from nodegraph.diffusion.values import VAE, Checkpoint, LowNoise, Model, Parametrization, TextEncoder
 
 INDEX = "model_index.json"  # of a diffusers folder
@@ -111,9 +112,10 @@ def describe_vae(checkpoint: Checkpoint, path: Path) -> VAE:
 def parametrization(detected: Detected) -> Parametrization:
     """How a checkpoint's network is read."""
     f = detected.family
-    return Parametrization(
+    usual = Parametrization(
         detected.prediction, f.law, f.sigma_min, f.sigma_max, f.time_shift, token_shift=f.token_shift
     )
+    return with_zero_terminal_snr(usual) if detected.zero_snr else usual
 
 
 def there(path: Path | None) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nodegraph.diffusion.checkpoints.families import FAMILIES, Family
 from nodegraph.diffusion.checkpoints.header import ModelRefused
@@ -14,6 +16,7 @@ if TYPE_CHECKING:  # torch is not imported to look at headers
     from nodegraph.diffusion.values import Prediction
 
 _MARKS = {"v_pred", "model.v_pred"}
+_ZERO_SNR_MARKS = {"ztsnr", "model.ztsnr"}
 _METADATA = ("modelspec.prediction_type", "prediction_type", "ss_v_parameterization")
 _V_WORDS = {"v", "v_prediction", "v-prediction", "true"}
 _EPS_WORDS = {"eps", "epsilon", "false"}
@@ -21,11 +24,13 @@ _EPS_WORDS = {"eps", "epsilon", "false"}
 
 @dataclass(frozen=True)
 class Detected:
-    """A checkpoint's family by name, what its network predicts, and in words what it is shown beside the noise."""
+    """A checkpoint's family by name, what its network predicts, in words what it is shown beside the noise, and
+    whether its training began in pure noise."""
 
     name: str
     prediction: Prediction
     shown: str = ""
+    zero_snr: bool = False
 
     @property
     def title(self) -> str:
@@ -57,7 +62,8 @@ def detect(found: Contents) -> Detected:
             family = FAMILIES[name]
             first = part.shape(family.signs[0].name)
             shown = "" if first is None else family.shown.get(first[1], "")
-            return Detected(name, _predicts(found, family.prediction), shown)
+            predicts = _predicts(found, family.prediction)
+            return Detected(name, predicts, shown, predicts == "v" and _begins_in_noise(found))
     nearest = min(differences, key=lambda name: len(differences[name]) / len(FAMILIES[name].signs))
     raise ModelRefused(
         f"{found.path} is of no family that is known. The nearest is {FAMILIES[nearest].title}, but "
@@ -123,8 +129,7 @@ def _predicts(found: Contents, usual: Prediction) -> Prediction:
     said = [found.metadata[name].lower() for name in _METADATA if name in found.metadata]
     if found.keys & _MARKS:
         said.append("v")
-    if found.path.is_dir():
-        said.append(_of_scheduler(found))
+    said.append(str(_scheduler(found).get("prediction_type", "")))
     for word in said:
         if word in _V_WORDS:
             return "v"
@@ -133,11 +138,15 @@ def _predicts(found: Contents, usual: Prediction) -> Prediction:
     return usual
 
 
-def _of_scheduler(found: Contents) -> str:
-    import json
+def _begins_in_noise(found: Contents) -> bool:
+    """Whether the law of noise is one that ends in pure noise (Lin et al. 2024), as file or folder say."""
+    return bool(found.keys & _ZERO_SNR_MARKS) or _scheduler(found).get("rescale_betas_zero_snr") is True
 
+
+def _scheduler(found: Contents) -> Mapping[str, Any]:
+    """What a folder says of its scheduler; nothing for a file."""
     try:
         config = json.loads((found.path / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-        return str(config.get("prediction_type", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -65,7 +65,7 @@ _Flow = partial(Family, prediction="flow", law="flow", sigma_min=_FLOW_MIN, sigm
 
 _ONE_CLIP: Mapping[Target, PartName] = {"text_encoder": "text_encoder"}
 _TWO_CLIPS: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "text_encoder_2"}
-_CLIP_AND_T5: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "t5"}
+_CLIP_AND_T5: Mapping[Target, PartName] = {**_ONE_CLIP, "text_encoder_2": "t5", "text_encoder_3": "t5"}
 _CLIPS_AND_T5: Mapping[Target, PartName] = {**_TWO_CLIPS, "text_encoder_3": "t5"}
 
 _INPAINTING = {9: "inpainting"}

@@ -66,6 +66,7 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
         own,
         sizes["joint_attention_dim"],
         summarised=True,
+        numbers=1,
         extra_channels=0 if whole == own else own if follows else 1 + own,
         asks=FOLLOWING if follows else INPAINTING,
         patches=Patches(network, "denoiser"),
@@ -145,10 +146,12 @@ class FluxText:
         return []
 
     def adapted(self, files: Sequence[tuple[Path, float]]) -> FluxText:
-        """The same encoders with LoRAs, each with its strength; T5 is the second of the two."""
+        """The same encoders with LoRAs, each with its strength; T5 is the second, and for kohya the third."""
         if not files:
             return self
-        return replace(self, clip=self.clip.adapted(files), t5=self.t5.adapted(files, "text_encoder_2"))
+        return replace(
+            self, clip=self.clip.adapted(files), t5=self.t5.adapted(files, "text_encoder_2", "text_encoder_3")
+        )
 
     def with_tokenizer(self, path: Path) -> FluxText:
         """The same encoders with T5's tokenizer from a file."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -102,12 +102,12 @@ def targets(path: Path) -> dict[Target, list[str]]:
     return found
 
 
-def terms(path: Path, target: Target, shapes: Shapes, layers: int = 2) -> dict[str, Term]:
+def terms(path: Path, wanted: Collection[Target], shapes: Shapes, layers: int = 2) -> dict[str, Term]:
     """What a LoRA adds to a network, by the names of its weights; from headers alone.
 
     Args:
         path: of the file.
-        target: which network.
+        wanted: which network, by all that files call it.
         shapes: of the network's weights.
         layers: of a block of the U-Net, to read original names.
 
@@ -122,9 +122,9 @@ def terms(path: Path, target: Target, shapes: Shapes, layers: int = 2) -> dict[s
     unknown: list[str] = []
     for key, entry in header.tensors.items():
         place, module, role = _split(header, key)
-        if place != target:
+        if place not in wanted:
             continue
-        found = _find(module, modules, shapes, rename if target == "denoiser" else str)
+        found = _find(module, modules, shapes, rename if place == "denoiser" else str)
         if not found:
             unknown.append(key)
             continue
@@ -257,7 +257,8 @@ def _other_model(path: Path, weight: str, source: Source, shape: tuple[int, ...]
 class Patches:
     """LoRAs merged into a network, and the weights that they took the place of.
 
-    The weights that are replaced stay as they are, so taking a LoRA out again gives the network back exactly.
+    The weights that are replaced stay as they are, on the host, so taking a LoRA out again gives the network back
+    exactly, and what the network takes on an accelerator does not grow.
 
     Args:
         network: whose weights are replaced.
@@ -267,14 +268,14 @@ class Patches:
 
     def __init__(self, network: nn.Module, target: Target, layers: int = 2) -> None:
         self._weights = {_plain(name): value for name, value in network.named_parameters()}
-        self._target: Target = target
+        self._targets: tuple[Target, ...] = (target,)
         self._layers = layers
         self._original: dict[str, Tensor] = {}
-        self._now: tuple[Target, tuple[tuple[Path, float], ...]] = (target, ())
+        self._now: tuple[tuple[Target, ...], tuple[tuple[Path, float], ...]] = ((target,), ())
 
-    def set(self, files: Sequence[tuple[Path, float]], target: Target | None = None) -> None:
+    def set(self, files: Sequence[tuple[Path, float]], targets: tuple[Target, ...] = ()) -> None:
         """Have just these files merged, each with its strength; none gives the network as it was loaded."""
-        wanted = target or self._target, tuple((path, strength) for path, strength in files if strength)
+        wanted = targets or self._targets, tuple((path, strength) for path, strength in files if strength)
         if wanted == self._now:
             return
         shapes = {name: tuple(value.shape) for name, value in self._weights.items()}
@@ -291,7 +292,8 @@ class Patches:
 
     def _merge(self, name: str, planned: Sequence[tuple[Mapping[str, Term], float]], reader: Reader) -> None:
         parameter = self._weights[name]
-        original = self._original[name] = parameter.data
+        original = parameter.data
+        self._original[name] = original.to("cpu")
         change = torch.zeros(original.shape, dtype=torch.float32)
         for found, strength in planned:
             if name in found:
@@ -308,7 +310,7 @@ class Patches:
         """Put the weights back that were replaced."""
         for name, original in self._original.items():
             self._weights[name].data = original.to(self._weights[name].device)
-        self._original, self._now = {}, (self._target, ())
+        self._original, self._now = {}, (self._targets, ())
 
 
 def _names(found: Iterable[Mapping[str, Term]]) -> list[str]:

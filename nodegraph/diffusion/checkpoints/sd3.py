@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nodegraph.diffusion.checkpoints import configs, whole
+from nodegraph.diffusion.checkpoints import configs, texts, whole
 from nodegraph.diffusion.checkpoints.assembly import Missing, describe
 from nodegraph.diffusion.checkpoints.blinding import PerturbableTransformer, blind_before, two_streams
 from nodegraph.diffusion.checkpoints.clip import Encoder
@@ -158,7 +158,8 @@ def assembled(family: str, parts: Mapping[str, Any], part: Part | None = None) -
     width = WIDTH if part is None else configs.side(part, "context_embedder.weight", 1)
     if words is not None:
         width = words.network.config.d_model
-    return TripleText(parts["clip-l"], parts["clip-g"], words, width)
+    # Of CLIP L it was trained on the summary as it is, whatever projection a file brings.
+    return TripleText(texts.used(parts["clip-l"], pooled="plain"), parts["clip-g"], words, width)
 
 
 def load(checkpoint: Checkpoint, path: Path | None, device: str, dtype: str = "float32") -> Loaded:  # noqa: ARG001

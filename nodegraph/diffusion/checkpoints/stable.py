@@ -47,7 +47,7 @@ def check_lora(lora: Path, path: Path | None, checkpoint: Checkpoint) -> list[st
     for target, name in places.items():
         if (part := parts.get(name)) is not None:
             shapes = {weight: source.shape for weight, source in part.weights.items()}
-            terms(lora, target, shapes, part.count(r"down_blocks\.0\.resnets\.(\d+)\."))
+            terms(lora, (target,), shapes, part.count(r"down_blocks\.0\.resnets\.(\d+)\."))
     left = [key for target, keys in given.items() if target not in places for key in keys]
     if left and not given.keys() & places.keys():
         raise ModelRefused(

@@ -30,7 +30,7 @@ class T5:
         tokenizer: the file that says how words become tokens; None where nobody gave one.
         path: of the weights, for messages.
         patches, files: LoRAs, see `lora`.
-        target: which of a family's text encoders it is, in LoRAs.
+        targets: which of a family's text encoders it is, by all that LoRAs call it.
     """
 
     network: Any
@@ -38,7 +38,7 @@ class T5:
     path: Path
     patches: Patches | None = None
     files: tuple[tuple[Path, float], ...] = ()
-    target: Target | None = None
+    targets: tuple[Target, ...] = ()
 
     def encode(self, text: str, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
         """Embedding (1, length, width) of a prompt filled up with padding, and a mask (1, length) of its tokens.
@@ -52,7 +52,7 @@ class T5:
             ValueError: the text has more tokens than fit, or there is no tokenizer.
         """
         if self.patches is not None:
-            self.patches.set(self.files, self.target)
+            self.patches.set(self.files, self.targets)
         numbers, weights = self._tokens(text)
         if len(numbers) > (most or length):
             raise ValueError(
@@ -71,9 +71,9 @@ class T5:
         """The same with another tokenizer file."""
         return replace(self, tokenizer=path)
 
-    def adapted(self, files: Sequence[tuple[Path, float]], target: Target) -> T5:
-        """The same with LoRAs, each with its strength, of which it takes what is for `target`."""
-        return replace(self, files=tuple(files), target=target)
+    def adapted(self, files: Sequence[tuple[Path, float]], *targets: Target) -> T5:
+        """The same with LoRAs, each with its strength, of which it takes what is for any of `targets`."""
+        return replace(self, files=tuple(files), targets=targets)
 
     @torch.no_grad()
     def _run(self, numbers: Sequence[int]) -> Tensor:

@@ -58,6 +58,7 @@ class Transformer:
         channels: of its latents.
         width: of the embeddings that it reads.
         summarised: whether it reads a text's summary too.
+        numbers: how many a conditioning may tell it.
         frames: whether its latents may have frames, (N, C, f, h, w).
         extra_channels: how many it takes beside the latent's own.
         alone: whether it also paints without them.
@@ -75,6 +76,7 @@ class Transformer:
     channels: int
     width: int
     summarised: bool = False
+    numbers: int = 0
     frames: bool = False
     extra_channels: int = 0
     alone: bool = False
@@ -176,6 +178,11 @@ class Transformer:
                     if self.states_width is None
                     else f"this model reads an image encoder of {self.states_width} numbers a patch; link a "
                     "LoadImageEncoder of CLIP ViT-H to ImageToVideo"
+                )
+            if one.numbers is not None and len(one.numbers) != self.numbers:
+                raise ValueError(
+                    f"the conditioning tells {len(one.numbers)} numbers; this model reads {self.numbers}. "
+                    "Take SizeConditioning or FluxGuidance out, whichever is for another family"
                 )
             if one.controls:
                 raise ValueError("this model follows no ControlNet; take ApplyControlNet out")

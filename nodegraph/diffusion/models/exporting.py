@@ -82,7 +82,7 @@ def _text(live: Parts) -> bytes:
     style = torch.full((2, network.styles.num_embeddings), 1 / network.styles.num_embeddings)
     batch = {0: "n"}
     return export(
-        network.float(),
+        network,
         {"ids": ids, "style": style},
         ["text_embedding", "text_mask", "text_pooled"],
         {"ids": batch, "style": batch},
@@ -96,11 +96,11 @@ def _denoiser(live: Parts) -> bytes:
     inputs = {
         "x": torch.zeros(2, channels, side, side),
         "time": torch.full((2,), 0.5),
-        "text_embedding": code.embedding.expand(2, -1, -1).clone(),
-        "text_mask": code.mask.expand(2, -1).clone(),
-        "text_pooled": code.pooled.expand(2, -1).clone(),
+        "text_embedding": code.embedding.cpu().float().expand(2, -1, -1).clone(),
+        "text_mask": code.mask.cpu().expand(2, -1).clone(),
+        "text_pooled": code.pooled.cpu().float().expand(2, -1).clone(),
     }
-    return export(network.float(), inputs, ["velocity"], {name: {0: "n"} for name in inputs})
+    return export(network, inputs, ["velocity"], {name: {0: "n"} for name in inputs})
 
 
 _PARTS: dict[str, Callable[[Parts], bytes]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -69,24 +68,18 @@ def asked(error: BaseException) -> int | None:
     return None if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def weight_bytes(path: Path | None, dtype: str) -> int:
-    """Bytes that the weights in a safetensors file, or a folder of them, take in a dtype; from headers alone.
-
-    A file that cannot be read counts nothing: who loads it says what is wrong with it.
-    """
-    return _held((entry for file in _files(path) for entry in _entries(file)), getattr(torch, dtype))
-
-
 def loading_bytes(path: Path | None, dtype: str, part: str = "") -> int:
     """Bytes that loading takes at its peak: all weights, and the largest that is converted as the file has it.
 
-    Of a diffusers folder some networks are loaded by themselves, see `Checkpoint.part`, the rest together.
+    From headers alone; a file that cannot be read counts nothing: who loads it says what is wrong with it. Of a
+    diffusers folder some networks are loaded by themselves, see `Checkpoint.part`, the rest together.
     """
     kind = getattr(torch, dtype)
     files = [file for file in _files(path) if path == file or _part(file) == part]
     entries = [entry for file in files for entry in _entries(file)]
     converted = (entry.bytes for entry in entries if DTYPES.get(entry.dtype) != kind)
-    return _held(entries, kind) + max(converted, default=0)
+    held = sum(math.prod(entry.shape) * kind.itemsize for entry in entries)
+    return held + max(converted, default=0)
 
 
 def _files(path: Path | None) -> list[Path]:
@@ -98,10 +91,6 @@ def _files(path: Path | None) -> list[Path]:
 
 def _part(file: Path) -> str:
     return file.parent.name if file.parent.name in APART else ""
-
-
-def _held(entries: Iterable[Entry], kind: torch.dtype) -> int:
-    return sum(math.prod(entry.shape) * kind.itemsize for entry in entries)
 
 
 def _entries(file: Path) -> list[Entry]:

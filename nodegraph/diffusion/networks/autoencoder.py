@@ -93,9 +93,12 @@ class Autoencoder(nn.Module):
         """Set both projections to the principal components of the pictures' patches (N, 3, H, W)."""
         patches = functional.unfold(images * 2 - 1, 4, stride=4).transpose(1, 2).reshape(-1, 48)
         mean = patches.mean(0)
-        _, values, directions = torch.linalg.svd(patches - mean, full_matrices=False)
-        basis = directions[: self.channels]
-        deviations = values[: self.channels] / len(patches) ** 0.5
+        centred = patches - mean
+        variances, directions = torch.linalg.eigh(centred.T @ centred / len(patches))  # in rising order
+        basis = directions.T.flip(0)[: self.channels]
+        # Directions in which the pictures do not vary, as grey ones have, would be magnified into noise.
+        deviations = variances.flip(0)[: self.channels].clamp(min=0).sqrt()
+        deviations = deviations.clamp(min=1e-3 * float(deviations[0]) or 1.0)
         encode = basis / deviations[:, None]
         self.project.weight.copy_(encode.view(-1, 3, 4, 4))
         self.project.bias.copy_(-(encode @ mean))  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ files that name other files (external data) or operators of other libraries are 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -91,7 +92,7 @@ def export(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
 ) -> bytes:
-    """A network as the bytes of an ONNX file.
+    """A network as the bytes of an ONNX file, in float32. The network itself is left as it is.
 
     Args:
         network: called with the inputs in order.
@@ -122,7 +123,7 @@ def export(
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # of torch about itself
             program = torch.onnx.export(
-                network.eval(),
+                copy.deepcopy(network).cpu().float().eval(),  # others paint with it, in their dtype, where it is
                 tuple(inputs.values()),
                 input_names=list(inputs),
                 output_names=[f"{name}_" if name in inputs else name for name in outputs],

@@ -14,16 +14,16 @@ PIXELS = 64 * 64  # latent pixels that are always worth decoding
 def glance(latents: Tensor) -> Tensor:
     """Latents to decode for a preview of a batch (N, C, h, w), or of videos (N, C, F, h, w) by their first frames.
 
-    Together they cost about as much to decode as one picture of the batch: where there are several large ones,
-    they are averaged down, each side to at least one pixel. At most `PICTURES` are kept.
+    Together they cost about as much to decode as one picture of `PIXELS`: larger ones are averaged down, each side
+    to at least one pixel. At most `PICTURES` are kept.
     """
     shown = latents[:PICTURES]
     if shown.ndim == 5:
         shown = shown[:, :, :1]
     height, width = shown.shape[-2:]
     area = height * width
-    shrink = math.ceil(math.sqrt(len(shown) * area / max(area, PIXELS)))
-    if shrink == 1:
+    shrink = math.ceil(math.sqrt(len(shown) * area / PIXELS))
+    if shrink <= 1:
         return shown
     size = (max(1, height // shrink), max(1, width // shrink))
     small: Tensor = functional.adaptive_avg_pool2d(shown.flatten(1, -3), size)

@@ -85,14 +85,3 @@ def predicted(prediction: Prediction, clean: Tensor, x: Tensor, sigma: float) ->
             return (x - (1 + sigma) * clean) / sigma
         case "x0":
             return clean
-
-
-def with_channels(network: Network, channels: Tensor) -> Network:
-    """Give a network more input beside the noisy sample, unscaled, as channels after it.
-
-    For the nine channels of Stable Diffusion's inpainting networks (Rombach et al. 2022, section 4.5), `channels`
-    is the mask, 1 = repaint, and then the known latent with zeros where it is repainted: (N or 1, K, ...).
-    """
-    return lambda scaled, time: network(
-        torch.cat([scaled, channels.to(scaled).expand(len(scaled), *channels.shape[1:])], 1), time
-    )

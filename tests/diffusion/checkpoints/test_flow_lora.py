@@ -225,6 +225,7 @@ def test_a_lora_of_flux_reaches_clip(tmp_path: Path) -> None:
     [
         ("flux", "lora_te2_encoder_block_0_layer_0_SelfAttention_q"),
         ("flux", "text_encoder_2.encoder.block.1.layer.1.DenseReluDense.wi_0"),
+        ("flux", "lora_te3_encoder_block_0_layer_0_SelfAttention_q"),
         ("sd3", "lora_te3_encoder_block_1_layer_0_SelfAttention_v"),
     ],
 )
@@ -255,6 +256,15 @@ def test_what_is_for_a_text_encoder_that_is_not_changed_is_told(tmp_path: Path) 
     ]
     with pytest.raises(ModelRefused, match="all of its 2 tensors are for text encoders"):
         LoadLora(context, loaded.model, loaded.text_encoder, "words.safetensors")
+
+
+def test_numbers_for_another_family_are_refused(made: Made) -> None:
+    """Flux would take the height that SDXL is told for how strongly to follow the text."""
+    context = made.context()
+    live: Any = denoiser_of(context, LoadModel(context, "base.safetensors").model)
+    told = Condition(torch.zeros(1, 4, live.width), pooled=torch.zeros(1, 4), numbers=(1024.0,) * 6)
+    with pytest.raises(ValueError, match=f"tells 6 numbers; this model reads {int(made.family == 'flux')}"):
+        live.predict(torch.zeros(1, live.channels, 8, 8), 1.0, [told])
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 1024), (1024, 1000), (8, 16)])

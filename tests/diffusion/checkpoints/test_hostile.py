@@ -209,7 +209,7 @@ def test_a_lora_for_the_middle_of_a_convolution_is_added(unet: Any, tmp_path: Pa
         path,
     )
     shapes = {name: tuple(value.shape) for name, value in unet.state_dict().items()}
-    assert terms(path, "denoiser", shapes).keys() == {weight}
+    assert terms(path, ("denoiser",), shapes).keys() == {weight}
     before = unet.state_dict()[weight].clone()
     patches = Patches(unet, "denoiser")
     patches.set([(path, 1.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from diffusers import (
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from nodegraph.nodes.models import Encode, LoadModel, denoiser_of
 from nodegraph.nodes.sampling import MaskInpaint, Sampler
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nodegraph import Context
@@ -26,6 +28,7 @@ from nodegraph.diffusion.live import Loaded
 from nodegraph.diffusion.models.loading import describe, load
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.noise import NoiseSource
+from nodegraph.diffusion.sampling.schedules import schedule
 from nodegraph.diffusion.values import Conditioning, Image, Latent, Mask, Sigmas
 from nodegraph.files import Files
 
@@ -70,6 +73,21 @@ def test_the_layout_of_the_tests_is_the_one_that_diffusers_reads(made: Made) -> 
         expected = network.state_dict()
         assert converted.keys() == expected.keys()
         assert all(torch.equal(converted[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_says_that_its_noise_ends_pure(tmp_path: Path) -> None:
+    """As NoobAI's do: a tensor's name in a file, a line of the scheduler in a folder."""
+    one = tiny.make("sdxl", prediction="v_prediction")
+    file = tiny.save_single(one, tmp_path / "x")
+    assert not describe(file.name, file, "a").model.parametrization.zero_snr
+    save_file({**load_file(file), "v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}, file)
+    folder = tiny.save_folder(one, tmp_path / "folder")
+    settings = folder / "scheduler" / "scheduler_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "rescale_betas_zero_snr": True}))
+    for path in (file, folder):
+        found = describe(path.name, path, "b").model.parametrization
+        assert (found.prediction, found.zero_snr) == ("v", True)
+        assert schedule("simple", found, 4)[0] > 1000
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])

@@ -89,6 +89,9 @@ def test_a_network_written_as_onnx_gives_what_torch_gives(tmp_path: Path) -> Non
     with torch.inference_mode():
         expected = live.vae.encode(image)
     assert torch.allclose(OnnxNetwork(path)(image=image)[0], expected, atol=1e-4)
+    kept = live.vae.bfloat16()  # others go on painting with it as it is
+    exporting.as_onnx(live, Checkpoint("emoji", "d", "emoji"), "vae_encoder")
+    assert {weight.dtype for weight in kept.parameters()} == {torch.bfloat16}
     with pytest.raises(ValueError, match="embedded model can be exported"):
         exporting.as_onnx(live, Checkpoint("x", "d", "sd1"), "vae_encoder")
 

@@ -8,8 +8,8 @@ import torch
 from nodegraph.diffusion.pictures.previews import PICTURES, glance
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 128, 96), (4, 4, 16, 16), (16, 3, 16, 16), (1, 16, 1, 90, 60)])
-def test_what_costs_no_more_than_one_picture_is_shown_as_it_is(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(1, 4, 64, 48), (4, 4, 16, 16), (16, 3, 16, 16), (1, 16, 1, 60, 60)])
+def test_what_costs_little_is_shown_as_it_is(shape: tuple[int, ...]) -> None:
     latents = torch.rand(shape)
     assert torch.equal(glance(latents), latents)
 
@@ -18,13 +18,14 @@ def test_what_costs_no_more_than_one_picture_is_shown_as_it_is(shape: tuple[int,
     ("shape", "shown"),
     [
         ((4, 4, 64, 64), (4, 4, 32, 32)),
-        ((9, 4, 96, 128), (9, 4, 32, 42)),
+        ((1, 4, 128, 96), (1, 4, 64, 48)),
+        ((9, 4, 96, 128), (9, 4, 16, 21)),
         ((50, 4, 64, 64), (PICTURES, 4, 16, 16)),
         ((16, 4, 1, 4096), (16, 4, 1, 1024)),
         ((2, 16, 5, 60, 104), (2, 16, 1, 30, 52)),
     ],
 )
-def test_several_cost_about_as_much_as_one(shape: tuple[int, ...], shown: tuple[int, ...]) -> None:
+def test_what_is_large_is_shown_small(shape: tuple[int, ...], shown: tuple[int, ...]) -> None:
     assert glance(torch.rand(shape)).shape == shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from nodegraph.diffusion.proofs.control import (
     inpainted,
 )
 from nodegraph.diffusion.sampling.analytic import CorrelatedGaussian, Dataset, Gaussian, Mixture, posterior
-from nodegraph.diffusion.sampling.denoisers import denoiser, with_channels
+from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.sampling.inpainting import steered
 from nodegraph.diffusion.sampling.loop import sample
 from nodegraph.diffusion.sampling.schedules import schedule
@@ -152,13 +153,13 @@ class Nine:
     def predict(self, x: Tensor, sigma: float, conditions: Sequence[Condition]) -> list[Tensor]:
         assert all(condition.concat is not None for condition in conditions)
 
-        def network(scaled: Tensor, time: Tensor) -> Tensor:
-            self.seen.append(scaled)
-            return torch.nn.functional.conv2d(scaled, self.weight)
+        def network(shown: Tensor, scaled: Tensor, time: Tensor) -> Tensor:
+            self.seen.append(torch.cat([scaled, shown.expand(len(scaled), -1, -1, -1)], 1))
+            return torch.nn.functional.conv2d(self.seen[-1], self.weight)
 
         channels = [condition.concat for condition in conditions]
         return [
-            denoiser(with_channels(network, own), Parametrization("eps", "scaled_linear", 0.0292, 14.6))(x, sigma)
+            denoiser(partial(network, own), Parametrization("eps", "scaled_linear", 0.0292, 14.6))(x, sigma)
             for own in channels
             if own is not None
         ]

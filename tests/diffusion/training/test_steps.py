@@ -102,6 +102,20 @@ def test_principal_components_are_a_fair_start() -> None:
     assert float(-10 * error.log10()) > 25
 
 
+def test_directions_in_which_pictures_do_not_vary_are_not_magnified() -> None:
+    """Grey pictures have 16 directions of 48; the seventeenth is rounding alone."""
+    torch.manual_seed(0)
+    grey = torch.rand(64, 1, 32, 32, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    model = Autoencoder(20, 32)
+    model.start_from_components(grey)
+    with torch.no_grad():
+        spread = model.project(grey * 2 - 1).std((0, 2, 3))
+    assert spread[:16].min() > 0.5
+    assert spread[16:].max() < 0.01
+    error = (model.decode(model.encode(grey)) - grey).square().mean().detach()
+    assert float(-10 * error.log10()) > 25
+
+
 def test_the_average_follows_and_forgets() -> None:
     network = nn.Linear(1, 1)
     average = Average(network, 0.9)
