@@ -11,19 +11,26 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from nodegraph.node import NodeType
 from nodegraph.sources import all_sources, plugin_paths
 
 IMPORT_SECONDS = 120
+AGAIN_SECONDS = 3600  # after which plugins that were left out are tried again: the machine may be to blame
 BUILT_IN = "nodegraph.nodes."  # how the origin of a module of ours begins
 KEPT = 4  # catalogs: of the built-in nodes alone, and with one folder of plugins or another
 log = logging.getLogger("nodegraph.catalog")
+
+
+# What a plugin says, or how its file is called, may be no valid Unicode, and then no JSON holds it.
+_Text = Annotated[str, BeforeValidator(lambda text: text.encode("utf-8", "backslashreplace").decode())]
 
 
 class ImportProblem(BaseModel):
@@ -31,27 +38,22 @@ class ImportProblem(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    origin: str
-    message: str
-
-    @field_validator("origin", "message", mode="before")
-    @classmethod
-    def _as_text(cls, text: str) -> str:
-        """What a plugin says, or how its file is called, may be no valid Unicode, and then no JSON holds it."""
-        return text.encode("utf-8", "backslashreplace").decode()
+    origin: _Text
+    message: _Text
 
 
 class Catalog(BaseModel):
     """What nodes there are: their types by name, and what could not be imported.
 
-    `plugins_left_out` says that some plugin takes a process that imports it down, so that none was imported.
+    `plugins_left_out` says which plugin takes a process that imports it down, so that none was imported; it is
+    empty where they were.
     """
 
     model_config = ConfigDict(frozen=True)
 
     nodes: dict[str, NodeType] = {}
     problems: tuple[ImportProblem, ...] = ()
-    plugins_left_out: bool = False
+    plugins_left_out: _Text = ""
 
 
 def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
@@ -62,10 +64,11 @@ def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
         plugins: plugin folders.
     """
     path = folder / f"catalog-{all_sources(plugins)}.json"
-    try:
-        return Catalog.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return _build(path, plugins)
+    with suppress(OSError, ValidationError):
+        kept = Catalog.model_validate_json(path.read_bytes())
+        if not kept.plugins_left_out or time.time() - path.stat().st_mtime < AGAIN_SECONDS:
+            return kept
+    return _build(path, plugins)
 
 
 def begun_at(path: Path) -> Path:
@@ -78,14 +81,10 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
         made = Path(folder) / "catalog.json"
         error = _import_in_child(made, [str(folder) for folder in plugins])
         if error is None:
-            content = made.read_bytes()
-            catalog = Catalog.model_validate_json(content)
-            broken = [one for one in catalog.problems if one.origin.startswith(BUILT_IN)]
-            for one in broken:
+            catalog = Catalog.model_validate_json(made.read_bytes())
+            for one in _broken(catalog):
                 log.warning("the nodes of %s are missing: %s; is the installation whole?", one.origin, one.message)
-            if not broken:  # else it would go on being read after what was in the way is gone
-                _keep(path, content)
-            return catalog
+            return _kept(path, catalog)
         begun = begun_at(made)
         guilty = begun.read_text("utf-8", "surrogateescape") if begun.is_file() else ""
     if not plugins:
@@ -96,17 +95,26 @@ def _build(path: Path, plugins: Sequence[Path]) -> Catalog:
         ImportProblem(origin=str(one), message=error if str(one) == guilty else f"left out for {guilty}: {error}")
         for one in plugin_paths(plugins)
     )
-    return catalog.model_copy(update={"problems": catalog.problems + problems, "plugins_left_out": True})
+    problems = (*catalog.problems, *problems)
+    left_out = f"{guilty or 'one of them'}: {error}"
+    return _kept(path, Catalog(nodes=catalog.nodes, problems=problems, plugins_left_out=left_out))
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _broken(catalog: Catalog) -> list[ImportProblem]:
+    """What is missing of the built-in nodes."""
+    return [one for one in catalog.problems if one.origin.startswith(BUILT_IN)]
+
+
+def _kept(path: Path, catalog: Catalog) -> Catalog:
     """Write a catalog, whole or not at all, and drop the oldest; where the folder refuses, say so and go on."""
+    if _broken(catalog):  # it would go on being read after what was in the way is gone
+        return catalog
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+                file.write(catalog.model_dump_json().encode())
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -115,6 +123,7 @@ def _keep(path: Path, content: bytes) -> None:
                 old.unlink()
     except OSError as error:
         log.warning("cannot keep the catalog of nodes, so every command imports them again: %s", error)
+    return catalog
 
 
 def _import_in_child(path: Path, plugins: Sequence[str]) -> str | None:

@@ -38,7 +38,7 @@ class Engine:
         registry: the nodes; by default all that can be found.
         catalog: the same nodes as data. Where it is given and no registry is, the nodes themselves are imported
             only when one must run: a workflow whose results are all cached costs no such import.
-        plugins: plugin folders besides the home's own.
+        plugins: plugin folders besides the home's own; none is imported where the catalog had to leave them out.
         cache: where results are kept between runs; by default memory, and the home's cache folder.
         files: finds input files and writes output files; by default pictures beside `inputs`.
         device: such as `cpu` or `cuda:0`; by default an accelerator where there is one.
@@ -72,7 +72,8 @@ class Engine:
         self.compiled = _told_to_compile() if compiled is None else compiled
         self._registry = registry
         self._catalog = catalog
-        self._plugins = (self.home.plugins, *plugins)
+        left_out = catalog is not None and catalog.plugins_left_out
+        self._plugins = () if left_out else (self.home.plugins, *plugins)
         self.cache.know(lambda _: self.registry.wire_types)
 
     @property

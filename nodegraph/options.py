@@ -167,6 +167,10 @@ def open_workflow(
     """
     home = Home.of_user(models=models)
     catalog = load_catalog(home.cache, [home.plugins, *(plugins or [])])
+    if catalog.plugins_left_out:
+        say(
+            f"no plugin is imported, for {catalog.plugins_left_out}; tried again once it is changed, or in an hour"
+        )
     notes: list[Note] = []
     workflow = Workflow.load(path, notes)
     values, problems = parse_values(settings or [], workflow, catalog)

@@ -101,6 +101,23 @@ def test_a_changed_plugin_makes_another_catalog_and_one_that_takes_the_process_d
     assert other == f"left out for {plugin}: {guilty}"
 
 
+def test_what_was_left_out_is_tried_again_after_an_hour_and_not_by_every_command(home: Home) -> None:
+    home.plugins.mkdir()
+    tries = home.plugins / "tries"
+    fatal = home.plugins / (os.fsdecode(b"fatal\xe9.py") if sys.platform == "linux" else "fatal.py")
+    fatal.write_text(f"import os\nopen({str(tries)!r}, 'a').write('.')\nos._exit(7)")
+    first = load_catalog(home.cache, [home.plugins])
+    assert "Sampler" in first.nodes
+    assert first.plugins_left_out == f"{first.problems[0].origin}: {first.problems[0].message}"
+    assert load_catalog(home.cache, [home.plugins]) == first
+    assert tries.read_text() == "."
+    for path in home.cache.glob("catalog-*.json"):
+        os.utime(path, (path.stat().st_mtime - module.AGAIN_SECONDS - 1,) * 2)
+    assert load_catalog(home.cache, [home.plugins]) == first
+    assert load_catalog(home.cache, [home.plugins]) == first
+    assert tries.read_text() == ".."
+
+
 def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

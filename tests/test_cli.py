@@ -547,6 +547,18 @@ def test_nodes_lists_types_and_broken_plugins(shell: Shell, tmp_path: Path) -> N
     assert listed["nodes"]["Sampler"]["category"] == "sampling"
 
 
+def test_a_plugin_that_ends_the_program_ends_no_run(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "fatal.py").write_text("import os\nos._exit(7)")
+    nodes = {"text": {"type": "Text", "values": {"text": "still here"}}}
+    (tmp_path / "w.json").write_text(json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes}))
+    done = shell("run", "w.json", "--plugins", "plugins")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 'text.value = "still here"\n'
+    told = f"no plugin is imported, for {tmp_path / 'plugins' / 'fatal.py'}: importing ended with exit status 7: "
+    assert told in done.stderr
+
+
 def test_a_new_plugin_works_and_passes_its_own_test(shell: Shell, tmp_path: Path) -> None:
     assert shell("plugin", "new", "sunny_nodes").stdout == "sunny_nodes\n"
     folder = tmp_path / "sunny_nodes"
