@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from typing import Any, NamedTuple, cast
@@ -126,6 +126,7 @@ class _Check:
         self.problems: list[Problem] = []
         self.shapes: dict[str, Shape] = {}
         self.outputs: dict[str, dict[str, Wire]] = {}
+        self.names: dict[str, list[str]] = {}  # of files, by kind, once one was missed
 
     def run(self) -> Checked:
         nodes: dict[str, Bound] = {}
@@ -233,11 +234,19 @@ class _Check:
         try:
             valid = validate(value)
             if self.files is not None and entry.name in shape.files:
-                self.files.find(shape.files[entry.name], valid)
+                self.files.find(shape.files[entry.name], valid, partial(self._names, self.files))
         except (ValueRefused, FileRefused) as error:
             self._problem(name, entry.name, str(error))
             return value
         return valid
+
+    def _names(self, files: Files, kind: str) -> Sequence[str]:
+        """The names of files that are hinted at: looked for once, and none where enough has been hinted."""
+        if len(self.problems) >= HINTED:
+            return ()
+        if kind not in self.names:
+            self.names[kind] = files.names(kind)
+        return self.names[kind]
 
     def _installed(self, name: str, entry: str | None, needs: Mapping[str, str]) -> None:
         """A problem for each package that is needed here and is not installed."""

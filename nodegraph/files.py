@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -78,8 +78,11 @@ class Files:
         self._places: dict[str, Path] = {}
         self._swept: set[Path] = set()
 
-    def find(self, kind: str, name: str) -> Path | None:
+    def find(self, kind: str, name: str, known: Callable[[str], Sequence[str]] | None = None) -> Path | None:
         """The file or folder that a name stands for; None for a `scheme://` name, which is no file.
+
+        `known` gives the names of a kind, for who asks for many files; by default the folders are looked through
+        for each that is not there.
 
         Raises:
             FileRefused: no such file, a folder or an address where a file is meant, or the name leads outside the
@@ -112,7 +115,7 @@ class Files:
             path = self._inside(kind, root, name)
             if path is not None:
                 return _fit(kind, name, path, root.resolve())
-        names = self.names(kind)
+        names = (known or self.names)(kind)
         raise FileRefused(
             f"there is no {name!r} among the {kind} (folders searched: {folders})."
             f"{did_you_mean(name, names) or _known(names)}{self._hints.get(kind, '')}"
@@ -300,7 +303,7 @@ def _holds(path: Path) -> bool:
         return False
 
 
-def _known(names: list[str]) -> str:
+def _known(names: Sequence[str]) -> str:
     """Which names there are, where they are few enough to be read."""
     return f" There is {', '.join(map(repr, names))}." if 0 < len(names) <= 5 else ""
 

@@ -130,7 +130,7 @@ def _model(link: Link, nodes: Mapping[str, Bound], files: Files) -> tuple[str, P
             name = bound.values.get(entry)
             if kind == MODELS and isinstance(name, str):
                 try:
-                    path = files.find(kind, name)
+                    path = files.find(kind, name, known=lambda _: ())
                 except FileRefused:  # told as a problem of its own
                     return None
                 return None if path is None else (name, path)

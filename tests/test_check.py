@@ -18,7 +18,7 @@ from simple_nodes import simple_registry
 
 from nodegraph.catalog import Catalog, ImportProblem
 from nodegraph.check import _depth_first, check
-from nodegraph.errors import CheckError
+from nodegraph.errors import HINTED, CheckError
 from nodegraph.files import Files
 from nodegraph.home import Home
 from nodegraph.registry import Registry
@@ -126,6 +126,27 @@ def test_variables_carry_their_type_through() -> None:
     assert not graph(link("n"), "Plus", "a")
     assert "needs a Box, but if.value gives an int" in graph(link("n"), "Unpack", "box")[0]
     assert "both must be the same" in graph(link("p", "small_box"), "Plus", "a")[0]
+
+
+def test_a_folder_is_looked_through_once_however_many_files_are_missed(tmp_path: Path, registry: Registry) -> None:
+    looked: list[str] = []
+
+    class Counted(Files):
+        def names(self, kind: str, limit: int = 10_000) -> list[str]:
+            looked.append(kind)
+            return super().names(kind, limit)
+
+    (tmp_path / "photo-1.png").touch()
+    files = Counted({"images": [tmp_path], "checkpoints": [tmp_path]})
+    found = problems({f"n{i}": {"type": "Read", "values": {"image": "photo-2.png"}} for i in range(99)}, files)
+    assert looked == ["images"]
+    assert ["Did you mean 'photo-1.png'?" in line for line in found] == [True] * HINTED + [False] * (99 - HINTED)
+    looked.clear()
+    painting = Workflow.load(ROOT / "workflows" / "text_to_image.json")
+    painting = painting.with_values({"model.checkpoint": "gone", "blank.width": 512})  # as wide as it is painted?
+    (problem,) = check(painting, registry.catalog, files).problems
+    assert "there is no 'gone' among the checkpoints" in str(problem)
+    assert looked == ["checkpoints"]
 
 
 def test_a_missing_type_hints_at_broken_plugins() -> None:
