@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from nodegraph.cache import DiskTier, ResultCache
-from nodegraph.console import show
+from nodegraph.cache import DiskTier, ResultCache, Usage
+from nodegraph.console import say, show
 from nodegraph.errors import DocumentError
 from nodegraph.home import Home
 from nodegraph.options import FAILED, CacheFolder, Device, Output, Sets, Setup, WorkflowFile, spread
@@ -117,7 +117,7 @@ def cache_clear(folder: CacheFolder = None) -> None:
     disk = _disk(folder)
     before = disk.usage()
     disk.clear()
-    show(f"removed {before.results} results, {before.bytes / 1e6:.1f} MB")
+    _tell_removed(before, disk.usage(), 0)
 
 
 @cache_app.command("prune")
@@ -128,8 +128,15 @@ def cache_prune(
     disk = _disk(folder)
     before = disk.usage()
     disk.prune(int(size * 1e9))
-    after = disk.usage()
+    _tell_removed(before, disk.usage(), int(size * 1e9))
+
+
+def _tell_removed(before: Usage, after: Usage, wanted: int) -> None:
+    """Say what went, and end with status 1 where more than the bytes that are wanted is left."""
     show(f"removed {before.results - after.results} results, {(before.bytes - after.bytes) / 1e6:.1f} MB")
+    if after.bytes > wanted:
+        say(f"{after.results} results could not be removed, {after.bytes / 1e6:.1f} MB; try again later")
+        raise typer.Exit(FAILED)
 
 
 def _disk(folder: Path | None) -> DiskTier:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import typer
 from conftest import ROOT
 
 from nodegraph.cache import DiskTier, ResultCache
 from nodegraph.cache.blobs import digest_of_bytes
+from nodegraph.cli_results import cache_clear, cache_prune
 from nodegraph.engine import Engine
 from nodegraph.files import Files
 from nodegraph.home import Home
@@ -177,3 +183,26 @@ def test_cache_commands(shell: Shell) -> None:
     assert "removed" in shell("cache", "prune", "--size", "0.000001").stdout
     shell("cache", "clear")
     assert "0 results" in shell("cache", "info").stdout
+
+
+@pytest.mark.parametrize("remove", [cache_clear, partial(cache_prune, 0.0)])
+def test_what_another_process_keeps_from_being_removed_is_said_to_be_there(
+    remove: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tier = DiskTier(tmp_path)
+    tier.put("key", {"value": "x" * 1_000_000}, 9.0)
+    tier.close()
+    monkeypatch.setattr("nodegraph.cache.index.WAIT_SECONDS", 0.1)
+    with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(typer.Exit) as ended:
+            remove(tmp_path)
+    assert ended.value.exit_code == 1
+    told = capsys.readouterr()
+    assert told.out == "removed 0 results, 0.0 MB\n"
+    assert told.err == "1 results could not be removed, 1.0 MB; try again later\n"
+    remove(tmp_path)
+    assert capsys.readouterr().out == "removed 1 results, 1.0 MB\n"
