@@ -188,19 +188,31 @@ def LimitConditioning(
     start: Share = 0.0,
     end: Share = 1.0,
 ) -> Conditioning:
-    """Give a conditioning a strength, and let it act only from `start` to `end` of the schedule."""
+    """Give a conditioning a strength, and let it act only from `start` to `end` of the schedule, where it did."""
     if end <= start:
         raise ValueError(f"end ({end}) must be above start ({start})")
-    return Conditioning(
-        tuple(replace(c, strength=c.strength * strength, start=start, end=end) for c in conditioning.conditions)
-    )
+    pieces = [
+        replace(c, strength=c.strength * strength, start=max(c.start, start), end=min(c.end, end))
+        for c in conditioning.conditions
+    ]
+    left = tuple(piece for piece in pieces if piece.start < piece.end)
+    if not left:
+        acts = " and ".join(f"{c.start:g} to {c.end:g}" for c in conditioning.conditions)
+        raise ValueError(f"the conditioning acts from {acts}, so that from {start:g} to {end:g} nothing is left")
+    return Conditioning(left)
 
 
 @node(category="conditioning")
 def RegionConditioning(conditioning: Conditioning, mask: Mask, vae: VAE) -> Conditioning:
-    """Let a conditioning act only where the mask is 1 (white); elsewhere others, or the negative, rule."""
-    height, width = (max(1, side // vae.downscale) for side in mask.tensor.shape[2:])
-    region = resize(mask.tensor[:1], (height, width), "area")
+    """Let a conditioning act only where the mask is 1 (white); elsewhere others, or the negative, rule.
+
+    The mask may be larger or smaller than the picture, but not of another shape.
+    """
+    if len(mask.tensor) > 1:
+        raise ValueError(
+            f"the input `mask` holds {len(mask.tensor)} masks, and a region is one for all pictures; give one"
+        )
+    region = latent_mask(mask.tensor, vae, mask.tensor.shape[2:])
     return Conditioning(
         tuple(
             replace(c, region=region if c.region is None else c.region * region) for c in conditioning.conditions
@@ -306,10 +318,27 @@ def _files(context: Context, adapters: Sequence[Adapter]) -> list[tuple[Path, fl
     return found
 
 
+def latent_mask(mask: Tensor, vae: VAE, picture: Sequence[int]) -> Tensor:
+    """A mask (N, 1, H, W) of a picture of some (height, width), in the size of the latent that VAEEncode makes.
+
+    What the VAE cuts off the picture is cut off the mask, in its own scale.
+    """
+    sides = [max(1, side) for side in _sides(vae, picture)]
+    height, width = (
+        max(1, round(had * min(side * vae.downscale, whole) / whole))
+        for had, side, whole in zip(mask.shape[2:], sides, picture, strict=True)
+    )
+    return resize(mask[..., :height, :width], (sides[0], sides[1]), "area")
+
+
+def _sides(vae: VAE, picture: Sequence[int]) -> list[int]:
+    return [side // vae.downscale for side in picture]
+
+
 @node(category="latent", on_device=True)
 def VAEEncode(context: Context, vae: VAE, image: Image, tile: Tile = None) -> Latent:
     """Turn pictures into latents; transparency is laid on white. Sides are cut to fit the VAE."""
-    height, width = (side // vae.downscale * vae.downscale for side in image.tensor.shape[2:])
+    height, width = (side * vae.downscale for side in _sides(vae, image.tensor.shape[2:]))
     if not height or not width:
         raise ValueError(f"the picture is smaller than {vae.downscale} pixels; make it larger")
     rgb = on_white(image.tensor)[..., :height, :width].to(context.device)

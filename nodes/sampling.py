@@ -17,7 +17,7 @@ from nodegraph.diffusion.pictures import images
 from nodegraph.diffusion.pictures.previews import glance
 from nodegraph.diffusion.sampling.conditioning import on_device
 from nodegraph.diffusion.sampling.guidance import guided
-from nodegraph.diffusion.sampling.loop import beside, sample
+from nodegraph.diffusion.sampling.loop import fitted, sample
 from nodegraph.diffusion.sampling.noise import NoiseKind, NoiseSource, unit_noise
 from nodegraph.diffusion.sampling.samplers import SamplerName, invert
 from nodegraph.diffusion.sampling.schedules import ScheduleName, for_tokens, schedule
@@ -32,11 +32,12 @@ from nodegraph.diffusion.values import (
     Latent,
     Mask,
     Model,
+    Shown,
     Sigmas,
 )
 from nodegraph.fields import BatchSize, GuidanceScale, Height, Seed, Steps, Strength, Width, painted_by
 
-from .models import VAEEncode, denoiser_of
+from .models import VAEEncode, denoiser_of, latent_mask
 
 Painted = Annotated[Latent, painted_by("model", "What is painted on: a blank one, or that of a picture.")]
 PAINTING = 4  # latents that there are at once while one is painted: noise, the sample, its estimate, the result
@@ -143,8 +144,9 @@ def Sampler(
         result = step.x
         context.preview_of(partial(_preview, context, model, step.denoised))
     painted = sound(result.float().cpu().clone(), "the latent", model.checkpoint.name)
-    # Who goes on with what is still noisy is to be shown the same.
-    return Latent(painted, shown=latent.shown if float(sigmas.tensor[-1]) > 0 else None)
+    if float(sigmas.tensor[-1]) > 0:  # who goes on with what is still noisy is to be shown, and to keep, the same
+        return replace(latent, tensor=painted, known=None if latent.mask is None else latent.kept)
+    return Latent(painted)
 
 
 def _preview(context: Context, model: Model, latent: Tensor) -> Image | None:
@@ -167,7 +169,7 @@ def DDIMInvert(
     """
     sigmas = schedule("karras", model.parametrization, steps)[:-1].flip(0).tolist()
     live = denoiser_of(context, model, conditioning)
-    conditioning = on_device(context.device)(beside(live, conditioning, latent))
+    conditioning = on_device(context.device)(fitted(live, conditioning, latent))
     denoise = guided(live.predict, conditioning, None, 1.0, sigmas[::-1])
     x = latent.tensor.to(context.device)
     with torch.inference_mode():
@@ -261,11 +263,15 @@ def MaskInpaint(
     The mask may be larger or smaller than the picture, but not of another shape.
     """
     images.refuse_other_shape(mask.tensor, image.tensor)
+    sides = image.tensor.shape[2:]
     if method == "channels":  # such a network is shown the picture without what it is to repaint
-        rgb, hidden = images.on_white(image.tensor), (mask.tensor > 0.5).float()
+        hidden = mask.tensor
+        if hidden.shape[2:] != sides:
+            hidden = images.resize(hidden, (sides[0], sides[1]), "bilinear")
+        rgb, hidden = images.on_white(image.tensor), (hidden > 0.5).float()
         image = Image(images.composite(rgb, torch.full_like(rgb, 0.5), hidden))
     latent = VAEEncode(context, vae, image)
-    small = images.resize(mask.tensor, (latent.tensor.shape[2], latent.tensor.shape[3]), "area")
+    small = latent_mask(mask.tensor, vae, sides)
     # A latent pixel that any part of the mask touches is repainted whole: it cannot be kept in part.
     return Latent(latent.tensor, (small > 0.01).float(), Inpainting(method, repeats, tolerance))
 
@@ -325,13 +331,17 @@ def MaskComposite(
     above: Annotated[Latent, Field(description="Shows where the mask is 1.")],
     mask: Annotated[Mask, Field(description="In pixels, or in the latent's own size.")],
 ) -> Latent:
-    """Lay one latent over another through a mask; where the mask is 0 the lower one is untouched."""
-    sides = below.tensor.shape[2:]
-    if above.tensor.shape[1:] != below.tensor.shape[1:]:
-        raise ValueError(
-            f"the latents differ in size: {tuple(below.tensor.shape)} and {tuple(above.tensor.shape)}"
-        )
-    small = images.resize(mask.tensor, (sides[0], sides[1]), "area")
+    """Lay one latent over another through a mask; where the mask is 0 the lower one is untouched.
+
+    Of videos every frame is.
+    """
+    shape = below.tensor.shape
+    if len(shape) < 4:
+        raise ValueError(f"the latent {tuple(shape)} has no height and width that a mask could cover")
+    if above.tensor.shape[1:] != shape[1:]:
+        raise ValueError(f"the latents differ in size: {tuple(shape)} and {tuple(above.tensor.shape)}")
+    small = images.resize(mask.tensor, (shape[-2], shape[-1]), "area")
+    small = small.view(len(small), *[1] * (len(shape) - 3), *shape[-2:]).expand(-1, -1, *shape[2:])
     return Latent(images.composite(below.tensor, above.tensor, small))
 
 
@@ -359,12 +369,34 @@ def LatentScale(
         return resized.reshape(*tensor.shape[:-2], height, width)
 
     mask = None if latent.mask is None else scaled(latent.mask, "nearest")
-    return replace(latent, tensor=scaled(latent.tensor, "bicubic"), mask=mask)
+    known = None if latent.known is None else scaled(latent.known, "bicubic")
+    return replace(latent, tensor=scaled(latent.tensor, "bicubic"), mask=mask, known=known)
 
 
 @node(category="latent")
 def LatentBatch(latents: Annotated[list[Latent], Field(description="The latents, in order.")]) -> Latent:
-    """Put latents of one size into one batch."""
+    """Put latents of one size into one batch, with their masks and what a network is shown beside them."""
     if len({latent.tensor.shape[1:] for latent in latents}) != 1:
         raise ValueError("the latents differ in size; scale them first")
-    return Latent(torch.cat([latent.tensor for latent in latents]))
+
+    def joined(parts: list[Tensor | None], what: str) -> Tensor | None:
+        found = [
+            (len(latent.tensor), part) for latent, part in zip(latents, parts, strict=True) if part is not None
+        ]
+        if found and (len(found) < len(latents) or len({part.shape[1:] for _, part in found}) > 1):
+            raise ValueError(f"some of the latents have {what} and others none, or another; give all the like")
+        return torch.cat([part.expand(count, *part.shape[1:]) for count, part in found]) if found else None
+
+    mask = joined([one.mask for one in latents], "a mask")
+    if mask is not None and len({one.inpainting for one in latents}) > 1:
+        raise ValueError("the latents are to be inpainted in several ways; use one method for all")
+    shown = [one.shown for one in latents]
+    channels = joined([None if one is None else one.channels for one in shown], "a picture beside them")
+    states = joined([None if one is None else one.states for one in shown], "a picture that was read")
+    return Latent(
+        torch.cat([one.tensor for one in latents]),
+        mask,
+        latents[0].inpainting,
+        None if channels is None else Shown(channels, states),
+        joined([one.known for one in latents], "a known part, being noisy,"),
+    )

@@ -21,7 +21,7 @@ from nodegraph.diffusion.proofs.process import SHAPES
 from nodegraph.diffusion.sampling.conditioning import on_device
 from nodegraph.diffusion.sampling.guidance import guided
 from nodegraph.diffusion.sampling.likelihood import log_likelihood
-from nodegraph.diffusion.sampling.loop import beside, sample
+from nodegraph.diffusion.sampling.loop import fitted, sample
 from nodegraph.diffusion.sampling.noise import unit_noise
 from nodegraph.diffusion.sampling.samplers import ETA, SAMPLERS, SamplerName
 from nodegraph.diffusion.sampling.schedules import SCHEDULES, schedule
@@ -215,7 +215,7 @@ def LogLikelihood(
     p = model.parametrization
     low, high = sigma or p.sigma_min, min(p.sigma_max, 1e3)
     live = denoiser_of(context, model, conditioning)
-    conditioning = on_device(context.device)(beside(live, conditioning, latent))
+    conditioning = on_device(context.device)(fitted(live, conditioning, latent))
     denoise = guided(live.predict, conditioning, None, 1.0, [high, low])
     walk = log_likelihood(denoise, latent.tensor.to(context.device), low, high, steps=steps, seed=seed)
     *_, found = context.track(walk, steps)

@@ -86,20 +86,31 @@ class Latent:
     """A sample in the space where diffusion happens: (N, C, ...), with an optional mask (N or 1, 1, ...).
 
     Only where the mask is 1 is the latent repainted, as `inpainting` says; without a mask it is repainted
-    everywhere. `shown` is what the network sees beside it.
+    everywhere. `shown` is what the network sees beside it. `known` is the clean latent of what the mask keeps,
+    where a sampler has left `tensor` noisy.
     """
 
     tensor: Tensor
     mask: Tensor | None = None
     inpainting: Inpainting = Inpainting()
     shown: Shown | None = None
+    known: Tensor | None = None
 
     def __post_init__(self) -> None:
         need(self.tensor.ndim >= 3, "a latent is (N, C, ...)", self.tensor)
         need(self.tensor.is_floating_point(), "a latent holds floating-point numbers", self.tensor)
         if self.mask is not None:
             fits = self.mask.shape[1:2] == (1,) and self.mask.shape[2:] == self.tensor.shape[2:]
-            need(fits, f"the mask of a latent {tuple(self.tensor.shape)} is (N, 1, ...) of its size", self.mask)
+            fits = fits and len(self.mask) in (1, len(self.tensor))
+            what = f"the mask of a latent {tuple(self.tensor.shape)} is (N or 1, 1, ...) of its size"
+            need(fits, f"{what}, one for all items or one for each", self.mask)
+        if self.known is not None:
+            need(self.known.shape == self.tensor.shape, "what is known has the latent's shape", self.known)
+
+    @property
+    def kept(self) -> Tensor:
+        """The clean latent of what the mask keeps."""
+        return self.tensor if self.known is None else self.known
 
 
 @dataclass(frozen=True, eq=False)

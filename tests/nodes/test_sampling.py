@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from nodegraph import Context, events
 from nodegraph.check import check
-from nodegraph.diffusion.values import Image, Latent, Mask, Sigmas
+from nodegraph.diffusion.values import Image, Inpainting, InpaintMethod, Latent, Mask, Shown, Sigmas
 from nodegraph.files import Files
 from nodegraph.registry import Registry
 from nodegraph.workflow import Workflow
@@ -108,6 +110,92 @@ def test_inpainting_keeps_what_is_not_masked(context: Context) -> None:
     assert not torch.allclose(result[..., :4], picture.tensor[..., :4], atol=0.1)
 
 
+def test_what_the_vae_cuts_off_a_picture_is_cut_off_its_mask(tmp_path: Path) -> None:
+    from nodegraph.home import Home
+
+    context = Context("n", files=Home(tmp_path, tmp_path).files(output=tmp_path))
+    vae = m.LoadModel(context, "emoji").vae
+    beyond = vae.downscale - 1
+    picture = Image(torch.zeros(1, 3, 64, 64 + beyond))
+    for scale in (1, 2):
+        mask = torch.zeros(1, 1, scale * 64, scale * (64 + beyond))
+        mask[..., -scale * beyond :] = 1
+        latent = s.MaskInpaint(context, vae, picture, Mask(mask))
+        assert latent.mask is not None
+        assert not latent.mask.any(), scale
+        mask[..., -scale * beyond - scale] = 1
+        latent = s.MaskInpaint(context, vae, picture, Mask(mask))
+        assert latent.mask is not None
+        assert latent.mask[0, 0, 0].tolist() == [0.0] * (latent.mask.shape[-1] - 1) + [1.0]
+
+
+def test_a_mask_for_channels_may_be_larger_or_smaller(context: Context) -> None:
+    vae = m.LoadModel(context, GAUSSIAN).vae
+    picture = Image(torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 4:] = 1
+    same = s.MaskInpaint(context, vae, picture, Mask(mask), "channels")
+    for other in (mask.repeat_interleave(2, 2).repeat_interleave(2, 3), mask[..., ::2, ::2].contiguous()):
+        found = s.MaskInpaint(context, vae, picture, Mask(other), "channels")
+        assert torch.equal(found.tensor, same.tensor)
+        assert same.mask is not None
+        assert found.mask is not None
+        assert torch.equal(found.mask, same.mask)
+
+
+@pytest.mark.parametrize("method", get_args(InpaintMethod))
+def test_a_second_sampler_keeps_what_the_first_one_kept(context: Context, method: InpaintMethod) -> None:
+    model, encoder, _ = m.LoadModel(context, "analytic://dataset")
+    known = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 4:] = 1
+    latent = Latent(known, mask, Inpainting(method, repeats=2))
+    sigmas, words = s.Schedule(model, steps=8), m.Encode(context, encoder)
+
+    def painted(latent: Latent, sigmas: Sigmas, noise: Latent | None = None) -> Latent:
+        return s.Sampler(
+            context, model, words, latent, sigmas, sampler="euler", seed=3, guidance_scale=1, noise=noise
+        )
+
+    first, last = SplitSigmas(sigmas, 4)
+    noisy = painted(latent, first)
+    found, whole = painted(noisy, last, NoNoise(noisy)), painted(latent, sigmas)
+    assert torch.equal(found.tensor[..., :4], known[..., :4])
+    assert (found.mask, found.known) == (None, None)
+    if method != "repaint":  # which draws fresh noise
+        assert torch.allclose(found.tensor, whole.tensor, atol=1e-5)
+    larger = s.LatentScale(noisy, 2)
+    assert larger.known is not None
+    assert larger.known.shape == (1, 1, 16, 16)
+
+
+def test_a_batch_of_latents_keeps_their_masks(context: Context) -> None:
+    one, two = (
+        Latent(torch.full((n, 1, 4, 4), float(n)), torch.full((1, 1, 4, 4), n / 2), Inpainting("repaint"))
+        for n in (1, 2)
+    )
+    both = s.LatentBatch([one, two])
+    assert both.mask is not None
+    assert both.mask[:, 0, 0, 0].tolist() == [0.5, 1, 1]
+    assert both.inpainting == Inpainting("repaint")
+    shown = [
+        replace(latent, shown=Shown(torch.full((1, 2, 4, 4), float(n)))) for n, latent in enumerate((one, two))
+    ]
+    beside = s.LatentBatch(shown).shown
+    assert beside is not None
+    assert (beside.channels[:, 0, 0, 0].tolist(), beside.states) == ([0, 1, 1], None)
+    for other in (Latent(two.tensor), replace(two, inpainting=Inpainting("blend")), shown[1]):
+        with pytest.raises(ValueError, match=r"give all the like|use one method for all"):
+            s.LatentBatch([one, other])
+
+
+def test_a_latent_has_a_mask_for_all_or_one_for_each() -> None:
+    for count in (1, 3):
+        Latent(torch.zeros(3, 4, 8, 8), torch.zeros(count, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"is \(N or 1, 1, ...\) of its size, one for all items or one for each"):
+        Latent(torch.zeros(3, 4, 8, 8), torch.zeros(2, 1, 8, 8))
+
+
 def test_a_mask_covers_every_latent_pixel_that_it_touches(context: Context) -> None:
     vae = m.LoadModel(context, GAUSSIAN).vae
     big = torch.zeros(1, 1, 16, 16)
@@ -163,6 +251,19 @@ def test_conditioning_is_combined_and_limited(context: Context) -> None:
         m.LimitConditioning(a, start=0.5, end=0.5)
 
 
+def test_limits_that_follow_each_other_hold_all(context: Context) -> None:
+    _, encoder, _ = m.LoadModel(context, "analytic://dataset")
+    early, late = (
+        m.LimitConditioning(m.Encode(context, encoder, "1"), start=start, end=end)
+        for start, end in ((0, 0.4), (0.4, 1))
+    )
+    both = m.LimitConditioning(m.CombineConditioning([early, late]), strength=0.5, start=0.2, end=0.8)
+    assert [(c.start, c.end, c.strength) for c in both.conditions] == [(0.2, 0.4, 0.5), (0.4, 0.8, 0.5)]
+    assert [(c.start, c.end) for c in m.LimitConditioning(both, end=0.3).conditions] == [(0.2, 0.3)]
+    with pytest.raises(ValueError, match=r"acts from 0 to 0\.4, so that from 0.5 to 1 nothing is left"):
+        m.LimitConditioning(early, start=0.5)
+
+
 def test_styles_are_mixed_by_weight(context: Context, tmp_path: Path) -> None:
     from nodegraph.home import Home
 
@@ -214,6 +315,11 @@ def test_masks_composite_latents_exactly() -> None:
     assert torch.equal(found[..., 2:, :], above[..., 2:, :])
     with pytest.raises(ValueError, match="differ in size"):
         s.MaskComposite(Latent(below), Latent(torch.zeros(1, 2, 5, 5)), Mask(mask))
+    films = [Latent(one[:, :, None].repeat(1, 1, 3, 1, 1)) for one in (below, above)]
+    film = s.MaskComposite(*films, Mask(mask)).tensor
+    assert torch.equal(film, found[:, :, None].repeat(1, 1, 3, 1, 1))
+    with pytest.raises(ValueError, match="no height"):
+        s.MaskComposite(Latent(torch.zeros(1, 2, 4)), Latent(torch.zeros(1, 2, 4)), Mask(mask))
 
 
 def test_noise_added_twice_is_noise_added_once_in_law() -> None:
@@ -319,6 +425,28 @@ def test_regions_let_two_prompts_share_a_picture(context: Context) -> None:
     ).tensor  # fmt: skip
     assert float(found[..., :4].mean()) == pytest.approx(0.5, abs=0.03)
     assert float(found[..., 4:].mean()) == pytest.approx(-0.5, abs=0.03)
+
+
+def test_a_region_is_fitted_to_the_latent(context: Context) -> None:
+    name = "analytic://gaussian?mean=-0.5&variance=0.001&label_shift=0.5&size=8&channels=1"
+    model, encoder, vae = m.LoadModel(context, name)
+
+    def painted(*shape: int) -> Tensor:
+        left = torch.zeros(*shape)
+        left[..., : shape[-1] // 2] = 1
+        here = m.RegionConditioning(m.Encode(context, encoder, "2"), Mask(left), vae)
+        return s.Sampler(
+            context, model, here, s.EmptyLatent(vae), s.Schedule(model, steps=4),
+            negative=m.Encode(context, encoder, "0"), guidance_scale=1,
+        ).tensor  # fmt: skip
+
+    exact = painted(1, 1, 8, 8)
+    assert torch.equal(painted(1, 1, 32, 32), exact)
+    assert torch.equal(painted(1, 1, 4, 4), exact)
+    with pytest.raises(ValueError, match=r"is 32 x 8 and the latent \(1, 1, 8, 8\), which is another shape"):
+        painted(1, 1, 8, 32)
+    with pytest.raises(ValueError, match="holds 2 masks"):
+        painted(2, 1, 8, 8)
 
 
 def test_each_line_is_for_one_picture(context: Context) -> None:

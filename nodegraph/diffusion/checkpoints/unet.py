@@ -19,7 +19,7 @@ from nodegraph.diffusion.networks.circular import circular
 from nodegraph.diffusion.pictures.images import resize
 from nodegraph.diffusion.sampling.denoisers import denoiser
 from nodegraph.diffusion.sampling.noise import sent
-from nodegraph.diffusion.values import Condition, Parametrization, Wrap
+from nodegraph.diffusion.values import Condition, Control, Parametrization, Wrap
 
 DOWNSCALE = 8
 
@@ -111,7 +111,7 @@ class UNet:
         def network(scaled: Tensor, time: Tensor) -> Tensor:
             scaled = scaled.to(dtype)
             whole = scaled if concat is None else torch.cat([scaled, concat.to(dtype)], 1)
-            residuals = self._residuals(scaled, time, text, extra, conditions[0])
+            residuals = self._residuals(scaled, time, text, extra, conditions[0].controls, count)
             return self.network(whole, time, text, return_dict=False, **extra, **residuals)[0].to(x.dtype)
 
         denoise = denoiser(network, self.parametrization)
@@ -171,21 +171,27 @@ class UNet:
         return torch.cat(rows).to(x.device)
 
     def _residuals(
-        self, scaled: Tensor, time: Tensor, text: Tensor, extra: dict[str, Any], condition: Condition
+        self,
+        scaled: Tensor,
+        time: Tensor,
+        text: Tensor,
+        extra: dict[str, Any],
+        controls: tuple[Control, ...],
+        count: int,
     ) -> dict[str, Any]:
-        """What ControlNets add to the U-Net's skips and middle, summed."""
+        """What ControlNets add to the U-Net's skips and middle, summed, for `count` conditions of a batch."""
         down: list[Tensor] = []
         middle: Tensor | None = None
-        for control in condition.controls:
+        items = len(scaled) // count
+        for control in controls:
             network = self.controls[control.checkpoint.digest]
             size = (scaled.shape[2] * DOWNSCALE, scaled.shape[3] * DOWNSCALE)
             hint = resize(control.hint, size, "bilinear") if control.hint.shape[2:] != size else control.hint
-            repeats = len(scaled) // len(hint)
-            if repeats * len(hint) != len(scaled):
+            if len(hint) not in (1, items):
                 raise ValueError(
-                    f"{len(hint)} pictures to follow do not fit a batch; give one, or one for each picture"
+                    f"{len(hint)} pictures to follow do not fit a batch of {items}; give one, or one for each"
                 )
-            hint = hint.repeat(repeats, 1, 1, 1).to(scaled)
+            hint = hint.expand(items, -1, -1, -1).repeat(count, 1, 1, 1).to(scaled)
             sides, middle_one = network(
                 scaled, time, text, hint, conditioning_scale=control.strength, return_dict=False, **extra
             )

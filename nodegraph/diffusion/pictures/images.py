@@ -19,10 +19,16 @@ def resize(tensor: Tensor, size: tuple[int, int], resampling: Resampling) -> Ten
     return functional.interpolate(tensor, size=size, mode=resampling, antialias=True, align_corners=False)
 
 
-def refuse_other_shape(mask: Tensor, picture: Tensor) -> None:
-    """Raise ValueError where a mask is not the picture in large or small: within 2 %, or a pixel."""
+def same_shape(mask: Tensor, picture: Tensor) -> bool:
+    """Whether a mask is as the picture in large or small: within 2 %, or a pixel."""
     (down, across), (height, width) = mask.shape[-2:], picture.shape[-2:]
-    if abs(across * height - down * width) > max(0.02 * down * width, across, down, height, width):
+    return abs(across * height - down * width) <= max(0.02 * down * width, across, down, height, width)
+
+
+def refuse_other_shape(mask: Tensor, picture: Tensor) -> None:
+    """Raise ValueError where a mask is not the picture in large or small."""
+    (down, across), (height, width) = mask.shape[-2:], picture.shape[-2:]
+    if not same_shape(mask, picture):
         raise ValueError(
             f"the input `mask` is {across} x {down} and the input `image` {width} x {height}, which is another "
             "shape: the mask would be stretched onto the wrong place. Crop or resize the mask as the picture was, "

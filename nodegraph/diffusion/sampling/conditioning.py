@@ -51,14 +51,19 @@ def check_batch(conditioning: Conditioning, batch: int) -> None:
 
 
 def on_device(device: torch.device | str) -> Callable[[Conditioning], Conditioning]:
-    """Puts conditionings' tensors on a device, so that no step sends them; what they share stays shared."""
-    controls: dict[Control, Control] = {}
+    """Puts conditionings' tensors on a device, so that no step sends them; what they share stays shared.
+
+    Controls that say the same become one, so that a positive and a negative under it share a batch.
+    """
+    controls: list[tuple[Control, Control]] = []
     conditions: dict[Condition, Condition] = {}
 
     def control(one: Control) -> Control:
-        if one not in controls:
-            controls[one] = replace(one, hint=one.hint.to(device))
-        return controls[one]
+        for known, there in controls:
+            if _alike(known, one):
+                return there
+        controls.append((one, replace(one, hint=one.hint.to(device))))
+        return controls[-1][1]
 
     def condition(one: Condition) -> Condition:
         if one not in conditions:
@@ -70,6 +75,11 @@ def on_device(device: torch.device | str) -> Callable[[Conditioning], Conditioni
         return conditions[one]
 
     return lambda given: Conditioning(tuple(map(condition, given.conditions)))
+
+
+def _alike(a: Control, b: Control) -> bool:
+    same = (a.checkpoint.digest, a.strength) == (b.checkpoint.digest, b.strength)
+    return same and (a.hint is b.hint or (a.hint.device == b.hint.device and torch.equal(a.hint, b.hint)))
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

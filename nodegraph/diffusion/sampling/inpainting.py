@@ -47,6 +47,8 @@ def resampled(walk: Sampler, repeats: int, known: Tensor, mask: Tensor) -> Sampl
     def repaint(
         denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise, **options: Any
     ) -> Iterator[Step]:
+        if "churn" in options:  # meant for all steps, each of which is a walk of its own here
+            options["churn"] /= len(sigmas) - 1
         for index, sigma, sigma_next in pairs(sigmas):
             for repeat in range(repeats):
                 if repeat:

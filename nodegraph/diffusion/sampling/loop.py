@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nodegraph.diffusion.live import KnowsPosterior, LiveDenoiser, Rescales, TakesChannels
+from nodegraph.diffusion.pictures.images import resize, same_shape
 from nodegraph.diffusion.sampling import inpainting
 from nodegraph.diffusion.sampling.conditioning import check_batch, on_device
 from nodegraph.diffusion.sampling.guidance import Predict, guided, progress_of
@@ -73,7 +74,7 @@ def sample(
 
     for sigma in sigma_list[:-1]:
         _check(positive, negative, scale(sigma), len(latent.tensor))
-    clean = latent.tensor.to(device)
+    clean, kept = latent.tensor.to(device), latent.kept.to(device)
     source = NoiseSource(seed, len(clean))
     first = source(clean)  # drawn in any case: what is linked may be this very noise, and is not to come twice
     noise = first if start is None else start.to(clean)
@@ -85,10 +86,10 @@ def sample(
     predict: Predict = model.predict
     mask = None if latent.mask is None else latent.mask.to(clean)
     place = on_device(device)
-    positive = place(beside(model, positive, latent))
-    negative = None if negative is None else place(beside(model, negative, latent))
+    positive = place(fitted(model, positive, latent))
+    negative = None if negative is None else place(fitted(model, negative, latent))
     if mask is not None and latent.inpainting.method == "exact":
-        predict = _posterior(model, clean, mask, latent.inpainting.tolerance)
+        predict = _posterior(model, kept, mask, latent.inpainting.tolerance)
     known = _placed(model, mask) if name in LEARNED else None
     predict = known or predict
     if observe is not None:
@@ -101,7 +102,8 @@ def sample(
     if known is not None:
         denoise = Uncertain(denoise, known, positive, progress_of(sigma_list))
     if mask is not None:
-        denoise, walk = _inpainting(denoise, walk, latent, clean, mask, noise)
+        # Where another sampler began, the known part stays under the noise that it began with.
+        denoise, walk = _inpainting(denoise, walk, latent, kept, mask, noise if latent.known is None else first)
     yield from _without_gradients(walk(denoise, clean + sigma_list[0] * noise, sigma_list, fresh, **options))
 
 
@@ -170,15 +172,17 @@ def _inpainting(
             return inpainting.kept(denoise, known, mask), walk
 
 
-def beside(model: LiveDenoiser, conditioning: Conditioning, latent: Latent) -> Conditioning:
-    """A conditioning with what the network is shown beside the noise: what the latent brings, or what it keeps.
+def fitted(model: LiveDenoiser, conditioning: Conditioning, latent: Latent) -> Conditioning:
+    """A conditioning for a latent: with regions of its size, and what the network is shown beside the noise.
 
-    Raises ValueError where that is of another size, or not what the network takes.
+    That is what the latent brings, or what it keeps. Raises ValueError where a region is of another shape, or what
+    is shown is of another size or not what the network takes.
     """
+    conditioning = Conditioning(tuple(_covering(one, latent.tensor) for one in conditioning.conditions))
     shown, size = latent.shown, latent.tensor.shape[2:]
     inpaints = latent.mask is not None and latent.inpainting.method == "channels"
     if latent.mask is not None and inpaints:
-        shown = Shown(inpainting.channels(latent.tensor, latent.mask.to(latent.tensor)))
+        shown = Shown(inpainting.channels(latent.kept, latent.mask.to(latent.kept)))
     if shown is None:
         return conditioning
     if shown.channels.shape[2:] != size:
@@ -199,6 +203,18 @@ def beside(model: LiveDenoiser, conditioning: Conditioning, latent: Latent) -> C
     return Conditioning(
         tuple(replace(one, concat=shown.channels, states=shown.states) for one in conditioning.conditions)
     )
+
+
+def _covering(condition: Condition, latent: Tensor) -> Condition:
+    region, size = condition.region, latent.shape[-2:]
+    if region is None or region.shape[-2:] == size:
+        return condition
+    if latent.ndim < 4 or not same_shape(region, latent):
+        raise ValueError(
+            f"the region of a conditioning is {region.shape[-1]} x {region.shape[-2]} and the latent "
+            f"{tuple(latent.shape)}, which is another shape; give RegionConditioning a mask of the picture's shape"
+        )
+    return replace(condition, region=resize(region, (size[0], size[1]), "area"))
 
 
 def _observed(predict: Predict, observe: Callable[[Sequence[Tensor]], None]) -> Predict:

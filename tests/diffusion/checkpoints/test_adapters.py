@@ -21,7 +21,7 @@ from nodegraph.nodes.adapters import (
 )
 from nodegraph.nodes.animation import LatentWalk
 from nodegraph.nodes.models import Encode, LoadModel, denoiser_of, text_encoder_of
-from nodegraph.nodes.sampling import DDIMInvert, Schedule
+from nodegraph.nodes.sampling import DDIMInvert, EmptyLatent, Sampler, Schedule
 from nodegraph.nodes.theory import LogLikelihood, StepFilm
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -355,6 +355,49 @@ def test_every_node_that_asks_a_network_follows_a_controlnet(sd1: Desk) -> None:
     }
     for node, ask in asked.items():
         assert not torch.equal(ask(steered), ask(told)), node
+
+
+def test_each_picture_of_a_batch_follows_its_own_and_no_condition_another(sd1: Desk) -> None:
+    name, _ = control_file(sd1, "own.safetensors", zero=False, original=False)
+    context = sd1.context
+    model, text_encoder, _ = LoadModel(context, "base.safetensors")
+    hints = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(8))
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+    net = LoadControlNet(context, name)
+
+    def estimates(x: Tensor, hint: Tensor) -> list[Tensor]:
+        texts = [Encode(context, text_encoder, text) for text in ("a cat", "")]
+        control = ApplyControlNet(texts[0], net, Image(hint)).conditions[0].controls
+        with torch.inference_mode():
+            told = [replace(text.conditions[0], controls=control) for text in texts]
+            return denoiser_of(context, model, Conditioning(tuple(told))).predict(x, 2.0, told)
+
+    for item in (0, 1):
+        alone = estimates(x[item : item + 1], hints[item : item + 1])
+        for both, one in zip(estimates(x, hints), alone, strict=True):
+            assert torch.allclose(both[item], one[0], atol=1e-5)
+    for batch in (x[:1], x.repeat(2, 1, 1, 1)):
+        with pytest.raises(ValueError, match=f"2 pictures to follow do not fit a batch of {len(batch)}"):
+            estimates(batch, hints)
+
+
+def test_positive_and_negative_that_follow_the_same_picture_share_a_batch(sd1: Desk) -> None:
+    name, _ = control_file(sd1, "shared.safetensors", zero=False, original=False)
+    context = sd1.context
+    model, text_encoder, vae = LoadModel(context, "base.safetensors")
+    net, sizes = LoadControlNet(context, name), list[int]()
+
+    def told(text: str, hint: Tensor, strength: float = 1.0) -> Conditioning:
+        return ApplyControlNet(Encode(context, text_encoder, text), net, Image(hint), strength=strength)
+
+    network = context.open(model.checkpoint).denoiser.network  # type: ignore[attr-defined]
+    seen = network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    blank, sigmas = EmptyLatent(vae, 64, 64), Schedule(model, steps=2)
+    positive = told("a cat", HINT.tensor)
+    for negative in (told("", HINT.tensor.clone()), told("", HINT.tensor, 0.5), told("", 1 - HINT.tensor)):
+        Sampler(context, model, positive, blank, sigmas, negative)
+    seen.remove()
+    assert sizes == [2, 2] + [1] * 8
 
 
 def test_a_controlnet_acts_for_its_share_of_the_schedule(sd1: Desk) -> None:

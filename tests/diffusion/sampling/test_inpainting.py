@@ -19,9 +19,11 @@ from nodegraph.diffusion.proofs.control import (
 )
 from nodegraph.diffusion.sampling.analytic import CorrelatedGaussian, Dataset, Gaussian, Mixture, posterior
 from nodegraph.diffusion.sampling.denoisers import denoiser
-from nodegraph.diffusion.sampling.inpainting import steered
+from nodegraph.diffusion.sampling.inpainting import resampled, steered
 from nodegraph.diffusion.sampling.loop import sample
+from nodegraph.diffusion.sampling.samplers import euler
 from nodegraph.diffusion.sampling.schedules import schedule
+from nodegraph.diffusion.sampling.stepping import Sampler
 from nodegraph.diffusion.values import Condition, Conditioning, Inpainting, Latent, Parametrization, Sigmas
 
 FREE = Parametrization("x0", "continuous", 0.02, 20.0)
@@ -36,6 +38,28 @@ def test_repainting_again_and_again_comes_nearer_to_the_posterior() -> None:
     assert distances[-1] < 0.03
     for moments, (_, mean, variance) in zip(found, REPAINT, strict=True):
         assert moments == pytest.approx((mean, variance), abs=0.01)
+
+
+def test_churn_is_shared_by_all_steps_when_each_is_made_again() -> None:
+    sigmas = [8.0, 4.0, 2.0, 1.0, 0.0]
+    blank, mask = torch.zeros(1, 1, 2), torch.ones(1, 1, 2)
+
+    def asked(walk: Sampler) -> list[float]:
+        seen: list[float] = []
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            seen.append(sigma)
+            return x * 0
+
+        for _ in walk(denoise, blank, sigmas, torch.zeros_like, churn=0.8):
+            pass
+        return seen
+
+    plain = asked(euler)
+    assert plain == pytest.approx([1.2 * sigma for sigma in sigmas[:-1]])
+    assert (
+        asked(resampled(euler, 2, blank, mask)) == [sigma for sigma in plain[:-1] for _ in range(2)] + plain[-1:]
+    )
 
 
 def test_more_steps_do_not_cure_blending() -> None:
