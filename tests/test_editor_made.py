@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from editor_page import PATIENCE, EditorPage, opened
 from playwright.sync_api import expect
 
 PLUGIN = '''
+from typing import Literal
+
 import torch
 from nodegraph import Context, node, pictures
 
@@ -32,6 +35,11 @@ def Paint(context: Context, seed: int = 0, width: int = 48, count: int = 1, text
 def Divide(a: int = 1, b: int = 0) -> None:
     """Divide one number by another."""
     a / b
+
+@node(category="test", effect="always")
+def Wordy(kind: Literal["red", "green"] = "red") -> None:
+    """Fail at length."""
+    raise ValueError("this is told in many words, " * 60 + "the end")
 '''
 
 
@@ -164,6 +172,54 @@ def test_what_was_deleted_is_seen_and_put_back(editor: EditorPage, server: Runni
     page.get_by_role("button", name="Remove all 1 for good").click()
     expect(page.locator(".trash")).to_contain_text("The trash is empty.")
     assert server.get("/api/trash").json == {"workflows": [], "artifacts": 0, "bytes": 0}
+
+
+def test_a_node_stays_low_whatever_is_wrong_with_it_and_all_of_it_can_be_read(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    page = editor.page
+
+    def height(name: str) -> float:
+        box = editor.node(name).bounding_box()
+        assert box is not None
+        return box["height"] / page.locator(".svelte-flow__viewport").evaluate(
+            "(one) => new DOMMatrix(getComputedStyle(one).transform).a"
+        )
+
+    nodes = {
+        "wordy": {"type": "Wordy"},
+        "right": {"type": "Wordy"},
+        "wrong": {"type": "Wordy", "values": {"kind": "blue" * 200}},
+    }
+    layout = {name: {"x": 300 * place, "y": 0} for place, name in enumerate(nodes)}
+    file = tmp_path / "wordy.json"
+    file.write_text(json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes, "layout": layout}))
+    editor.drop(file, "application/json")
+    wrong = editor.node("wrong").locator(".message")
+    expect(wrong).to_contain_text("is not one of red, green")
+    assert 5 < height("wrong") - height("right") < 20
+
+    # Under the pointer all of it is seen, over whatever lies below, and nothing is moved by that.
+    low = height("wrong")
+    words = wrong.locator("span").first
+    one_line = words.bounding_box() or {}
+    wrong.hover()
+    expect(wrong.locator(".said")).to_be_in_viewport()
+    assert (words.bounding_box() or {})["height"] > 8 * one_line["height"]
+    assert height("wrong") == low
+    page.keyboard.press("Escape")
+
+    editor.field("wrong", "kind").click()
+    editor.pick("red")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".told.failed")).to_be_visible(timeout=2 * PATIENCE)
+    told = editor.node("wordy").locator(".message")
+    expect(told).to_contain_text("the end")
+    assert 20 < height("wordy") - height("right") < 80
+    assert violations(page, ".canvas") == []
+    told.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".problems .said")).to_contain_text("the end")
 
 
 def test_all_that_is_wrong_with_a_plugin_is_told_and_what_is_right_works(chromium: Any, tmp_path: Path) -> None:
