@@ -338,3 +338,52 @@ def test_a_finger_bends_the_link_that_it_has_chosen_and_by_any_other_moves_the_c
     tablet.still()
     assert view(tablet)[2] > 1.2 * before[2]
     assert "bends" not in tablet.document()
+
+
+def test_a_finger_on_a_port_under_the_link_of_a_chosen_node_means_the_port(
+    tablet: EditorPage, tmp_path: Path
+) -> None:
+    nodes = {
+        name: {"type": "MaskFromShape", "values": {"width": 64, "height": 64}} for name in ("shape", "between")
+    }
+    mask = {"mask": {"node": "shape", "output": "mask"}}
+    nodes |= {"picture": {"type": "MaskToImage", "links": mask}, "below": {"type": "MaskToImage"}}
+    places = {"shape": (0, 0), "between": (300, 0), "picture": (700, 0), "below": (700, 300)}
+    layout = {name: {"x": x, "y": y} for name, (x, y) in places.items()}
+    file = tmp_path / "under.json"
+    file.write_text(json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes, "layout": layout}))
+    fingers = Fingers(tablet)
+    page = tablet.page
+    tablet.drop(file, "application/json")
+    expect(tablet.node("below")).to_be_visible()
+    tablet.still()
+    tablet.node("picture").locator(".head").tap()
+    port, entry = tablet.port("between", "mask", "source"), tablet.port("below", "mask")
+    at = middle(port)
+    on_top = page.evaluate("([x, y]) => document.elementFromPoint(x, y).getAttribute('class')", at)
+    assert "svelte-flow__edge-interaction" in on_top  # the link runs over the port
+    links = page.locator(".svelte-flow__edge")
+
+    # Drawn from there, tapped, and held, each time the port is meant and the link is left as it is.
+    fingers.slide((at, middle(entry)))
+    expect(links).to_have_count(2)
+    page.keyboard.press("Control+z")
+    expect(links).to_have_count(1)
+    tablet.node("picture").locator(".head").tap()
+    page.touchscreen.tap(*at)
+    expect(page.locator(".tap-hint")).to_contain_text("mask: tap an input that fits")
+    entry.tap()
+    expect(links).to_have_count(2)
+    page.keyboard.press("Control+z")
+    expect(links).to_have_count(1)
+    tablet.node("picture").locator(".head").tap()
+    fingers.hold(at)
+    expect(item(tablet, "Take its links away")).to_be_disabled()
+    page.keyboard.press("Escape")
+    made = tablet.document()
+    assert made["nodes"]["picture"]["links"] == mask
+    assert "bends" not in made
+    # Beside it the link is met as ever.
+    x, y = tablet.edge("shape.mask", "picture.mask")
+    page.touchscreen.tap(x + 60, y)
+    expect(page.locator(".svelte-flow__edge.selected")).to_have_count(1)

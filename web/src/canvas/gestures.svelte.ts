@@ -22,8 +22,12 @@ const ends = (one: Connection | FlowEdge) => ({
   to: { node: one.target, input: portName(one.targetHandle ?? "") },
 });
 
+/** The port at a place of the screen, whatever else is drawn there. */
+const portAt = ({ x, y }: Point): HTMLElement | undefined =>
+  (document.elementsFromPoint(x, y) as HTMLElement[]).find((one) => one.classList.contains("port"));
+
 /** Whether a port lies at a place of the screen, whatever else is drawn there. */
-export const hasPort = ({ x, y }: Point): boolean => document.elementsFromPoint(x, y).some((one) => one.classList.contains("port"));
+export const hasPort = (at: Point): boolean => portAt(at) !== undefined;
 
 const endOf = (node: string, handle: string | null, kind: string | null): End => ({
   side: kind === "source" ? "output" : "input", node, name: portName(handle ?? ""),
@@ -36,6 +40,8 @@ export class LinkGestures {
   near = $state<string | null>(null);
   private lifted: FlowEdge | null = null;
   private taken = false;
+  /** The port that a finger is put on, where a link lies over it and gets the touch. */
+  private under: HTMLElement | null = null;
 
   constructor(private readonly app: App, private readonly tab: () => Tab, private readonly pane: () => HTMLElement) {}
 
@@ -67,7 +73,9 @@ export class LinkGestures {
 
   /** An input has one link: who presses its port takes the end of that link, as if it had been pressed itself. */
   takeEnd = (event: PointerEvent): void => {
-    const port = (event.target as Element).closest<HTMLElement>(".port.target.linked:not(.many)");
+    this.letPortsHaveFingers(event);
+    const pressed = this.under ?? (event.target as Element).closest<HTMLElement>(".port");
+    const port = pressed?.matches(".target.linked:not(.many)") ? pressed : null;
     const { nodeid: node, handleid } = port?.dataset ?? {};
     if (!node || !handleid || event.button !== 0 || this.app.linking.from) return;
     const input = portName(handleid);
@@ -90,9 +98,23 @@ export class LinkGestures {
     this.pane().toggleAttribute("data-over-port", isPort);
   };
 
+  /** No pointer moves before a finger is put down: the touch that a link gets is handed on, and what follows a tap finds the port. */
+  private letPortsHaveFingers({ target, pointerType, clientX: x, clientY: y }: PointerEvent): void {
+    if (pointerType !== "touch") return;
+    this.under = ((target as Element).closest(".svelte-flow__edge") && portAt({ x, y })) || null;
+    this.pane().toggleAttribute("data-over-port", this.under !== null);
+  }
+
   keepTaken = (event: Event): void => {
-    if (this.taken) event.stopPropagation();
+    const under = event.isTrusted && event.type === "touchstart" ? this.under : null;
+    if (this.taken || under) event.stopPropagation();
+    if (under && !this.taken) {
+      const { touches, targetTouches, changedTouches } = event as TouchEvent;
+      const lists = { touches: [...touches], targetTouches: [...targetTouches], changedTouches: [...changedTouches] };
+      under.dispatchEvent(new TouchEvent("touchstart", { bubbles: true, cancelable: true, ...lists }));
+    }
     this.taken = false;
+    this.under = null;
   };
 
   end = (event: MouseEvent | TouchEvent, state: { isValid: boolean | null; toHandle?: unknown }): void => {

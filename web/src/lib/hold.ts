@@ -30,8 +30,8 @@ export function holds(root: HTMLElement): () => void {
     timer = setTimeout(() => {
       start = null;
       const asked = new MouseEvent("contextmenu", { bubbles: true, cancelable: true, composed: true, clientX: x, clientY: y, button: 2 });
-      // What nobody answers stays a press.
-      opened = target.isConnected && !target.dispatchEvent(asked);
+      // Over a port it is not the link that got the touch which is meant. What nobody answers stays a press.
+      opened = target.isConnected && !(document.elementFromPoint(x, y) ?? target).dispatchEvent(asked);
     }, HELD);
   };
   const move = (event: PointerEvent) => {
