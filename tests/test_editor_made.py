@@ -169,7 +169,7 @@ def test_what_was_deleted_is_seen_and_put_back(editor: EditorPage, server: Runni
     page.locator(".dock").get_by_role("button", name="Trash").click()
     page.get_by_role("button", name="Empty the trash").click()
     expect(rows).to_have_count(1)
-    page.get_by_role("button", name="Remove all 1 for good").click()
+    page.get_by_role("button", name="Remove it for good").click()
     expect(page.locator(".trash")).to_contain_text("The trash is empty.")
     assert server.get("/api/trash").json == {"workflows": [], "artifacts": 0, "bytes": 0}
 

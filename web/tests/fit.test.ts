@@ -101,6 +101,7 @@ describe("values", () => {
     expect(flawOf(optional, null)).toBeNull();
     expect(flawOf(optional, 8.5)).toEqual({ key: "flaw.whole", value: 8.5 });
     expect(flawOf(input("x", ["str"], { value_schema: { type: "string", enum: ["a"] } }), "b")).toMatchObject({ key: "flaw.choice" });
+    expect(flawOf(input("x", ["str"], { value_schema: { type: "string", enum: [] } }), "b")).toEqual({ key: "flaw.no_choices" });
     expect(flawOf(input("x", ["Image"]), 1)).toEqual({ key: "flaw.link", needs: "Image" });
   });
 });

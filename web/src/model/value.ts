@@ -86,6 +86,7 @@ function check(schema: Schema, value: JsonValue): Flaw | null {
   }
   if (Array.isArray(schema["enum"])) {
     if (schema["enum"].includes(value)) return null;
+    if (!schema["enum"].length) return { key: "flaw.no_choices" };
     return { key: "flaw.choice", value: String(value), choices: schema["enum"].join(", ") };
   }
   if (schema["const"] !== undefined) {

@@ -83,6 +83,7 @@ export const editor = {
   "flaw.link": "Only a link fits here ({needs})",
   "flaw.type": "Must be {needs}",
   "flaw.choice": "{value} is not one of {choices}",
+  "flaw.no_choices": "There is nothing to choose from: the node lists no choices. Give its plugin what it lists, or link a value.",
   "flaw.whole": "{value} is not a whole number",
   "flaw.min": "{value} is too small; {limit} is the least",
   "flaw.above": "{value} is too small; must be above {limit}",

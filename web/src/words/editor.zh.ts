@@ -79,6 +79,7 @@ export const editor: { [key in Exclude<keyof typeof en, `${string}.one`>]: strin
   "flaw.link": "此处只能连接（{needs}）",
   "flaw.type": "必须是 {needs}",
   "flaw.choice": "{value} 不在 {choices} 之中",
+  "flaw.no_choices": "没有可选项：该节点未列出任何选项。请为其插件提供要列出的内容，或连接一个值。",
   "flaw.whole": "{value} 不是整数",
   "flaw.min": "{value} 太小；最小为 {limit}",
   "flaw.above": "{value} 太小；必须大于 {limit}",

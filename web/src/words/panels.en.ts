@@ -151,6 +151,7 @@ export const panels = {
   "trash.size": "{count} in the trash, {size}",
   "trash.empty": "Empty the trash",
   "trash.empty_sure": "Remove all {count} for good ({size})",
+  "trash.empty_sure.one": "Remove it for good ({size})",
 
   "signin.title": "This server asks for its token",
   "signin.text": "It was printed when the server started. It is swapped for a cookie, so that this browser is asked once.",

@@ -33,6 +33,7 @@ export const tools = {
   "grid.numbers": "1, 3, 5 or 1..5",
   "grid.texts": "one value a line",
   "grid.count": "{count} pictures will be made, and one sheet of them.",
+  "grid.count.one": "{count} picture will be made, and one sheet of it.",
   "grid.open": "Open as a workflow",
   "phone.label": "Picture and values",
   "phone.graph": "Graph",

@@ -1,6 +1,6 @@
 import type { tools as english } from "./tools.en";
 
-export const tools: { [key in keyof typeof english]: string } = {
+export const tools: { [key in Exclude<keyof typeof english, `${string}.one`>]: string } = {
   "tap.input": "{port}：点按一个匹配的输入",
   "tap.output": "{port}：点按一个匹配的输出",
   "tap.cancel": "不连接",
