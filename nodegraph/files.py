@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from nodegraph.carried import BESIDE
 from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
 from nodegraph.linked import is_folder_link, on_the_way, refused, walked
@@ -353,7 +354,8 @@ def refuse_unsafe(name: str) -> None:
 
 def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
     name = name.encode()[: LONGEST - len(suffix.encode())].decode(errors="ignore").rstrip()
-    taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix))
+    # Beside what was removed by hand there still lies its receipt, which would be taken for that of the new file.
+    taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix) + f"({re.escape(BESIDE)})?")
     numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
     number = max(numbers, default=0)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=TEMPORARY[0], suffix=TEMPORARY[1])

@@ -28,7 +28,7 @@ from nodegraph.carried import (
 from nodegraph.comfyui import Note, is_from_comfyui, translated
 from nodegraph.errors import HINTED, CheckError, DocumentError, Problem, did_you_mean
 from nodegraph.plain import plain
-from nodegraph.within import MAX_DEFINITIONS, MAX_WITHIN, given, with_values_within
+from nodegraph.within import MAX_DEFINITIONS, MAX_DEPTH, MAX_WITHIN, given, with_values_within
 
 FORMAT = "nodegraph"
 VERSION = 1
@@ -46,10 +46,12 @@ def _no_prototype(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+LONGEST_NAME, LONGEST_ID = 200, 100  # characters
+LONGEST_ADDRESS = (MAX_DEPTH + 1) * (LONGEST_ID + 1) + LONGEST_NAME  # of an input inside uses of subgraphs
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 InputName = Annotated[Name, AfterValidator(_no_prototype)]
 NodeId = Annotated[
-    str, Field(min_length=1, max_length=100, pattern=r"^[\w][\w \-]*$"), AfterValidator(_no_prototype)
+    str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[\w][\w \-]*$"), AfterValidator(_no_prototype)
 ]
 Text = Annotated[str, Field(max_length=100_000)]
 BookmarkKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9"]

@@ -293,6 +293,10 @@ def test_a_workflow_that_is_deleted_while_it_is_read_is_found_or_is_not(tmp_path
 
 
 def test_long_names_in_any_script_are_restored_and_uploaded(server: Running) -> None:
+    long = f"/api/workflows/{'x' * 200}"
+    assert server.ask("PUT", long, {"workflow": workflow()}).status == 201
+    assert server.get(long).status == 200
+    assert server.ask("PUT", f"{long}x", {"workflow": workflow()}).status == 422
     name = "你" * 66  # 198 bytes; 200 may be
     address = f"/api/workflows/{quote(name)}"
     assert server.ask("PUT", address, {"workflow": workflow()}).status == 201

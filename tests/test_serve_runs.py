@@ -14,6 +14,7 @@ import pytest
 from real_server import Running, running
 
 from nodegraph import pictures
+from nodegraph.workflow import Workflow
 
 PLUGIN = '''
 import time
@@ -97,6 +98,30 @@ def test_a_run_is_accepted_carried_out_and_shown(server: Running) -> None:
     assert carried["receipt"]["node"] == "it"
     assert artifact["id"] in {entry["id"] for entry in server.get("/api/gallery").json["artifacts"]}
     assert server.get(f"/api/runs/{run['id']}/workflow").json["workflow"]["title"] == "A painting"
+
+
+def test_the_workflow_of_a_run_is_told_as_it_is_stored(server: Running) -> None:
+    run = submit(server, one("Paint", seed=5), targets=["it"])
+    answer = server.get(f"/api/runs/{run['id']}/workflow")
+    assert answer.headers["Content-Type"].startswith("application/json")
+    document = Workflow.from_data(one("Paint", seed=5))
+    assert answer.json == {"workflow": json.loads(document.dump()), "targets": ["it"]}
+    assert document.dump().encode() in answer.body, "else a large one is read and checked again"
+
+
+def test_a_node_deep_inside_subgraphs_may_be_wanted_and_set(server: Running) -> None:
+    outer, middle, inner = (letter * 90 for letter in "omi")
+    data = one("Paint")
+    data["nodes"] = {outer: {"type": "subgraph:outer"}}
+    data["subgraphs"] = {
+        "outer": {"nodes": {middle: {"type": "subgraph:middle"}}},
+        "middle": {"nodes": {inner: {"type": "Paint", "values": {"seed": 1}}}},
+    }
+    address = f"{outer}/{middle}/{inner}"
+    run = submit(server, data, targets=[address], values={f"{address}.seed": 6})
+    done = ended(server, run["id"])
+    assert done["status"] == "succeeded", done["error"]
+    assert list(done["nodes"]) == [address]
 
 
 def test_a_large_picture_gets_a_small_thumbnail(server: Running) -> None:

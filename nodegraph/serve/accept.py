@@ -62,9 +62,9 @@ class Acceptor:
 
     async def submit(self, workflow: Workflow, targets: list[str] | None, priority: int) -> models.Run:
         """Queue a run; it is on disk when this returns. Raises QueueFull, DiskFull, DocumentError."""
+        text = await asyncio.to_thread(workflow.dump)  # a second for a large one
         if len(self._waiting) >= MAX_WAITING:
             raise QueueFull("too many runs are being taken in; try again in a moment", RETRY_WRITE_SECONDS)
-        text = workflow.dump()
         if len(text) > MAX_BYTES:  # written with its values and in lines it may be longer than it came
             raise DocumentError(f"the document comes to {len(text):,} bytes; {MAX_BYTES:,} is the limit")
         free = shutil.disk_usage(self._folder).free

@@ -33,7 +33,7 @@ from nodegraph.serve.models import (
     SubmitRun,
 )
 from nodegraph.serve.refuse import Refused
-from nodegraph.serve.routing import PICTURES, Reply, Routes
+from nodegraph.serve.routing import JSON, PICTURES, Reply, Routes
 from nodegraph.serve.server import Server
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
@@ -66,9 +66,12 @@ async def read_run(server: Server, id: RunId) -> RunDetails:
 
 
 @routes.get("/api/runs/{id}/workflow", refuses=(404,))
-async def run_workflow(server: Server, id: RunId) -> RunWorkflow:
+async def run_workflow(server: Server, id: RunId) -> Annotated[web.Response, RunWorkflow]:
     """The workflow that a run executes, its values replaced as asked."""
-    return await server.service.workflow_of(id)
+    workflow, targets = await server.service.workflow_of(id)
+    # As it is stored: a large one takes a second to be read and checked again, in which nobody else is answered.
+    text = f'{{"workflow":{workflow},"targets":{json.dumps(targets)}}}'
+    return web.Response(text=text, content_type=JSON)
 
 
 @routes.get("/api/runs/{id}/log", refuses=(404,), produces=("text/plain",))
@@ -169,8 +172,8 @@ async def artifact_workflow(server: Server, id: ArtifactId) -> ImportedWorkflow:
             raise Refused(
                 "not_found", "this file carries no workflow, and no run is known to have made it"
             ) from None
-        workflow = (await server.service.workflow_of(run)).workflow
-        return ImportedWorkflow(workflow=workflow, receipt=json.loads(stored.receipt or "null"))
+        workflow, _ = await server.service.workflow_of(run)
+        return ImportedWorkflow(workflow=json.loads(workflow), receipt=json.loads(stored.receipt or "null"))
 
 
 def _carried(stored: StoredArtifact) -> ImportedWorkflow:

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodegraph.carried import beside
 from nodegraph.named import name_also
 from nodegraph.serve.models import Artifact
 from nodegraph.serve.storefile import StoreFile, StoreFull
@@ -171,8 +173,12 @@ class Artifacts:
                 kept = (name, json.dumps(dict(row)), json.dumps(runs))
                 database.execute("INSERT OR REPLACE INTO trashed VALUES (?, ?, ?)", kept)
         if keeps:
+            _moved(beside(path), self._receipt(name))
             path.unlink()
             self._trash_bytes += int(row["bytes"])
+        else:
+            with suppress(OSError):
+                beside(path).unlink(missing_ok=True)
         if self._trash_bytes > self._trash_budget:
             self.bound_trash()
         return _artifact(row)
@@ -187,17 +193,19 @@ class Artifacts:
 
     def empty_trash(self) -> Held:
         """Remove for good what is in the trash. Returns what went."""
-        before = held(self._trash)
-        self._bound_trash(0)
-        after = held(self._trash)
-        return Held(before.files - after.files, before.bytes - after.bytes)
+        gone = self._bound_trash(0)
+        return Held(len(gone), sum(gone.values()))
 
-    def _bound_trash(self, budget: int) -> None:
+    def _bound_trash(self, budget: int) -> dict[Path, int]:
         gone, self._trash_bytes = bounded(self._trash, budget)
+        ids = [path.name.partition("-")[0] for path in gone]
+        for name in ids:
+            with suppress(OSError):
+                self._receipt(name).unlink(missing_ok=True)
         if gone:
             with suppress(StoreFull), self._file.transaction() as database:
-                ids = [(path.name.partition("-")[0],) for path in gone]
-                database.executemany("DELETE FROM trashed WHERE artifact = ?", ids)
+                database.executemany("DELETE FROM trashed WHERE artifact = ?", [(name,) for name in ids])
+        return gone
 
     def restore(self, name: str) -> Artifact:
         """Take an artifact out of the trash, back to its place. Raises KeyError where it is not in it.
@@ -223,6 +231,7 @@ class Artifacts:
                 [(name, run) for run in json.loads(found["runs"])],
             )
             database.execute("DELETE FROM trashed WHERE artifact = ?", (name,))
+        _moved(self._receipt(name), beside(path))
         trashed.unlink()
         self._trash_bytes -= int(row["bytes"])
         return _artifact(self._row(name))
@@ -232,6 +241,10 @@ class Artifacts:
         if len(os.fsencode(name)) > LONGEST:
             name = str(row["id"])
         return self._trash / name
+
+    def _receipt(self, name: str) -> Path:
+        """Where the receipt of an artifact in the trash is: in a folder of its own, as it is no file to count."""
+        return self._trash / "receipts" / f"{name}.json"
 
     def _trashed_row(self, name: str) -> dict[str, Any] | None:
         """What was a row, of an artifact in the trash; None where it is not there."""
@@ -258,6 +271,14 @@ def _gone_again(path: Path) -> Iterator[None]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _moved(source: Path, target: Path) -> None:
+    """Move a receipt, where there is one."""
+    with suppress(OSError):
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(source, target)
 
 
 def _artifact(row: Mapping[str, Any] | sqlite3.Row) -> Artifact:

@@ -30,7 +30,11 @@ class DiskFull(NodegraphError):
 
 
 class QueueDamaged(NodegraphError):
-    """The file of the queue cannot be read."""
+    """The file of the queue is damaged, or no such file."""
+
+
+class QueueUnusable(NodegraphError):
+    """The file of the queue cannot be opened: another program holds it, it is forbidden, or of a newer version."""
 
 
 class HomeTaken(NodegraphError):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nodegraph.named import name_also
+from nodegraph.serve.models.common import MAX_NAME_BYTES
 from nodegraph.serve.refuse import Refused
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
@@ -26,7 +27,6 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 MARKS_IN_A_ROW = 8  # a syllable of Burmese has 5; more are laid over the lines above and below
-MAX_NAME_BYTES = 200  # what file systems take, less a suffix
 
 
 def safe_name(name: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.sources import plugin_paths
 
 LOOK_SECONDS = 2.0
+AGAIN_SECONDS = 60.0
 log = logging.getLogger("nodegraph.serve")
 _Stamps = dict[str, tuple[int, int]]
 
@@ -31,6 +34,7 @@ class NodeTypes:
         self._changed = changed
         self._lock = asyncio.Lock()
         self._stamps: _Stamps | None = None
+        self._again = 0.0  # when to look once more, although nothing has changed, where there is a problem
         self.catalog = Catalog()
         self.loaded = asyncio.Event()
         self.problem: str | None = None
@@ -43,14 +47,15 @@ class NodeTypes:
     async def refresh(self) -> None:
         """Have the catalog made anew where sources changed."""
         async with self._lock:
-            stamps = await asyncio.to_thread(_stamps, self._plugins)
+            self._stamps = await asyncio.to_thread(_stamps, self._plugins)
             try:
                 catalog = await _aside(lambda: load_catalog(self._folder, self._plugins))
             except (RuntimeError, OSError, ValueError) as error:
                 self.problem = f"there is no catalog of nodes: {error}"
+                self._again = time.monotonic() + AGAIN_SECONDS
                 log.error("%s", self.problem)
                 return
-            self._stamps, self.problem = stamps, None
+            self.problem = None
             if catalog != self.catalog:
                 self.catalog = catalog
                 self._changed()
@@ -60,19 +65,20 @@ class NodeTypes:
         """Look for changes, for ever. No platform-independent notice of them is to be had, so by the clock."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._stamps != await asyncio.to_thread(_stamps, self._plugins):
+            changed = self._stamps != await asyncio.to_thread(_stamps, self._plugins)
+            if changed or (self.problem is not None and time.monotonic() > self._again):
                 await self.refresh()
 
 
 def _stamps(folders: Sequence[Path]) -> _Stamps:
+    """What tells whether sources have changed; nothing of a folder that went, or came, in this moment."""
     found: _Stamps = {}
-    for root in plugin_paths(folders):
-        for path in root.rglob("*.py") if root.is_dir() else [root]:
-            try:
-                stat = path.stat()
-            except OSError:  # it went in this moment
-                continue
-            found[str(path)] = (stat.st_mtime_ns, stat.st_size)
+    with suppress(OSError):
+        for root in plugin_paths(folders):
+            for path in root.rglob("*.py") if root.is_dir() else [root]:
+                with suppress(OSError):
+                    stat = path.stat()
+                    found[str(path)] = (stat.st_mtime_ns, stat.st_size)
     return found
 
 

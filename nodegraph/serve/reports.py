@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,7 +80,7 @@ class RunListener:
     def __init__(self, reports: Reports, forecast: Forecast) -> None:
         self._reports = reports
         self._forecast = forecast
-        self._described: dict[Path, dict[str, Any]] = {}
+        self._told: set[str] = set()  # files
         self.over = False
 
     def __call__(self, event: events.Event) -> None:
@@ -89,8 +90,11 @@ class RunListener:
         match event:
             case events.Finished(None) | events.Failed(None) | events.Cancelled(None):
                 return  # the server tells so itself, once it is on disk
-            case events.Finished(str(node), _, files) if files:
-                found = [self.described(Path(path), node) for path in files]
+            case events.Finished(str(), _, files) if files:
+                self._told.update(files)
+                found = [
+                    _described(Path(path)) | {"receipt": json.dumps(receipt_of(Path(path)))} for path in files
+                ]
                 self._reports.tell(event._replace(files=()), {"artifacts": found})
             case events.Failed(_, message):
                 self._reports.tell(event._replace(message=clean(message), raised=None))  # the run's error has it
@@ -108,12 +112,13 @@ class RunListener:
         share, left = self._forecast.share, self._forecast.left
         return {"share": round(share, 4)} | ({} if left is None else {"left": round(left, 3)})
 
-    def described(self, path: Path, node: str | None) -> dict[str, Any]:
-        """What the server is told about a file; only the node that wrote it knows its receipt."""
-        if path not in self._described:
-            receipt = json.dumps(receipt_of(path)) if node is not None else None
-            self._described[path] = {"path": str(path), "receipt": receipt, **describe(path)}
-        return self._described[path]
+    def untold(self, files: Iterable[Path]) -> list[dict[str, Any]]:
+        """What the server does not know yet of a run's files: those of cached nodes, written by an earlier run."""
+        return [_described(path) for path in files if str(path) not in self._told and path.is_file()]
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"path": str(path), **describe(path)}
 
 
 def clean(text: str) -> str:

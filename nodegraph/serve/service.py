@@ -7,7 +7,6 @@ torch nor a plugin is imported here.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sqlite3
@@ -24,7 +23,7 @@ from nodegraph.serve.accept import Acceptor
 from nodegraph.serve.artifacts import Artifacts
 from nodegraph.serve.database import Database
 from nodegraph.serve.dispatch import Dispatcher
-from nodegraph.serve.errors import DiskFull, NotQueued, QueueDamaged
+from nodegraph.serve.errors import DiskFull, NotQueued, QueueDamaged, QueueUnusable
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.gallery import Gallery
 from nodegraph.serve.listing import Listing
@@ -127,6 +126,7 @@ class Service:
             HomeTaken: another server runs on this home.
             DiskFull: there is no room for a queue.
             QueueDamaged: there is a queue that cannot be read.
+            QueueUnusable: there is one that cannot be opened now.
         """
         self._lock = HomeLock(self.home.folder)
         self._database = Database()
@@ -178,6 +178,11 @@ class Service:
         except StoreFull as error:
             raise DiskFull(f"there is no room for the queue in {self.home.folder}: {error}") from None
         except sqlite3.DatabaseError as error:
+            # Of the whole code the last byte says what kind of trouble it is.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise QueueUnusable(
+                    f"cannot use the queue in {path}: {error}; leave the file where it is"
+                ) from None
             raise QueueDamaged(
                 f"cannot read the queue in {path}: {error}. Move the file away to begin with an empty queue"
             ) from None
@@ -241,11 +246,10 @@ class Service:
         details.event = number
         return details
 
-    async def workflow_of(self, run: str) -> models.RunWorkflow:
-        """The workflow of a run and its targets. Raises NoSuchRun."""
+    async def workflow_of(self, run: str) -> tuple[str, list[str] | None]:
+        """The workflow of a run as JSON text, and its targets. Raises NoSuchRun."""
         with refusals(self.home.folder):
-            text, targets = await self._database(self._store.document, run)
-        return models.RunWorkflow(workflow=json.loads(text), targets=targets)
+            return await self._database(self._store.document, run)
 
     async def log_of(self, run: str) -> str:
         """What a run and its nodes printed, up to a limit. Raises NoSuchRun."""

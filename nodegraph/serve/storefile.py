@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 1
+WAIT_SECONDS = 10.0  # for another program that writes
 
 # `phase`, `first` and `second` put runs in the order in which they are listed, and queued runs in the order in
 # which they go.
@@ -58,12 +59,12 @@ class StoreFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        self.database = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
         self.database.row_factory = sqlite3.Row
         with _room():
             (version,) = self.database.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
-                raise sqlite3.DatabaseError(f"{path} has version {version}, made by a newer nodegraph")
+                raise sqlite3.DatabaseError(f"it has version {version}, made by a newer nodegraph than this")
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
             self.database.executescript(_SCHEMA)

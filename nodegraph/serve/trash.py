@@ -34,36 +34,33 @@ def held(folder: Path) -> Held:
 
 def emptied(folder: Path) -> Held:
     """Remove for good every file of a folder of the trash. Returns what went."""
-    before = held(folder)
-    bounded(folder, 0)
-    after = held(folder)
-    return Held(before.files - after.files, before.bytes - after.bytes)
+    gone, _ = bounded(folder, 0)
+    return Held(len(gone), sum(gone.values()))
 
 
-def latest(folder: Path) -> list[Path]:
-    """The files of a folder, those that were put there last first."""
+def latest(folder: Path) -> dict[Path, int]:
+    """The files of a folder and their bytes, those that were put there last first."""
     # Renaming a file changes its ctime, and so does another name for it.
-    return [path for _, path in sorted(((stat.st_ctime_ns, path) for path, stat in _files(folder)), reverse=True)]
+    found = sorted(((stat.st_ctime_ns, path, stat.st_size) for path, stat in _files(folder)), reverse=True)
+    return {path: size for _, path, size in found}
 
 
-def bounded(folder: Path, budget: int) -> tuple[list[Path], int]:
+def bounded(folder: Path, budget: int) -> tuple[dict[Path, int], int]:
     """Remove for good the files of a folder that were put there first, until the others come to at most `budget`.
 
     What was put there last stays, however large it is, but where nothing is to be kept.
 
-    Returns what went, and the bytes that stay.
+    Returns what went, each with its bytes, and the bytes that stay.
     """
-    # Renaming a file changes its ctime.
-    found = [(stat.st_ctime_ns, path, stat.st_size) for path, stat in _files(folder)]
-    gone, kept = [], 0
-    for newer, (_, path, size) in enumerate(sorted(found, reverse=True)):
+    gone, kept = {}, 0
+    for newer, (path, size) in enumerate(latest(folder).items()):
         if budget > 0 and (newer == 0 or kept + size <= budget):
             kept += size
             continue
         budget = min(budget, kept)  # those that were deleted before it go as well
         with suppress(OSError):
             path.unlink()
-            gone.append(path)
+            gone[path] = size
     if gone:
         log.info("%d files left the trash in %s for good, which keeps %d bytes", len(gone), folder, kept)
     return gone, kept

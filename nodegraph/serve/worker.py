@@ -122,7 +122,7 @@ class Worker:
             listener = RunListener(self._reports, Forecast(planned, run.timings))
             result = engine.run_plan(planned, listen=listener, stop=run.stop, previews=self._watched)
             end["seconds"] = result.seconds
-            end["artifacts"] = [listener.described(path, None) for path in result.files if path.is_file()]
+            end["artifacts"] = listener.untold(result.files)
             return end
         except Cancelled:
             return {**end, "status": "cancelled"}

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,18 @@ from serving import Live, ended, give_plugin, live_service, run, serving, until,
 from nodegraph.errors import DocumentError
 from nodegraph.home import Home
 from nodegraph.pictures import decode
-from nodegraph.serve import printing, supervisor
-from nodegraph.serve.errors import NoSuchArtifact, NoSuchRun, NotQueued, QueueDamaged, QueueFull
+from nodegraph.serve import printing, spawn, storefile, supervisor
+from nodegraph.serve.errors import (
+    NoSuchArtifact,
+    NoSuchRun,
+    NotQueued,
+    QueueDamaged,
+    QueueFull,
+    QueueUnusable,
+)
 from nodegraph.serve.models import QueueState
 from nodegraph.serve.service import Service
+from nodegraph.serve.storefile import StoreFile
 from nodegraph.workflow import Frame, Workflow
 
 ROOT = Path(__file__).parent.parent.parent
@@ -252,8 +261,10 @@ def test_a_worker_that_gives_no_sign_of_life_is_replaced(
 def test_a_run_whose_client_went_away_meanwhile_runs_all_the_same(live: Live, tmp_path: Path) -> None:
     async def scenario() -> None:
         service, after = live.service, live.service.events.number
+        before = service._acceptor._writing
         client = asyncio.create_task(service.submit(noting(tmp_path / "notes", "hung up")))
-        await asyncio.sleep(0)  # the write has begun
+        while service._acceptor._writing is before:  # until the write has begun
+            await asyncio.sleep(0)
         client.cancel()
         async with asyncio.timeout(30):
             while not (tmp_path / "notes").exists():
@@ -376,6 +387,69 @@ def test_a_damaged_queue_is_refused_with_words_and_left_as_it_is(home: Home) -> 
 
     run(scenario())
     assert (home.folder / "queue.sqlite").read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("why", ["locked", "newer", "unable to open"])
+def test_a_queue_that_is_only_not_to_be_had_is_not_called_damaged(
+    why: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storefile, "WAIT_SECONDS", 0.1)
+    path = home.folder / "queue.sqlite"
+    if why == "unable to open":
+        path.mkdir()
+    else:
+        other = StoreFile(path).database
+        if why == "locked":
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            other.execute("PRAGMA user_version = 99")
+
+    async def scenario() -> None:
+        with pytest.raises(QueueUnusable, match=rf"cannot use the queue in .*queue.sqlite: .*{why}") as refused:
+            await Service(home, device="cpu").start()
+        assert "Move the file away" not in str(refused.value)
+
+    run(scenario())
+    if why != "unable to open":
+        other.close()
+
+
+def test_the_end_of_a_run_tells_no_receipt_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large grid they come to more than one report may be long."""
+    monkeypatch.setattr(spawn, "MAX_LINE", 2**16)
+    give_plugin(home)
+    texts = {f"write{n}": ("WriteText", {"text": f"text {n}"}) for n in range(40)}
+
+    async def scenario() -> None:
+        async with serving(home) as service:
+            for _ in range(2):  # the second finds all of them written
+                done = await ended(service, (await service.submit(workflow(**texts))).id)
+                assert done.status == "succeeded", done.error
+                assert done.attempts == 1
+                stored = [await service.gallery.artifact(one.id) for one in done.artifacts]
+                assert [json.loads(one.receipt or "")["node"] for one in stored] == list(texts)
+            assert sum(len(one.receipt or "") for one in stored) > 2**16
+
+    run(scenario())
+
+
+def test_a_document_is_written_out_beside_the_event_loop(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = Workflow.dump
+    threads = []
+
+    def seen(document: Workflow) -> str:
+        threads.append(threading.current_thread().name)
+        return dump(document)
+
+    monkeypatch.setattr(Workflow, "dump", seen)
+
+    async def scenario() -> None:
+        await ended(live.service, (await live.service.submit(workflow(say=("Say", {"text": "it"})))).id)
+
+    live.run(scenario())
+    assert len(threads) == 1
+    assert threads != ["live service"], "a large one takes a second, in which nobody else is answered"
 
 
 @pytest.mark.slow

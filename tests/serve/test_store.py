@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nodegraph.carried import beside
 from nodegraph.files import Files
 from nodegraph.serve import documents
 from nodegraph.serve.artifacts import Artifacts, describe
@@ -366,6 +367,42 @@ def test_an_emptied_trash_leaves_everything_else(store: Store, tmp_path: Path) -
     with pytest.raises(KeyError):
         artifacts.restore(gone)
     assert artifacts.empty_trash() == (0, 0)
+
+
+def test_the_receipt_beside_a_file_goes_with_it(store: Store, tmp_path: Path) -> None:
+    outputs, trash = tmp_path / "outputs", tmp_path / "trash"
+    artifacts = Artifacts(store.file, outputs, trash)
+    files = Files(output=outputs)
+    run = submit(store)
+
+    def made() -> tuple[str, Path]:
+        path = files.write("cat", ".txt", b"a cat")
+        files.write_beside(beside(path), b"its prompt")
+        (found,) = artifacts.add(run, "save", [{"path": str(path), **describe(path)}])
+        return found.id, path
+
+    one, path = made()
+    artifacts.delete(one)
+    assert list(outputs.iterdir()) == []
+    assert artifacts.in_trash().files == 1
+    again, same = made()
+    assert same == path
+    artifacts.restore(one)
+    moved = outputs / "cat-0001-2.txt"
+    assert {file.name for file in outputs.iterdir()} == {
+        file.name for kept in (path, moved) for file in (kept, beside(kept))
+    }
+    assert beside(moved).read_text() == "its prompt"
+    for name in (one, again):
+        artifacts.delete(name)
+    assert list(outputs.iterdir()) == []
+    assert artifacts.empty_trash().files == 2
+    assert [file for file in trash.rglob("*") if file.is_file()] == []
+    last, path = made()
+    path.unlink()  # by hand
+    assert files.write("cat", ".txt", b"another").name == "cat-0002.txt", "it has no receipt, and is not given one"
+    artifacts.delete(last)
+    assert [file.name for file in outputs.iterdir()] == ["cat-0002.txt"]
 
 
 def test_what_is_deleted_under_the_longest_name_comes_back(store: Store, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from nodegraph.workflow import LONGEST_ADDRESS
+
+MAX_NAME_BYTES = 200  # of a stored workflow or picture: what file systems take, less a suffix
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-z]{8,40}$", description="The id of a run.")]
 ArtifactId = Annotated[str, Field(pattern=r"^[0-9a-z]{8,40}$", description="The id of an artifact.")]
@@ -13,19 +16,20 @@ StoredName = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=100,
+        max_length=MAX_NAME_BYTES,
         pattern=r"^[\w(][\w ().,+'-]*$",
         description="The name of a stored workflow: letters, digits, spaces and ().,+'-_; no path.",
     ),
 ]
 Revision = Annotated[str, Field(max_length=64, description="Digest of the stored text; changes with every save.")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher priority go first.")]
+Address = Annotated[str, Field(max_length=LONGEST_ADDRESS)]
 Values = Annotated[
-    dict[Annotated[str, Field(max_length=400)], JsonValue],
+    dict[Address, JsonValue],
     Field(max_length=10_000, description='Replaces values before the run, by "node.input".'),
 ]
 Targets = Annotated[
-    list[Annotated[str, Field(max_length=100)]],
+    list[Address],
     Field(max_length=10_000, description="Ids of the wanted nodes; absent: every effect and every unused output."),
 ]
 Document = Annotated[

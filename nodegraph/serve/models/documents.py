@@ -7,7 +7,17 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from nodegraph.node import NodeType
-from nodegraph.serve.models.common import ApiProblem, Asked, Document, Revision, StoredName, Targets, Told, Values
+from nodegraph.serve.models.common import (
+    Address,
+    ApiProblem,
+    Asked,
+    Document,
+    Revision,
+    StoredName,
+    Targets,
+    Told,
+    Values,
+)
 
 
 class PluginProblem(Told):
@@ -214,7 +224,7 @@ class PlanWorkflow(Asked):
 class GridAxis(Asked):
     """An input and the values that a grid gives it."""
 
-    input: str = Field(max_length=2000, description="`node.input`, or `use/inner.input` in a subgraph.")
+    input: Address = Field(description="`node.input`, or `use/inner.input` in a subgraph.")
     values: str = Field(
         max_length=100_000, description="As `nodegraph grid` takes them: 1,3,5 or 1..5 or a JSON list."
     )
@@ -226,7 +236,7 @@ class MakeGrid(Asked):
     workflow: Document
     x: GridAxis
     y: GridAxis | None = None
-    picture: str | None = Field(None, max_length=2000, description="The node whose picture is shown.")
+    picture: Address | None = Field(None, description="The node whose picture is shown.")
 
 
 class MadeGrid(Told):
