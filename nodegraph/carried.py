@@ -136,14 +136,15 @@ def beside(path: Path) -> Path:
 
 def beside_content(texts: Mapping[str, str], content: bytes) -> bytes:
     """What is written beside a file: the same texts, and the digest of the file."""
-    data: dict[str, Any] = {
-        "format": BESIDE_FORMAT,
-        "version": 1,
-        "digest": file_digest(content),
-        "workflow": json.loads(texts[WORKFLOW_TEXT]),
-        "receipt": json.loads(texts[RECEIPT_TEXT]),
+    # The texts are JSON as they are, and that of a grid is long: it lies beside each of its pictures.
+    fields = {
+        "format": json.dumps(BESIDE_FORMAT),
+        "version": "1",
+        "digest": json.dumps(file_digest(content)),
+        "workflow": texts[WORKFLOW_TEXT].strip(),
+        "receipt": texts[RECEIPT_TEXT].strip(),
     }
-    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+    return ("{\n" + ",\n".join(f'"{name}": {text}' for name, text in fields.items()) + "\n}\n").encode()
 
 
 def read_beside(path: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from nodegraph.check import Bound, Checked, Shape
@@ -41,6 +42,11 @@ class Plan:
     steps: dict[str, Step]
     targets: tuple[str, ...]
     digests: dict[str, str]  # of the files that were named, by `kind/name`
+
+    @cached_property
+    def document(self) -> str:
+        """The text of the workflow, which every file that the run writes carries."""
+        return self.workflow.dump()
 
     def ancestors(self, *nodes: str) -> set[str]:
         """The nodes that any of these depend on, directly or not."""

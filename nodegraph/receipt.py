@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +30,8 @@ from nodegraph.workflow import Workflow
 class Receipt(BaseModel):
     """What a run knew when it wrote a file.
 
-    `keys` are those of every planned node, `results` the digests of what they gave, where that is known, `files`
-    the digests of the files that the workflow names, `node` the effect that wrote the file.
+    `node` is the effect that wrote it, `keys` are those of this node and all that it depends on, `results` the
+    digests of what they gave, where that is known, `files` the digests of the files that the workflow names.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,20 +67,22 @@ def metadata(
     plan: Plan, node: str, device: str, dtype: str, results: Mapping[str, str], *, compiled: bool = False
 ) -> dict[str, str]:
     """The texts that a file written by `node` carries: its workflow and its receipt."""
+    needed = plan.ancestors(node) | {node}
     receipt = Receipt(
         node=node,
-        keys={name: step.key for name, step in plan.steps.items()},
+        keys={name: step.key for name, step in plan.steps.items() if name in needed},
         results=dict(results),
         files=plan.digests,
         device=device,
         dtype=dtype,
         compiled=compiled,
-        versions=versions(),
+        versions=dict(versions()),
     )
-    return {WORKFLOW_TEXT: plan.workflow.dump(), RECEIPT_TEXT: receipt.model_dump_json()}
+    return {WORKFLOW_TEXT: plan.document, RECEIPT_TEXT: receipt.model_dump_json()}
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """The versions that a picture may depend on."""
     found = {"python": platform.python_version()}
     for package in ("nodegraph", "torch", "pillow"):

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nodegraph.cache import DiskTier, ResultCache
-from nodegraph.carried import RECEIPT_TEXT, WORKFLOW_TEXT, carried, carried_text
+from nodegraph.carried import RECEIPT_TEXT, WORKFLOW_TEXT, beside, carried, carried_text
 from nodegraph.diff import diff
 from nodegraph.diffusion.values import Sigmas
 from nodegraph.engine import Engine
@@ -55,6 +55,28 @@ def test_a_picture_carries_its_receipt(engine: Engine) -> None:
     assert set(receipt.results) == set(NODES) - {"save"}
     assert altered is False
     assert receipt_of(path) == receipt.model_dump()
+
+
+def test_of_many_files_each_tells_what_it_was_made_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {**NODES, "other": {**NODES["sampler"], "values": {"seed": 4, "guidance_scale": 1.0}}}
+    for name in ("save", "decode"):
+        copy = json.loads(json.dumps(NODES[name]).replace('"decode"', '"decode2"').replace('"sampler"', '"other"'))
+        nodes[f"{name}2"] = copy
+    workflow = Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes})
+    dumped: list[Workflow] = []
+    dump = Workflow.dump
+    monkeypatch.setattr(Workflow, "dump", lambda self: (dumped.append(self), dump(self))[1])
+    files = engine.run(workflow).files
+    assert dumped == [workflow]  # once, for all files
+    found = {read(path).receipt.node: read(path) for path in files}
+    assert [one.workflow for one in found.values()] == [workflow, workflow]
+    assert set(found["save"].receipt.keys) == set(NODES)
+    own = {"other", "decode2", "save2"}
+    assert set(found["save2"].receipt.keys) == set(NODES) - {"sampler", "decode", "save"} | own
+    for path in files:
+        assert dump(workflow).strip() in beside(path).read_text("utf-8")
+        verdict = verify(path, engine)
+        assert (verdict.same, verdict.changed_nodes, verdict.altered) == (True, (), False)
 
 
 def test_it_is_made_again_bit_for_bit(engine: Engine) -> None:
