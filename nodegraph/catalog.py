@@ -7,7 +7,6 @@ crashes or imports the world at import costs a message and that child's time, no
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from nodegraph.named import write_whole
 from nodegraph.node import NodeType
 from nodegraph.sources import all_sources, plugin_paths
 
@@ -111,13 +111,7 @@ def _kept(path: Path, catalog: Catalog) -> Catalog:
         return catalog
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(catalog.model_dump_json().encode())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(path, catalog.model_dump_json().encode())
         with suppress(FileNotFoundError):  # another process tidies up as well
             for old in sorted(path.parent.glob("catalog-*.json"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
                 old.unlink()

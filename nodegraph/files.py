@@ -7,9 +7,7 @@ file is known by the digest of its content, so a checkpoint replaced under its o
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +17,7 @@ from nodegraph.carried import BESIDE
 from nodegraph.digests import KeptDigests
 from nodegraph.errors import FileRefused, did_you_mean
 from nodegraph.linked import is_folder_link, on_the_way, refused, walked
-from nodegraph.named import TEMPORARY, name_also
+from nodegraph.named import TEMPORARY, name_also, write_whole, written
 
 DIGEST_SIZE = 20  # blake2b-160
 MODEL_INDEX = "model_index.json"  # what makes a folder one diffusers model
@@ -276,7 +274,7 @@ class Files:
     def write_beside(self, path: Path, content: bytes) -> None:
         """Write what belongs to an output file, whole or not at all. Raises FileRefused where the disk refuses."""
         try:
-            _replace(path, content)
+            write_whole(path, content)
         except OSError as error:
             raise FileRefused(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -334,17 +332,6 @@ def _offered(kind: str, path: Path, root: Path) -> bool:
     )
 
 
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY[0], suffix=TEMPORARY[1])
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def refuse_unsafe(name: str) -> None:
     """Raise FileRefused for a name that could leave its folder on any platform."""
     parts = name.split("/")
@@ -358,19 +345,10 @@ def _write_new(folder: Path, name: str, suffix: str, content: bytes) -> Path:
     taken = re.compile(re.escape(name) + r"-(\d+)" + re.escape(suffix) + f"({re.escape(BESIDE)})?")
     numbers = [int(match[1]) for entry in folder.iterdir() if (match := taken.fullmatch(entry.name))]
     number = max(numbers, default=0)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=TEMPORARY[0], suffix=TEMPORARY[1])
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
+    with written(folder, content) as fresh:
         while True:
             number += 1
             target = folder / f"{name}-{number:04d}{suffix}"
-            try:
-                # It fails where the name is taken, so two runs at once never share one.
-                name_also(Path(temporary), target)
-            except FileExistsError:
-                continue
-            return target
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+            with suppress(FileExistsError):  # so two runs at once never share one
+                name_also(fresh, target)
+                return target

@@ -1,13 +1,41 @@
-"""A second name for a file, on file systems with hard links and on those without."""
+"""Files that are written whole or not at all, and second names for them, with hard links and without."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY = (".nodegraph-", ".tmp")  # how a file is called while it is written
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file to the disk, whole or not at all; one that it replaces hands down its mode.
+
+    Raises OSError where the disk refuses, and leaves what was there.
+    """
+    with written(path.parent, content) as fresh:
+        with suppress(OSError):  # there is none, or the file system knows no modes
+            fresh.chmod(stat.S_IMODE(path.stat().st_mode))
+        fresh.replace(path)
+
+
+@contextmanager
+def written(folder: Path, content: bytes) -> Iterator[Path]:
+    """A file that is whole on the disk, under a passing name in a folder: to be given another, for it goes."""
+    fresh = folder / secrets.token_hex(8).join(TEMPORARY)
+    try:
+        with fresh.open("xb") as file:  # with the mode of any new file, where tempfile's are for nobody else
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def name_also(source: Path, target: Path) -> None:

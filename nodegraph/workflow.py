@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +26,7 @@ from nodegraph.carried import (
 )
 from nodegraph.comfyui import Note, is_from_comfyui, translated
 from nodegraph.errors import HINTED, CheckError, DocumentError, Problem, did_you_mean
+from nodegraph.named import write_whole
 from nodegraph.plain import plain
 from nodegraph.within import MAX_DEFINITIONS, MAX_DEPTH, MAX_WITHIN, given, with_values_within
 
@@ -265,17 +265,7 @@ class Workflow(_Document):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the document to a JSON file: whole, or not at all."""
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".tmp", delete=False
-        ) as file:
-            try:
-                file.write(self.dump())
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        write_whole(Path(path), self.dump().encode())
 
     def with_values(self, values: Mapping[str, JsonValue]) -> Self:
         """A copy in which `node.input` keys have the given values; a value replaces a link to that input.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from real_server import COPY_CAT, PICTURE, Running, running
 
-from nodegraph.named import name_also
+from nodegraph.named import name_also, write_whole
+from nodegraph.workflow import Workflow
 
 # A process that imports this can make no hard link, nor can its children: a filter of system calls says EPERM.
 NO_LINKS = """
@@ -47,6 +49,38 @@ def no_links(tmp_path: Path) -> str:
     )
     assert "Operation not permitted" in tried.stderr, tried.stderr
     return str(folder)
+
+
+def test_a_file_is_on_the_disk_before_its_name_is_and_has_the_mode_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "picture.png", []
+    fsync = os.fsync
+
+    def told(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append((os.fstat(descriptor).st_size, path.read_text() if path.exists() else None))
+
+    monkeypatch.setattr(os, "fsync", told)
+    (tmp_path / "any").touch()
+    write_whole(path, b"first")
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode  # of a new file, as the umask says
+    path.chmod(0o640)
+    write_whole(path, b"second one")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("second one", 0o640)
+    assert synced == [(5, None), (10, "first")]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "folder", b"no file")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"picture.png", "any", "folder"}
+
+
+def test_what_is_saved_may_be_read_by_whom_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    path.touch(0o644)
+    path.chmod(0o644)
+    Workflow(title="mine").save(path)
+    assert (Workflow.load(path).title, stat.S_IMODE(path.stat().st_mode)) == ("mine", 0o644)
 
 
 def test_a_name_that_is_taken_stays_what_it_is(tmp_path: Path) -> None:
