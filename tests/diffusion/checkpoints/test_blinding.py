@@ -41,7 +41,7 @@ class Made:
 
     @property
     def words(self) -> tuple[Conditioning, Conditioning]:
-        width, pooled = WIDTHS.get(self.family, 256), 64
+        width, pooled = WIDTHS.get(self.family, 256), self.network.config.get("pooled_projection_dim", 64)
         generator = torch.Generator().manual_seed(1)
         both = []
         for _ in range(2):

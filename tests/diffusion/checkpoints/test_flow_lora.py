@@ -127,7 +127,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def condition(context: Context, model: Any) -> tuple[Tensor, Condition]:
     live = context.open(model.checkpoint).denoiser
     channels, width = live.channels, live.width  # type: ignore[attr-defined]
-    pooled = torch.zeros(1, 64)
+    pooled = torch.zeros(1, live.network.config.get("pooled_projection_dim", 64))  # type: ignore[attr-defined]
     return torch.zeros(1, channels, 8, 8), Condition(torch.zeros(1, 6, width), pooled=pooled)
 
 

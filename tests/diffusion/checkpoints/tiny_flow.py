@@ -97,11 +97,15 @@ def sd3(kind: str) -> tiny.Tiny:
     made = tiny.Tiny("sd3" if kind == "3" else "sd35")
     made.networks["transformer"] = SD3Transformer2DModel(
         sample_size=16, num_layers=3, attention_head_dim=64, num_attention_heads=2, joint_attention_dim=256,
-        caption_projection_dim=128, pooled_projection_dim=64, pos_embed_max_size=12,
+        caption_projection_dim=128, pooled_projection_dim=96, pos_embed_max_size=12,
         dual_attention_layers=(0, 1) if kind == "3.5 medium" else (), qk_norm=None if kind == "3" else "rms_norm",
     )  # fmt: skip
     made.networks["vae"] = vae(1.5305, 0.0609)
-    made.networks["text_encoder"] = CLIPTextModelWithProjection(tiny.clip(64, 2, "quick_gelu"))
+    small = tiny.clip(64, 2, "quick_gelu")
+    small.projection_dim = 64
+    made.networks["text_encoder"] = CLIPTextModelWithProjection(small)
+    # The summary of CLIP L is read as it is: in diffusers' folders of this family its projection is the identity.
+    made.networks["text_encoder"].text_projection.weight.data = torch.eye(64)
     made.networks["text_encoder_2"] = CLIPTextModelWithProjection(tiny.clip(128, 2, "gelu"))
     made.networks["text_encoder_3"] = t5(256)
     for network in made.networks.values():
