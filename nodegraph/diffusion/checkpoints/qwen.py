@@ -70,6 +70,7 @@ def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     flow = network(
         pack(x),
         encoder_hidden_states=words.embedding,
+        encoder_hidden_states_mask=words.mask,
         timestep=time.to(x.dtype),
         img_shapes=[[(1, height, width)]] * len(x),
         return_dict=False,

@@ -95,6 +95,11 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
 
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     """The flow that the network predicts for latents (N, C, h, w) at flow times (N,)."""
+    if words.mask is not None:
+        raise ValueError(
+            "this model paints a batch from texts of one length, and one line of EncodeEach has more tokens than "
+            "CLIP reads at once (75) while another has not; shorten it, or paint its picture alone"
+        )
     flow: Tensor = network(
         x,
         encoder_hidden_states=words.embedding,

@@ -104,7 +104,7 @@ class UNet:
     def _together(self, x: Tensor, sigma: float, conditions: list[Condition]) -> list[Tensor]:
         count = len(conditions)
         dtype = next(self.network.parameters()).dtype
-        text = _joined([_embedding(one) for one in conditions], len(x)).to(x.device, dtype)
+        text = _joined([row for one in conditions for row in self._texts(one, len(x))]).to(x.device, dtype)
         extra = self._extra(x, conditions, dtype)
         concat = self._concat(x, conditions)
 
@@ -132,6 +132,16 @@ class UNet:
                 f"this model paints sides that are multiples of {pixels} pixels; got {x.shape[3] * DOWNSCALE} x "
                 f"{x.shape[2] * DOWNSCALE}. Choose another width and height, or resize the picture"
             )
+
+    def _texts(self, condition: Condition, batch: int) -> list[Tensor]:
+        """The texts of a condition for a batch: (N, T, D); those that were filled up each alone, (1, T_i, D)."""
+        embedding = condition.embedding
+        if embedding is None or embedding.shape[2] != self.network.config["cross_attention_dim"]:
+            raise ValueError("the conditioning was not made by this model's text encoder; link its Encode to it")
+        embedding = embedding.expand(batch, -1, -1)
+        if condition.mask is None:
+            return [embedding]
+        return [text[None, real] for text, real in zip(embedding, condition.mask.expand(batch, -1), strict=True)]
 
     def _extra(self, x: Tensor, conditions: list[Condition], dtype: torch.dtype) -> dict[str, Any]:
         if not self.numbers:
@@ -202,22 +212,14 @@ class UNet:
         return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
 
 
-def _embedding(condition: Condition) -> Tensor:
-    if condition.embedding is None or condition.mask is not None:
-        raise ValueError("the conditioning was not made by this model's text encoder; link its Encode to it")
-    return condition.embedding
-
-
 def _pooled(condition: Condition) -> Tensor:
     if condition.pooled is None:
         raise ValueError("the conditioning was not made by this model's text encoder; link its Encode to it")
     return condition.pooled
 
 
-def _joined(embeddings: list[Tensor], batch: int) -> Tensor:
-    """Embeddings (1 or N, T_i, D) as one batch (sum N, T, D). T is their least common multiple: to attention, a
+def _joined(texts: list[Tensor]) -> Tensor:
+    """Embeddings (N_i, T_i, D) as one batch (sum N_i, T, D). T is their least common multiple: to attention, a
     text told twice is the same text."""
-    if len({one.shape[2] for one in embeddings}) != 1:
-        raise ValueError("the conditionings were made by different text encoders; link all Encode nodes to one")
-    length = math.lcm(*(one.shape[1] for one in embeddings))
-    return torch.cat([one.repeat(1, length // one.shape[1], 1).expand(batch, -1, -1) for one in embeddings])
+    length = math.lcm(*(one.shape[1] for one in texts))
+    return torch.cat([one.repeat(1, length // one.shape[1], 1) for one in texts])

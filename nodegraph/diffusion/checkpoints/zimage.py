@@ -64,7 +64,10 @@ def transformer(part: Part, dtype: torch.dtype, path: Path, parametrization: Par
 def forward(network: Any, x: Tensor, time: Tensor, words: Words) -> Tensor:
     """The flow for latents (N, C, h, w) at flow times (N,); the network counts time from noise and flows back."""
     frames = list(x[:, :, None].unbind(0))
-    back = network(frames, 1 - time, list(words.embedding.unbind(0)), return_dict=False)[0]
+    texts = list(words.embedding.unbind(0))
+    if words.mask is not None:
+        texts = [text[real] for text, real in zip(texts, words.mask, strict=True)]
+    back = network(frames, 1 - time, texts, return_dict=False)[0]
     return -torch.stack(back)[:, :, 0]
 
 

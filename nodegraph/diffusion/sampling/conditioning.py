@@ -16,12 +16,14 @@ from nodegraph.diffusion.values import Condition, Conditioning, Control
 def stacked(items: Sequence[Conditioning]) -> Conditioning:
     """One conditioning for a batch: item i follows the i-th, which holds one condition for one item.
 
-    Shorter embeddings are filled up with tokens that are masked out. Raises ValueError where they hold several
-    conditions, or where one has an embedding or a label and another has none.
+    Shorter embeddings are filled up with tokens that are masked out; one without a mask has a token everywhere.
+    Raises ValueError where they hold several conditions, or one has an embedding or a label and another none.
     """
     if any(len(one.conditions) != 1 for one in items):
         raise ValueError("each picture's conditioning must be a single one; combine them afterwards")
     parts = [one.conditions[0] for one in items]
+    if len({part.embedding.shape[1] for part in parts if part.embedding is not None}) > 1:
+        parts = [replace(part, mask=_mask(part)) for part in parts]
     labels = [part.label for part in parts if isinstance(part.label, int)]
     if len(labels) not in (0, len(parts)):
         raise ValueError("some lines name a class and others none; name one in every line, or in none")
@@ -75,6 +77,12 @@ def on_device(device: torch.device | str) -> Callable[[Conditioning], Conditioni
         return conditions[one]
 
     return lambda given: Conditioning(tuple(map(condition, given.conditions)))
+
+
+def _mask(condition: Condition) -> Tensor | None:
+    if condition.mask is not None or condition.embedding is None:
+        return condition.mask
+    return torch.ones(condition.embedding.shape[:2], dtype=torch.bool)
 
 
 def _alike(a: Control, b: Control) -> bool:

@@ -20,7 +20,7 @@ from nodegraph.nodes.adapters import (
     SizeConditioning,
 )
 from nodegraph.nodes.animation import LatentWalk
-from nodegraph.nodes.models import Encode, LoadModel, denoiser_of, text_encoder_of
+from nodegraph.nodes.models import Encode, EncodeEach, LoadModel, denoiser_of, text_encoder_of
 from nodegraph.nodes.sampling import DDIMInvert, EmptyLatent, Sampler, Schedule
 from nodegraph.nodes.theory import LogLikelihood, StepFilm
 from safetensors.torch import save_file
@@ -294,6 +294,29 @@ def original_control(net: ControlNetModel, key: str) -> str:
 
 
 HINT = Image(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+
+
+def test_a_long_line_and_a_short_one_are_painted_as_each_alone(any_desk: Desk) -> None:
+    context, lines = any_desk.context, ("a cat", "a very long story of a dog " * 15)
+    model, text_encoder, _ = LoadModel(context, "base.safetensors")
+    each = EncodeEach(context, text_encoder, "\n".join(lines)).conditions[0]
+    assert each.embedding is not None
+    assert each.embedding.shape[:2] == (2, 154)
+    other = Encode(context, text_encoder, "a house").conditions[0]
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    live = denoiser_of(context, model)
+    with torch.inference_mode():
+        found, _ = live.predict(x, 2.0, [each, other])
+        for item, line in enumerate(lines):
+            (alone,) = live.predict(x[item : item + 1], 2.0, Encode(context, text_encoder, line).conditions)
+            assert torch.allclose(found[item], alone[0], atol=1e-5)
+
+
+def test_words_of_another_width_are_refused(sd1: Desk) -> None:
+    live = denoiser_of(sd1.context, LoadModel(sd1.context, "base.safetensors").model)
+    for words in (Condition(torch.zeros(1, 77, 5)), Condition()):
+        with pytest.raises(ValueError, match="was not made by this model's text encoder"):
+            live.predict(torch.zeros(1, 4, 8, 8), 2.0, [words])
 
 
 def test_a_fresh_controlnet_changes_nothing_bit_for_bit(any_desk: Desk) -> None:

@@ -17,7 +17,15 @@ from diffusers.loaders.single_file_utils import (
     convert_z_image_transformer_checkpoint_to_diffusers,
 )
 from nodegraph.nodes.adapters import LoadVAE
-from nodegraph.nodes.models import Encode, LoadModel, LoadTextEncoder, VAEDecode, VAEEncode
+from nodegraph.nodes.models import (
+    Encode,
+    EncodeEach,
+    LoadModel,
+    LoadTextEncoder,
+    VAEDecode,
+    VAEEncode,
+    denoiser_of,
+)
 from nodegraph.nodes.sampling import EmptyLatent, Sampler, Schedule
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -191,6 +199,22 @@ def test_a_picture_goes_into_latents_and_comes_back_as_diffusers_has_it(made: Ma
             )
             expected = (network.encode(picture[:, :, None] * 2 - 1).latent_dist.mode()[:, :, 0] - mean) / std
     assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_lines_of_different_length_are_painted_as_each_alone(made: Made) -> None:
+    context, lines = made.context(), (PROMPT, "a house", "a dog under a tree beside the old house by the sea")
+    model, text_encoder, _ = LoadModel(context, "folder")
+    each = EncodeEach(context, text_encoder, "\n".join(lines)).conditions[0]
+    x = torch.randn(3, 16, 8, 8, generator=torch.Generator().manual_seed(3))
+    live = denoiser_of(context, model)
+    with torch.inference_mode():
+        (found,) = live.predict(x, 2.0, [each])
+        for item in range(3):
+            told = [Encode(context, text_encoder, line).conditions[0] for line in lines]
+            alone = live.predict(x[item : item + 1], 2.0, told)
+            apart = [float((found[item] - one[0]).abs().max()) for one in alone]
+            assert apart[item] < 1e-4
+            assert sorted(apart)[1] > 1e-2, "another line is another picture"
 
 
 def test_it_is_known_by_its_header_and_listed(made: Made) -> None:

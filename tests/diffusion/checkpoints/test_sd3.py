@@ -15,7 +15,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 from nodegraph.nodes.adapters import LoadVAE
-from nodegraph.nodes.models import Encode, LoadModel, LoadTextEncoder, VAEDecode
+from nodegraph.nodes.models import Encode, EncodeEach, LoadModel, LoadTextEncoder, VAEDecode
 from nodegraph.nodes.sampling import EmptyLatent, Sampler, Schedule
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -197,6 +197,15 @@ def test_a_longer_prompt_is_read_to_its_end(made: Made) -> None:
     assert embedding.shape[1] == 2 * 77 + 2 * 140 + 1  # two windows of CLIP, and two tokens of T5 for each word
     with pytest.raises(ValueError, match="reads 512; make it shorter"):
         Encode(context, text_encoder, "0 " * 600)
+
+
+def test_a_long_line_beside_a_short_one_is_refused(made: Made) -> None:
+    context = made.context()
+    model, text_encoder, vae = LoadModel(context, "folder")
+    each = EncodeEach(context, text_encoder, "a cat\n" + "a very long story of a dog " * 15)
+    blank = EmptyLatent(vae, WIDTH, HEIGHT, 2)
+    with pytest.raises(ValueError, match="more tokens than CLIP reads at once"):
+        Sampler(context, model, each, blank, Schedule(model, "simple", 2), guidance_scale=1)
 
 
 def test_it_is_known_by_its_header_and_listed(made: Made) -> None:

@@ -45,6 +45,14 @@ def test_shorter_texts_are_filled_up() -> None:
     assert both.mask.tolist() == [[True, True, False, False], [True] * 4]
 
 
+def test_texts_without_a_mask_are_masked_where_they_are_filled_up() -> None:
+    short, long = (one(embedding=torch.ones(1, length, 3)) for length in (2, 4))
+    (both,) = stacked([short, long]).conditions
+    assert both.mask is not None
+    assert both.mask.tolist() == [[True, True, False, False], [True] * 4]
+    assert stacked([short, short]).conditions[0].mask is None
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="in every line, or in none"):
         stacked([one(label=1), one()])
