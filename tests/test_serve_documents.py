@@ -223,7 +223,10 @@ def test_nodes_and_models_and_system(server: Running) -> None:
 
 def test_metrics_are_prometheus_text(server: Running) -> None:
     server.get("/api/templates")
+    assert server.ask("PROPFIND", "/api/templates").status == 405
     answer = server.get("/metrics")
+    assert b"PROPFIND" not in answer.body
+    assert b'requests_total{method="none",route="none",status="405"}' in answer.body
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     sample = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? -?[0-9.e+-]+')
     lines = answer.body.decode().splitlines()

@@ -16,6 +16,7 @@ from PIL import Image
 from real_server import JSON, PICTURE, Running, running
 
 from nodegraph.home import Home
+from nodegraph.serve import server as server_module
 from nodegraph.serve import thumbnails
 from nodegraph.serve.guesses import ADDRESSES, ALLOWED, WINDOW, Guesses
 from nodegraph.serve.launch import make_runner
@@ -149,6 +150,55 @@ def test_a_head_that_never_ends_is_hung_up_on(tmp_path: Path) -> None:
                 assert await dripped(port, b"") == b""
                 answered = await dripped(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert answered.startswith(b"HTTP/1.1 200 ")
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(main())
+
+
+async def upload(port: int, announced: int, sent: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Begin to send a picture."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /api/uploads?name=x HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {announced}"
+    writer.write(f"{head}\r\n\r\n".encode() + b"x" * sent)
+    await writer.drain()
+    return reader, writer
+
+
+def test_slow_requests_hold_nobody_up_and_all_together_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "BODIES_BYTES", 4 * 2**20)
+    monkeypatch.setattr(server_module, "SMALL_BODIES_BYTES", 2**20)
+
+    async def status(port: int, size: int) -> int:
+        reader, writer = await upload(port, size, size)
+        answer = await reader.readline()
+        writer.close()
+        return int(answer.split()[1])
+
+    async def main() -> None:
+        home = Home(tmp_path, tmp_path)
+        server = Server(home, Access(), Service(home, workers=0))
+        runner = make_runner(server)
+        await runner.setup()
+        slow = []
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            port = runner.addresses[0][1]
+            async with asyncio.timeout(60):
+                slow += [await upload(port, 60 * 2**20, 1000) for _ in range(8)]
+                assert await status(port, 2 * 2**20) == 422, "there is room, only it is no picture"
+                slow.append(await upload(port, 60 * 2**20, 5 * 2**20 // 2))
+                while server._bodies < 5 * 2**20 // 2:
+                    await asyncio.sleep(0.01)
+                assert await status(port, 5 * 2**20 // 4) == 429
+                assert await status(port, 2**20 - 10_000) == 422, "small ones still have room"
+                for _, writer in slow:
+                    writer.close()
+                while server._bodies:
+                    await asyncio.sleep(0.01)
+                assert await status(port, 3 * 2**20 // 2) == 422
         finally:
             await runner.cleanup()
 

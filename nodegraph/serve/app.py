@@ -100,7 +100,8 @@ async def _observe(server: Server, request: web.Request, handler: _Next) -> web.
             refused = Refused("server_error", f"something went wrong here; the server's log knows it as {mark}")
         response = refused.response()
     seconds = time.perf_counter() - began
-    server.metrics.request(request.method, route, response.status, seconds)
+    method = request.method if resource is not None else "none"  # else it is any word that a client chose
+    server.metrics.request(method, route, response.status, seconds)
     access_log.info(
         "%s %s %d",
         request.method,

@@ -33,8 +33,8 @@ class QueueDamaged(NodegraphError):
     """The file of the queue is damaged, or no such file."""
 
 
-class QueueUnusable(NodegraphError):
-    """The file of the queue cannot be opened: another program holds it, it is forbidden, or of a newer version."""
+class HomeUnusable(NodegraphError):
+    """The home cannot be locked, or its queue not opened: held elsewhere, forbidden, or of a newer version."""
 
 
 class HomeTaken(NodegraphError):

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nodegraph.serve.errors import HomeTaken
+from nodegraph.serve.errors import HomeTaken, HomeUnusable
 
 
 class HomeLock:
@@ -14,6 +14,7 @@ class HomeLock:
 
     Raises:
         HomeTaken: another process holds it.
+        HomeUnusable: there can be no lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,9 +24,11 @@ class HomeLock:
         self._file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             holder = os.read(self._file, 100).decode(errors="replace").strip()
             os.close(self._file)
+            if not isinstance(error, BlockingIOError):  # as on network drives that know no locks
+                raise HomeUnusable(f"cannot lock {folder}: {error.strerror}; give another with --home") from None
             raise HomeTaken(
                 f"another server{f' (process {holder})' if holder else ''} runs on {folder}; stop it, or give "
                 "this one another folder with --home"

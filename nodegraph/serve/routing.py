@@ -31,8 +31,8 @@ Handler = Callable[..., Awaitable[Any]]
 class HasRoom(Protocol):
     """What a route asks of the server that its handler is given."""
 
-    def room_for(self, size: int) -> AbstractContextManager[None]:
-        """Take part of the memory for bodies. Raises Refused."""
+    def room_for(self, announced: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Gives what takes part of the memory for a body. Raises Refused."""
         ...
 
 
@@ -112,8 +112,8 @@ class Route:
                 raise Refused("unsupported_type", "this address takes no body")
             answer = await self.handler(**arguments)
         else:
-            with server.room_for(self._announced(request)):
-                content = await self._read(request)
+            with server.room_for(self._announced(request)) as take:
+                content = await self._read(request, take)
                 if self.body is None:
                     arguments["content"] = content
                 else:
@@ -160,7 +160,7 @@ class Route:
     def _too_large(self) -> Refused:
         return Refused("too_large", f"the body is larger than {self.limit:,} bytes, which is the limit here")
 
-    async def _read(self, request: web.Request) -> Content:
+    async def _read(self, request: web.Request, take: Callable[[int], None]) -> Content:
         accepted = self.media or (JSON,)
         media_type = request.content_type if "Content-Type" in request.headers else ""
         if media_type not in accepted:
@@ -175,6 +175,7 @@ class Route:
                     data += chunk
                     if len(data) > self.limit:
                         raise self._too_large()
+                    take(len(chunk))
         except (ConnectionError, web.RequestPayloadError):
             raise Refused("bad_request", "the body broke off") from None
         except TimeoutError:

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,9 @@ from nodegraph.serve.uploads import Uploads
 from nodegraph.workflow import Workflow
 
 CLOSE_SECONDS = 4.0
-BODIES_BYTES = 512 * 2**20
+BODIES_BYTES = 512 * 2**20  # of all bodies together
+SMALL_BODIES_BYTES = 64 * 2**20  # of these, what is kept for small ones
+SMALL_BYTES = 2**20
 CATALOG_SECONDS = 150.0
 
 
@@ -79,15 +81,26 @@ class Server:
         self._disk_lock = threading.Lock()
 
     @contextmanager
-    def room_for(self, size: int) -> Iterator[None]:
-        """Take part of the memory for bodies that are being received and dealt with. Raises Refused."""
-        if self._bodies + size > BODIES_BYTES:
-            raise Refused("busy", "too many large requests at once; try again", headers={"Retry-After": "1"})
-        self._bodies += size
+    def room_for(self, announced: int) -> Iterator[Callable[[int], None]]:
+        """Gives what takes part of the memory for a body as it arrives, until all is dealt with. Raises Refused.
+
+        What was announced and does not come takes none, and small bodies have a part that large ones do not get: a
+        few slow clients hold nobody up.
+        """
+        limit = BODIES_BYTES - (SMALL_BODIES_BYTES if announced > SMALL_BYTES else 0)
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self._bodies + size > limit:
+                raise Refused("busy", "too many large requests at once; try again", headers={"Retry-After": "1"})
+            self._bodies += size
+            taken += size
+
         try:
-            yield
+            yield take
         finally:
-            self._bodies -= size
+            self._bodies -= taken
 
     async def start(self) -> None:
         """Open the queue; the workers come up behind it. Raises HomeTaken, DiskFull."""

@@ -23,7 +23,7 @@ from nodegraph.serve.accept import Acceptor
 from nodegraph.serve.artifacts import Artifacts
 from nodegraph.serve.database import Database
 from nodegraph.serve.dispatch import Dispatcher
-from nodegraph.serve.errors import DiskFull, NotQueued, QueueDamaged, QueueUnusable
+from nodegraph.serve.errors import DiskFull, HomeUnusable, NotQueued, QueueDamaged
 from nodegraph.serve.events import BLOCK, Events
 from nodegraph.serve.gallery import Gallery
 from nodegraph.serve.listing import Listing
@@ -126,7 +126,7 @@ class Service:
             HomeTaken: another server runs on this home.
             DiskFull: there is no room for a queue.
             QueueDamaged: there is a queue that cannot be read.
-            QueueUnusable: there is one that cannot be opened now.
+            HomeUnusable: there is one that cannot be opened now, or the home cannot be locked.
         """
         self._lock = HomeLock(self.home.folder)
         self._database = Database()
@@ -180,7 +180,7 @@ class Service:
         except sqlite3.DatabaseError as error:
             # Of the whole code the last byte says what kind of trouble it is.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise QueueUnusable(
+                raise HomeUnusable(
                     f"cannot use the queue in {path}: {error}; leave the file where it is"
                 ) from None
             raise QueueDamaged(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import re
@@ -21,12 +23,12 @@ from nodegraph.home import Home
 from nodegraph.pictures import decode
 from nodegraph.serve import printing, spawn, storefile, supervisor
 from nodegraph.serve.errors import (
+    HomeUnusable,
     NoSuchArtifact,
     NoSuchRun,
     NotQueued,
     QueueDamaged,
     QueueFull,
-    QueueUnusable,
 )
 from nodegraph.serve.models import QueueState
 from nodegraph.serve.service import Service
@@ -389,6 +391,19 @@ def test_a_damaged_queue_is_refused_with_words_and_left_as_it_is(home: Home) -> 
     assert (home.folder / "queue.sqlite").read_bytes().startswith(b"not a database")
 
 
+def test_a_home_that_cannot_be_locked_is_not_called_taken(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))  # as some network drives do
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+    async def scenario() -> None:
+        with pytest.raises(HomeUnusable, match=rf"cannot lock {home.folder}: No locks available; give another"):
+            await Service(home, device="cpu").start()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("why", ["locked", "newer", "unable to open"])
 def test_a_queue_that_is_only_not_to_be_had_is_not_called_damaged(
     why: str, home: Home, monkeypatch: pytest.MonkeyPatch
@@ -406,7 +421,7 @@ def test_a_queue_that_is_only_not_to_be_had_is_not_called_damaged(
             other.execute("PRAGMA user_version = 99")
 
     async def scenario() -> None:
-        with pytest.raises(QueueUnusable, match=rf"cannot use the queue in .*queue.sqlite: .*{why}") as refused:
+        with pytest.raises(HomeUnusable, match=rf"cannot use the queue in .*queue.sqlite: .*{why}") as refused:
             await Service(home, device="cpu").start()
         assert "Move the file away" not in str(refused.value)
 
