@@ -73,6 +73,8 @@ class Context:
         self.files = files or Files()
         self.metadata = dict(metadata or {})
         self.written: list[Path] = []
+        self.left: list[Path] = []  # files that the node wrote before, when it did not come to its end
+        self.saved: Callable[[tuple[Path, ...]], None] = lambda _: None  # told what is written, file by file
         self._models = models or default_models
         self._listen = listen
         self._stop = stop
@@ -210,13 +212,24 @@ class Context:
         """Write a file under a fresh name; it is announced with the node's end.
 
         It goes to the output folder, with its receipt beside it, or among the files of a kind, such as
-        `checkpoints`.
+        `checkpoints`. What the node wrote before it was killed is not written once more.
         """
-        path = self.files.write(name, suffix, content, kind)
+        path = self._left(name, suffix, content) if kind is None else None
+        if path is None:
+            path = self.files.write(name, suffix, content, kind)
+        self.written.append(path)
+        self.saved(tuple(self.written))
         if kind is None and RECEIPT_TEXT in self.metadata:
             self.files.write_beside(beside(path), beside_content(self.metadata, content))
-        self.written.append(path)
         return path
+
+    def _left(self, name: str, suffix: str, content: bytes) -> Path | None:
+        for path in self.left:
+            with suppress(OSError):
+                if path.name.startswith(name) and path.suffix == suffix and path.read_bytes() == content:
+                    self.left.remove(path)
+                    return path
+        return None
 
 
 _pool: ModelPool | None = None

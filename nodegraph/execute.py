@@ -250,6 +250,9 @@ class _Run:
             previews=self.previews,
             key=step.key,
         )
+        if node.type.effect == "files":
+            context.left = self.cache.begun(step.key, self.files.output)
+            context.saved = partial(self.cache.wrote, step.key, self.files.output, all=False)
         arguments = self._arguments(step)
         if node.context is not None:
             arguments[node.context] = context

@@ -10,6 +10,9 @@ from nodegraph.cache.codec import Source, builtin_types
 from nodegraph.cache.disk import DiskTier
 from nodegraph.cache.memory import MemoryTier, Outputs
 
+WRITTEN_KNOWN = 10_000  # effects whose files are remembered in this process; the disk tier knows of others
+_END_MISSING: list[Any] = ["", 0, 0]  # the stamp of no file, before those of an effect that has not ended
+
 
 class ResultCache:
     """Results of nodes, and the files of effects, kept for as long as there is room.
@@ -59,21 +62,31 @@ class ResultCache:
 
     def written(self, key: str, folder: Path) -> tuple[Path, ...] | None:
         """The files that an effect wrote to a folder under this key, where all still stand unaltered."""
-        folder = folder.absolute()
-        stamps = self._written.get((key, folder))
-        if stamps is None and self.disk is not None:
-            stamps = self.disk.written(key, folder)
+        stamps = self._stamps(key, folder.absolute())
         if not stamps or any(_stamp(Path(stamp[0])) != stamp for stamp in stamps):
             return None
         return tuple(Path(stamp[0]) for stamp in stamps)
 
-    def wrote(self, key: str, folder: Path, files: tuple[Path, ...]) -> None:
-        """Remember the files that an effect wrote."""
+    def begun(self, key: str, folder: Path) -> list[Path]:
+        """The files, of those that still stand unaltered, of an effect that did not come to its end."""
+        first, *stamps = self._stamps(key, folder.absolute()) or [_END_MISSING]
+        return [Path(stamp[0]) for stamp in stamps if first == _END_MISSING and _stamp(Path(stamp[0])) == stamp]
+
+    def wrote(self, key: str, folder: Path, files: tuple[Path, ...], *, all: bool = True) -> None:
+        """Remember the files that an effect wrote, or has written so far where those are not `all`."""
         folder = folder.absolute()
-        stamps = [stamp for path in files if (stamp := _stamp(path.absolute())) is not None]
+        stamps = [] if all else [_END_MISSING]
+        stamps += [stamp for path in files if (stamp := _stamp(path.absolute())) is not None]
+        self._written.pop((key, folder), None)
         self._written[key, folder] = stamps
+        if len(self._written) > WRITTEN_KNOWN:
+            del self._written[next(iter(self._written))]
         if self.disk is not None:
             self.disk.wrote(key, folder, stamps)
+
+    def _stamps(self, key: str, folder: Path) -> list[list[Any]] | None:
+        stamps = self._written.get((key, folder))
+        return self.disk.written(key, folder) if stamps is None and self.disk is not None else stamps
 
     def remember(self, causes: Iterable[tuple[str, str, str]]) -> None:
         """Remember what determined the results of a run: (node, type, cause) of each node."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nodegraph.cache import DiskTier, MemoryTier, ResultCache
+from nodegraph.cache import DiskTier, MemoryTier, ResultCache, results
 from nodegraph.cache.index import VERSION
 from nodegraph.diffusion.values import Image
 
@@ -306,11 +306,18 @@ def test_a_broken_index_has_a_usage_and_a_folder_as_blob_is_a_miss(tmp_path: Pat
     assert tier.get("other") == {"n": 2}
 
 
-def test_the_files_of_an_effect_are_known_in_another_process(tmp_path: Path) -> None:
+def test_the_files_of_an_effect_are_known_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "out" / "a.txt"
     path.parent.mkdir()
     path.write_text("x")
-    ResultCache(disk=DiskTier(tmp_path / "c")).wrote("k", path.parent, (path,))
+    monkeypatch.setattr(results, "WRITTEN_KNOWN", 2)
+    cache = ResultCache(disk=DiskTier(tmp_path / "c"))
+    for key in ("k", "l", "m", "m"):
+        cache.wrote(key, path.parent, (path,))
+    assert len(cache._written) == 2
+    assert cache.written("k", path.parent) == (path,), "what a process of days forgets is still on the disk"
     other = ResultCache(disk=DiskTier(tmp_path / "c"))
     assert other.written("k", path.parent) == (path,)
     assert other.written("k", tmp_path / "elsewhere") is None

@@ -102,6 +102,17 @@ def WriteText(context: Context, text: str, name: str = "text") -> None:
     """Write a file."""
     context.save(name, ".txt", text.encode())
 
+@node(category="test", effect="files")
+def Batch(context: Context, path: str, count: int = 6) -> None:
+    """Save pictures, as a sampler gives them; leaves its process id before the fourth."""
+    import torch
+    from nodegraph.pictures import encode_png
+    for number in range(count):
+        if number == 3 and not os.path.exists(path):
+            note(path, f"pid {os.getpid()}")
+            time.sleep(600)
+        context.save("batch", ".png", encode_png(torch.full((3, 8, 8), number / count), context.metadata))
+
 @node(category="test")
 def Show(context: Context, path: str, steps: int = 400) -> int:
     """Preview something all the time, where somebody looks."""

@@ -15,6 +15,7 @@ import pytest
 from real_server import Running, running
 from serving import Live, ended, give_plugin, live_service, run, serving, until, workflow
 
+from nodegraph.carried import beside
 from nodegraph.home import Home
 from nodegraph.serve.errors import HomeTaken
 from nodegraph.serve.printing import MAX_LOG_BYTES
@@ -83,6 +84,20 @@ def test_a_worker_killed_in_a_step_costs_one_attempt_and_finished_nodes_come_fro
 
     class NO:
         step = None
+
+    live.run(scenario())
+
+
+def test_pictures_that_a_killed_worker_had_saved_are_known_and_not_saved_twice(live: Live, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        service = live.service
+        run = await service.submit(workflow(batch=("Batch", {"path": str(tmp_path / "notes")})))
+        os.kill(await pid_in(tmp_path / "notes"), signal.SIGKILL)
+        done = await ended(service, run.id)
+        assert (done.status, done.attempts) == ("succeeded", 2)
+        known = [(await service.gallery.artifact(one.id)).path for one in done.artifacts]
+        assert [path.name for path in known] == [f"batch-000{number}.png" for number in range(1, 7)]
+        assert set(service.outputs.glob("batch*")) == {file for path in known for file in (path, beside(path))}
 
     live.run(scenario())
 
