@@ -19,6 +19,7 @@ from nodegraph.serve.store import Claim, Store
 from nodegraph.serve.storefile import StoreFull
 
 HISTORY = 10_000  # ended runs that are kept
+HISTORY_BYTES, LOGS_BYTES = 2**30, 2**30  # at most, of their workflows and of what they printed
 FORGET_EVERY = 100
 log = logging.getLogger("nodegraph.serve")
 
@@ -187,8 +188,14 @@ class Dispatcher:
         self._ended += 1
 
     def _forget_old(self) -> None:
-        for run in self._store.forget(HISTORY):
+        for run in self._store.forget(HISTORY, HISTORY_BYTES):
             (self._logs / f"{run}.log").unlink(missing_ok=True)
+        logs = [(path.stat(), path) for path in self._logs.glob("[0-9a-f]" * 20 + ".log")]
+        kept = 0
+        for stat, path in sorted(logs, key=lambda log: -log[0].st_mtime_ns):
+            kept += stat.st_size
+            if kept > LOGS_BYTES:
+                path.unlink()
 
     def _forget(self, running: Running) -> None:
         self.running.pop(running.id, None)

@@ -166,16 +166,33 @@ class Store:
                 "UPDATE runs SET status = 'queued', started = NULL, lease = NULL WHERE status = 'running'"
             ).rowcount
 
-    def forget(self, keep: int) -> list[str]:
-        """Drop all but the newest `keep` ended runs; returns the ids of those that went. Artifacts stay.
+    def forget(self, keep: int, size: int) -> list[str]:
+        """Drop all but the newest `keep` ended runs, and of these the older whose documents exceed `size` bytes.
 
-        The newest are those that were submitted last: a clock may have been set back since.
+        The newest are those that were submitted last: a clock may have been set back since. Artifacts stay.
+
+        Returns the ids of those that went.
         """
+        newest = "SELECT number FROM runs WHERE phase = 2 ORDER BY number DESC LIMIT 1 OFFSET ?"
+        gone = self._forget(f"number <= ({newest})", keep)
+        last = None
+        if self.file.bytes > size:  # else there is no need to read them all
+            total = 0
+            for number, length in self.file.read(
+                "SELECT number, LENGTH(CAST(workflow AS BLOB)) FROM runs JOIN documents ON run = id "
+                "WHERE phase = 2 ORDER BY number DESC"
+            ):
+                total += length
+                if total > size:
+                    last = number
+                    break
+        return gone if last is None else gone + self._forget("number <= ?", last)
+
+    def _forget(self, which: str, value: int) -> list[str]:
+        """Drop ended runs; returns their ids."""
         with self.file.transaction() as database:
             rows = database.execute(
-                "DELETE FROM runs WHERE number IN (SELECT number FROM runs WHERE phase = 2 "
-                "ORDER BY number DESC LIMIT -1 OFFSET ?) RETURNING id",
-                (keep,),
+                f"DELETE FROM runs WHERE phase = 2 AND {which} RETURNING id", (value,)
             ).fetchall()
             gone = [(row["id"],) for row in rows]
             database.executemany("DELETE FROM documents WHERE run = ?", gone)

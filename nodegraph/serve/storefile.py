@@ -70,6 +70,14 @@ class StoreFile:
             self.database.executescript(_SCHEMA)
             self.database.execute(f"PRAGMA user_version = {VERSION}")
 
+    @property
+    def bytes(self) -> int:
+        """How much is stored; the file may be larger, and has the rest free."""
+        size, pages, free = (
+            self.read(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+        )
+        return int(size * (pages - free))
+
     def read(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """The rows that a query finds."""
         return self.database.execute(query, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_a_run_that_is_cancelled_while_it_is_put_back_is_cancelled(put_back: Put
             assert running.id not in dispatcher.running
 
     run(scenario())
+
+
+def test_what_runs_printed_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LOGS_BYTES", 2500)
+    logs = [tmp_path / "logs" / f"{letter * 20}.log" for letter in "abc"]
+    logs[0].parent.mkdir()
+    for age, log in enumerate([*logs, tmp_path / "logs" / "server.log"]):
+        log.write_bytes(bytes(1000))
+        os.utime(log, (1e9 - age, 1e9 - age))
+
+    async def scenario() -> None:
+        async with begun(tmp_path) as (dispatcher, running, _, _):
+            await dispatcher.ended(running, {"status": "succeeded", "seconds": 1.0})
+
+    run(scenario())
+    assert {path.name for path in (tmp_path / "logs").iterdir()} == {"server.log", *(log.name for log in logs[:2])}
 
 
 def test_a_run_ends_although_older_ones_cannot_be_forgotten(

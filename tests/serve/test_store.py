@@ -196,11 +196,23 @@ def test_history_is_bounded_and_what_waits_is_never_forgotten(store: Store) -> N
     runs = [submit(store) for _ in range(8)]
     for _ in range(6):
         store.finish(claimed(store), "succeeded")
-    assert set(store.forget(4)) == set(runs[:2])
-    assert store.forget(4) == []
+    assert set(store.forget(4, 2**30)) == set(runs[:2])
+    assert store.forget(4, 2**30) == []
     assert [row["id"] for row in store.page(None, 100, None)] == [*runs[6:], *runs[5:1:-1]]
     with pytest.raises(KeyError):
         store.document(runs[0])
+
+
+def test_a_history_of_large_documents_is_bounded_in_bytes(store: Store) -> None:
+    text = json.dumps("é" * 2**19, ensure_ascii=False)
+    runs = [str(store.submit([Submission(text, "", None, 0)], 1000)[0]) for _ in range(40)]
+    for _ in runs[:-10]:
+        store.finish(claimed(store), "succeeded")
+    assert store.forget(1000, 31 * 2**20) == []
+    assert sorted(store.forget(1000, 20 * 2**20)) == sorted(runs[:11])
+    assert 29 * 2**20 < store.file.bytes < 30 * 2**20, "what waits counts for nothing and stays"
+    assert len(store.forget(1000, 0)) == 19
+    assert store.ids("queued") == runs[-10:]
 
 
 def test_what_ended_before_a_clock_was_set_back_is_forgotten_first(store: Store) -> None:
@@ -209,7 +221,7 @@ def test_what_ended_before_a_clock_was_set_back_is_forgotten_first(store: Store)
         store.finish(claimed(store), "succeeded")
         with store.file.transaction() as database:
             database.execute("UPDATE runs SET finished = ? WHERE id = ?", (2e9 - number * 1e8, runs[number]))
-    assert sorted(store.forget(1)) == sorted(runs[:2])
+    assert sorted(store.forget(1, 2**30)) == sorted(runs[:2])
     assert status(store, runs[2]) == "succeeded"
 
 
