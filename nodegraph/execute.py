@@ -130,6 +130,7 @@ class _Run:
         self.stale: set[str] = set()  # results that the cache promised and could not give
         self.fresh: set[str] = set()  # keys that this run computed
         self.astray: set[str] = set()  # nodes that a file was changed under: their keys do not say what they gave
+        self.untold: set[str] = set()  # nodes whose keys say less than what they gave depends on
 
     def to_the_end(self) -> Result:
         started = time.perf_counter()
@@ -297,7 +298,7 @@ class _Run:
         self.fresh.add(step.key)
         self.result.ran.append(step.id)
         self.result.files.extend(written)
-        if not self._is_astray(step):
+        if self._is_told(step):
             if effect == "none":
                 # What was made sparingly differs in its last bits: other processes shall not be given it.
                 kept = 0.0 if context.short_of_memory else seconds
@@ -309,9 +310,22 @@ class _Run:
             self.listen(events.Finished(step.id, seconds, tuple(map(str, written))))
         self.values.release(step)
 
+    def _is_told(self, step: Step) -> bool:
+        """Whether a key says all that the node's result depends on, so that others may be given it.
+
+        It does not where a file's name comes over a link: the key was made before anybody could look at the file.
+        """
+        if (
+            self._is_astray(step)
+            or not step.shape.files.keys().isdisjoint(step.links)
+            or _reads(step, self.untold)
+        ):
+            self.untold.add(step.id)
+        return step.id not in self.untold
+
     def _is_astray(self, step: Step) -> bool:
         """Whether a node is given what its key does not say, as its files or those before it were changed."""
-        if self.astray and any(link.node in self.astray for links in step.links.values() for link in links):
+        if _reads(step, self.astray):
             self.astray.add(step.id)
         elif step.id not in self.astray and not self.plan.stands(step, self.files):
             self.astray.add(step.id)
@@ -364,6 +378,11 @@ class _Run:
     def _tell(self, event: events.Event) -> None:
         if self.listen is not None:
             self.listen(event)
+
+
+def _reads(step: Step, nodes: set[str]) -> bool:
+    """Whether a node has a link from any of these."""
+    return bool(nodes) and any(link.node in nodes for links in step.links.values() for link in links)
 
 
 def _identity(value: Any) -> Any:

@@ -201,6 +201,23 @@ def test_what_is_made_of_a_file_that_changes_during_the_run_is_nobody_elses(
         run(nodes)
 
 
+def test_a_file_whose_name_comes_over_a_link_is_read_by_every_run(run: Runner, tmp_path: Path) -> None:
+    picture, texts = tmp_path / "a.png", {WORKFLOW_TEXT: "{}", RECEIPT_TEXT: "{}"}
+    nodes = {
+        "name": {"type": "WhereAmI"},
+        "read": {"type": "Read", "links": {"image": link("name")}},
+        "plus": {"type": "Plus", "links": {"a": link("read")}},
+        "save": {"type": "Write", "links": {"text": link("plus")}},
+    }
+    for number, content in enumerate((b"old", b"newer"), 1):
+        picture.write_bytes(content)
+        result = run(nodes, device="a.png", metadata=lambda *_: texts)
+        assert result.ran == ["name", "read", "plus", "save"][number - 1 :]
+        (path,) = result.files
+        assert path.read_text() == str(len(content) + 1)
+        assert path.with_name(path.name + ".receipt.json").exists()
+
+
 def test_a_failure_names_node_type_and_cause_and_keeps_what_was_done(run: Runner) -> None:
     nodes = {**chain(), "f": {"type": "Fail", "links": {"value": link("p")}}}
     with pytest.raises(NodeError) as failure:
