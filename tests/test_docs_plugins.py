@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     from conftest import Shell
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 HOWTO = (ROOT / "docs" / "howto.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL)
 MODULE, TEST = (code for language, code in BLOCKS if language == "python")
 WORKFLOW = next(code for language, code in BLOCKS if language == "json")
-RECIPES = re.findall(r"## (.*?)\n.*?```json\n(.*?)```", HOWTO, flags=re.DOTALL)
+# Of each piece: its JSON, and the links that the lines under it ask for.
+RECIPES = re.findall(r"```json\n(.*?)```\n\nLink (.*?)\.\n\n", HOWTO, flags=re.DOTALL)
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", HOWTO, flags=re.DOTALL) for line in block.splitlines()
+]
 
 
 def linked(**links: str) -> dict[str, Any]:
@@ -119,16 +125,54 @@ def test_the_package_of_the_page_is_the_one_that_is_made(shell: Shell, tmp_path:
     assert set(re.findall(r"^my_nodes/\S+", PAGE, flags=re.MULTILINE)) == made
 
 
-@pytest.mark.parametrize(("title", "fragment"), RECIPES, ids=[title for title, _ in RECIPES])
-def test_a_recipe_fits_a_text_to_image_workflow(title: str, fragment: str, registry: Registry) -> None:
-    nodes = json.loads(json.dumps(BASE))
-    for name, spec in json.loads(fragment).items():
-        known = nodes.setdefault(name, {"type": spec["type"]})
-        assert known["type"] == spec["type"]
-        for part in ("values", "links"):
-            known[part] = known.get(part, {}) | spec.get(part, {})
+def test_every_piece_of_the_pages_is_a_workflow_that_can_be_read() -> None:
+    """What can be read can be pasted."""
+    pieces = {
+        page.name: re.findall(r"```json\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL) for page in PAGES
+    }
+    assert len(pieces["howto.md"]) == len(RECIPES)
+    for texts in pieces.values():
+        for text in texts:
+            read = Workflow.parse(text)
+            made = {
+                link.node
+                for spec in read.nodes.values()
+                for links in spec.links.values()
+                for link in (links if isinstance(links, list) else [links])
+            }
+            assert made <= set(read.nodes), "a link from elsewhere is lost when it is pasted"
+
+
+@pytest.mark.parametrize(("piece", "asked"), RECIPES)
+def test_a_piece_with_the_links_that_are_asked_for_fits_a_text_to_image_workflow(
+    piece: str, asked: str, registry: Registry
+) -> None:
+    pasted = json.loads(piece)["nodes"]
+    nodes = {**json.loads(json.dumps(BASE)), **pasted}
+    links = re.findall(r"`(\w+)\.(\w+)` → `(\w+)\.(\w+)`", asked)
+    assert len(links) == asked.count("→")
+    for source, output, node, entry in links:
+        assert source in pasted or node in pasted
+        assert entry not in pasted.get(node, {}).get("links", {})
+        nodes[node].setdefault("links", {})[entry] = {"node": source, "output": output}
     checked = check(Workflow.from_data({"format": "nodegraph", "version": 1, "nodes": nodes}), registry.catalog)
     assert [str(problem) for problem in checked.problems] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.split()[1] for command in COMMANDS])
+def test_commands_of_the_recipes_run(command: str, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
+    assert command.startswith("nodegraph ")
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command), "--set", "schedule.steps=2"], cwd=tmp_path,
+        env={**os.environ, "NODEGRAPH_HOME": str(home.folder)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wanted = {
+        "grid": ["sheet-0001.png", "text_to_image a green apple-0001.png", "text_to_image a red heart-0001.png"]
+    }
+    made = sorted(path.name for path in (tmp_path / "out").glob("*.*") if path.suffix in (".png", ".webp"))
+    assert made == wanted.get(command.split()[1], ["latent_walk-0001.png", "latent_walk-0001.webp"])
 
 
 def test_progress_is_shown_as_the_page_says(home: Home, tmp_path: Path) -> None:
@@ -174,7 +218,7 @@ def test_run_lets_threads_wait_without_spinning_before_torch_reads_how(
 
 
 def test_there_is_a_recipe_for_each_common_wish() -> None:
-    assert len(RECIPES) == 4
+    assert len(RECIPES) == 5
 
 
 def test_the_index_names_every_page() -> None:

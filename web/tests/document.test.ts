@@ -8,6 +8,13 @@ const folder = join(import.meta.dirname, "../../workflows");
 const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".json"));
 const document = (fields: object) => JSON.stringify({ format: "nodegraph", version: 1, ...fields });
 
+test("every piece of the page of recipes can be pasted", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/howto.md"), "utf-8");
+  const pieces = [...page.matchAll(/```json\n(.*?)```/gs)].map(([, text]) => parseWorkflow(text!));
+  expect(pieces.length).toBeGreaterThan(4);
+  for (const { nodes } of pieces) expect(Object.keys(nodes).length).toBeGreaterThan(0);
+});
+
 describe("every shipped workflow", () => {
   test("there are some", () => expect(files.length).toBeGreaterThan(4));
   test.each(files)("%s comes back byte for byte", (name) => {
