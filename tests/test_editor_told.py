@@ -251,6 +251,8 @@ def test_commands_and_templates_are_found_by_what_they_are_called_elsewhere(edit
     search = page.locator(".shipped input[type=search]")
     for word, title in (
         ("img2img", "Image to image"),
+        ("variations of one seed", "Latent walk"),
+        ("batch of prompts", "Tileable patterns"),
         ("hires", "Upscale"),
         ("lora", "SDXL with a LoRA"),
         ("controlnet", "SDXL follows edges (ControlNet)"),
