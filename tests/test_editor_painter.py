@@ -234,11 +234,15 @@ def test_the_template_for_inpainting_can_be_painted_in(editor: EditorPage) -> No
     assert 0 < painted(page).mean() < 0.5
     page.keyboard.press("Control+Enter")
     expect(page.locator(".painter")).to_have_count(0)
+    # It is said that it is there, and what made the mask before is not left behind.
+    saved = "inpaint has the mask; what made the one before went with it: mask"
+    expect(page.locator("[role=status]").filter(has_text=saved).first).to_be_attached()
     # The next run is to make the picture that was painted on.
     expect(page.locator(".toast", has_text="first_sampler.seed")).to_be_visible()
     expect(mode).not_to_have_text("new")
     document = editor.document()
     made = document["nodes"]["inpaint"]["links"]["mask"]
+    assert "MaskFromShape" not in [node["type"] for node in document["nodes"].values()]
     assert document["nodes"][made["node"]]["type"] == "MaskFromImage"
     for other in ("composite", "mask_picture"):
         assert document["nodes"][other]["links"]["mask"] == made

@@ -4,7 +4,7 @@ import { emptyWorkflow, type Workflow } from "../src/model/document";
 import { addNode, link, setValue } from "../src/model/edit";
 import type { Types } from "../src/model/fit";
 import { neededFor } from "../src/model/needed";
-import { maskInputs, maskName, pictureLink, sources, withMask } from "../src/panels/masking";
+import { maskInputs, maskName, pictureLink, sources, withMask, withoutUnread } from "../src/panels/masking";
 import { input, output } from "./catalog";
 
 const type = (name: string, inputs: NodeType["inputs"], outputs: NodeType["outputs"]): NodeType => ({
@@ -80,6 +80,22 @@ test("who took the old mask takes the new one", () => {
   const { nodes } = withMask(doc, TYPES, to, "cat-mask.png", sizeOf);
   expect(nodes["inpaint"]!.links["mask"]).toEqual(from("mask", "mask"));
   expect(nodes["lay"]!.links["mask"]).toEqual(from("mask", "mask"));
+});
+
+test("with a mask that nobody reads any more goes what made it for nobody else", () => {
+  const grow = type("Grow", [input("mask", ["Mask"])], [output("mask", "Mask")]);
+  const types: Types = { ...TYPES, Grow: grow, Save: { ...type("Save", [input("mask", ["Mask"])], []), effect: "files" } };
+  let doc = addNode(addNode(addNode(plain(), "shape", "Shape", { x: 0, y: 0 }), "grow", "Grow", { x: 0, y: 0 }), "save", "Save", { x: 0, y: 0 });
+  doc = link(doc, from("shape", "mask"), { node: "grow", input: "mask" }, false);
+  doc = link(doc, from("grow", "mask"), to, false);
+  const painted = withMask(doc, types, to, "cat-mask.png", sizeOf);
+  const left = withoutUnread(painted, types, "grow");
+  expect(Object.keys(left.nodes)).toEqual(["cat", "small", "inpaint", "save", "mask_picture", "mask"]);
+  expect(Object.keys(left.layout)).not.toContain("grow");
+  // What another node reads stays, and so does a picture whose transparency it was.
+  const read = link(painted, from("shape", "mask"), { node: "save", input: "mask" }, false);
+  expect(Object.keys(withoutUnread(read, types, "grow").nodes)).toEqual(["cat", "small", "inpaint", "shape", "save", "mask_picture", "mask"]);
+  expect(withoutUnread(painted, types, "cat")).toBe(painted);
 });
 
 test("what one output needs is run alone, and keeps nothing of what is not finished", () => {

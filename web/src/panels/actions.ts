@@ -2,7 +2,7 @@
 import { uploadPath } from "../api/client";
 import type { Artifact, ImportedWorkflow, Run } from "../api/generated";
 import { t } from "../i18n/index.svelte";
-import { compact, own, readWorkflow, type Workflow } from "../model/document";
+import { asList, compact, own, readWorkflow, type Workflow } from "../model/document";
 import type { Target } from "../model/edit";
 import { neededFor } from "../model/needed";
 import type { App } from "../state/app.svelte";
@@ -12,7 +12,7 @@ import { words } from "../state/say";
 import { allSeeds } from "../state/seeds";
 import type { Tab } from "../state/tab.svelte";
 import { seedOf } from "./receipt";
-import { maskInputs, maskName, pictureLink, sources, withMask } from "./masking";
+import { maskInputs, maskName, pictureLink, sources, withMask, withoutUnread } from "./masking";
 
 const SAVE = "SaveImage";
 
@@ -92,7 +92,15 @@ export async function paintMask(app: App, to: Target): Promise<void> {
     save: async (painted) => {
       const stored = await app.client.upload(painted, maskName(picture?.name ?? made!.artifact.name));
       await refreshFiles(app);
-      tab.edit(withMask(tab.workflow, app.types, to, stored.name, (all, id) => measured(app, all, id)), "edit.mask");
+      const [old] = asList(own(own(tab.workflow.nodes, to.node)?.links ?? {}, to.input));
+      const masked = withMask(tab.workflow, app.types, to, stored.name, (all, id) => measured(app, all, id));
+      // In a subgraph, what no node reads may be one of its outputs.
+      const next = old && !path.length ? withoutUnread(masked, app.types, old.node) : masked;
+      tab.edit(next, "edit.mask");
+      const gone = Object.keys(masked.nodes).filter((id) => !Object.hasOwn(next.nodes, id)).join(", ");
+      const saved = t(gone ? "mask.saved_instead" : "mask.saved", { node: to.node, gone });
+      app.say(saved);
+      app.toast(saved, "info", undefined, { about: "mask" });
       if (made) keepSeeds(app, tab, made.seeds);
     },
   };

@@ -1,7 +1,7 @@
 // Which picture a mask is painted over, which saved mask is there already, and the edit that puts a new one in.
 import type { Size } from "../model/arrange";
 import { asList, own, type Link, type Workflow } from "../model/document";
-import { addNode, link, setValue, type Target } from "../model/edit";
+import { addNode, link, removeNodes, setValue, type Target } from "../model/edit";
 import { inputOf, type Types } from "../model/fit";
 import { WIDTH } from "../model/guess";
 import { freshId } from "../model/names";
@@ -93,6 +93,22 @@ export function withMask(workflow: Workflow, types: Types, to: Target, name: str
     next = link(next, made, taker, (type && inputOf(type, taker.input)?.many) ?? false);
   }
   return next;
+}
+
+/** The mask that an input had is not read there any more: with it go the nodes that made it for nobody else. */
+export function withoutUnread(workflow: Workflow, types: Types, old: string): Workflow {
+  const gone = new Set<string>();
+  const isRead = (id: string) => Object.entries(workflow.nodes).some(([node, { links }]) => (
+    !gone.has(node) && Object.values(links).some((there) => asList(there).some((one) => one.node === id))
+  ));
+  const waiting = [old];
+  for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+    const spec = own(workflow.nodes, id);
+    if (!spec || gone.has(id) || own(types, spec.type)?.effect !== "none" || isRead(id)) continue;
+    gone.add(id);
+    waiting.push(...Object.values(spec.links).flatMap((there) => asList(there).map((one) => one.node)));
+  }
+  return gone.size ? removeNodes(workflow, gone) : workflow;
 }
 
 /** The other inputs for one mask that the mask of an input goes to. */

@@ -124,6 +124,8 @@ export const panels = {
   "mask.clear": "Clear",
   "mask.save": "Use this mask",
   "mask.saving": "Saving…",
+  "mask.saved": "{node} has the mask",
+  "mask.saved_instead": "{node} has the mask; what made the one before went with it: {gone}",
   "mask.cancel": "Cancel",
   "mask.unsaved": "The mask is not saved.",
   "mask.discard": "Throw it away",

@@ -123,6 +123,8 @@ export const panels = {
   "mask.invert": "反转",
   "mask.clear": "清除",
   "mask.save": "使用此蒙版",
+  "mask.saved": "{node} 已使用该蒙版",
+  "mask.saved_instead": "{node} 已使用该蒙版；生成原有蒙版的节点已一并移除：{gone}",
   "mask.saving": "正在保存…",
   "mask.cancel": "取消",
   "mask.unsaved": "蒙版尚未保存。",
