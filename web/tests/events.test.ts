@@ -6,7 +6,7 @@ function told(): { lines: string[]; handlers: Handlers } {
   return {
     lines,
     handlers: {
-      open: () => lines.push("open"),
+      open: (version) => lines.push(`open ${version}`),
       closed: () => lines.push("closed"),
       reset: () => lines.push("reset"),
       event: ({ event, number }) => lines.push(`${event} ${number}`),
@@ -22,12 +22,12 @@ test("events are told in order and once, over several connections", () => {
   expect(reader.take(frame({ event: "hello", number: 7, version: "1" }))).toBe(true);
   expect(reader.last).toBe(7);
   expect(reader.take(frame({ event: "queued", number: 8 }, { event: "started", number: 9 }))).toBe(false);
-  reader.take(frame({ event: "hello", number: 12, version: "1" }));
+  reader.take(frame({ event: "hello", number: 12, version: "2" }));
   expect(reader.last).toBe(9); // what came meanwhile is still to be told
   reader.take(frame({ event: "started", number: 9 }, { event: "finished", number: 12 }));
-  reader.take(frame({ event: "hello", number: 40, version: "1" }, { event: "reset", number: 40 }));
+  reader.take(frame({ event: "hello", number: 40, version: "2" }, { event: "reset", number: 40 }));
   reader.take(frame({ event: "queue", number: 41 }));
-  expect(lines).toEqual(["open", "queued 8", "started 9", "open", "finished 12", "open", "reset", "queue 41"]);
+  expect(lines).toEqual(["open 1", "queued 8", "started 9", "open 2", "finished 12", "open 2", "reset", "queue 41"]);
 });
 
 test("a reset to smaller numbers is followed", () => {

@@ -10,6 +10,8 @@ export interface ServerEvent {
   node?: string;
   input?: string;
   title?: string;
+  /** Of a `hello`: the version of the server. */
+  version?: string;
   priority?: number;
   attempt?: number;
   step?: number;
@@ -34,8 +36,8 @@ export interface ServerEvent {
 }
 
 export interface Handlers {
-  /** The connection stands, for the first time or again. */
-  open(): void;
+  /** The connection stands, for the first time or again, to a server of this version. */
+  open(version: string): void;
   /** The connection is lost; another one is being tried. */
   closed(): void;
   /** Events are missing that the server no longer has: fetch the state again. */
@@ -67,7 +69,7 @@ export class EventReader {
       if (event.event === "hello") {
         stands = true;
         this.last ??= event.number;
-        this.handlers.open();
+        this.handlers.open(event.version ?? "");
       } else if (event.event === "reset") {
         this.last = event.number;
         this.handlers.reset();

@@ -122,8 +122,13 @@ export function keepToasts(app: App): void {
 
 /** Follow the server's events; after a gap that it cannot fill, fetch the state again. */
 export function listen(app: App, client: Client): EventStream {
+  let known: string | null = null;
   return client.events({
-    open: () => (app.connected = true),
+    open: (version) => {
+      app.connected = true;
+      if (known !== null && version !== known) tellUpdated(app, version);
+      known = version;
+    },
     closed: () => (app.connected = false),
     reset: () => {
       void app.runs.resync();
@@ -136,6 +141,12 @@ export function listen(app: App, client: Client): EventStream {
       if (event.event === "nodes") void refreshNodes(app).catch(report(app));
     },
   });
+}
+
+/** This page came with the server before; it works on, but may ask for what the new one has no more. */
+function tellUpdated(app: App, version: string): void {
+  const action = { label: t("server.reload"), run: () => location.reload() };
+  app.toast(t("server.updated", { version }), "info", action, { about: "version", stays: true });
 }
 
 const report = (app: App) => (error: unknown): void => {

@@ -95,6 +95,8 @@ export const editor = {
   "flaw.long": "Too long; at most {limit} characters",
   "flaw.pattern": "Must look like {pattern}",
 
+  "text.much": "{length} characters, which is too much to be written here: this is how it begins. All of it is kept.",
+  "text.begin": "Begin anew",
   "value.auto": "auto",
   "number.inexact": "{text} has more digits than a browser keeps; give a whole number below 2^53",
   "number.less": "Less {label}",
@@ -271,6 +273,8 @@ export const editor = {
   "banner.failed": "The editor could not start: {message}",
   "banner.again": "Try again",
   "banner.plugin": "Not everything in the plugin {origin} could be loaded: {message}",
+  "server.updated": "The server was updated to version {version}. Reload the page to get its editor; your work is kept.",
+  "server.reload": "Reload",
   "toast.label": "Messages",
   "toast.dismiss": "Dismiss",
   "dialog.close": "Close",
