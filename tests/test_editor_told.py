@@ -87,7 +87,7 @@ def test_the_search_says_what_is_no_node_here(editor: EditorPage) -> None:
         "save webp": "SaveImage", "CLIPVisionEncode": "ImageToVideo", "clip skip": "CLIPSetLastLayer", "refiner": "SplitSigmas",
         "ConditioningConcat": "ConditioningAverage, ConditioningConcat", "ConditioningSetArea": "RegionConditioning",
         "ImageScaleToTotalPixels": "ScaleImage", "LatentUpscale": "LatentScale", "FreeU_V2": "FreeU", "scheduler": "Schedule", "UNETLoader": "LoadModel", "Note": "Note",
-        "ImageBlur": "BlurImage", "any switch": "If", "FaceDetailer": "Poses, depth, segments", "SaveLatent": "SaveLatent, LoadLatent",
+        "denoise": "Sampler", "ImageBlur": "BlurImage", "any switch": "If", "FaceDetailer": "Poses, depth, segments", "SaveLatent": "SaveLatent, LoadLatent",
     }.items():  # fmt: skip
         search.fill(wanted)
         expect(entries.first.locator(".name"), wanted).to_have_text(first)
@@ -299,3 +299,35 @@ def test_a_run_that_shows_no_picture_says_which_node_would(editor: EditorPage, t
     told.get_by_role("button", name="Add PreviewImage").click()
     made = editor.document()["nodes"]["preview_image"]
     assert made == {"type": "PreviewImage", "links": {"image": {"node": "picture", "output": "image"}}}
+
+
+def test_places_out_of_reach_and_very_long_texts_leave_the_editor_at_work(
+    editor: EditorPage, tmp_path: Path
+) -> None:
+    page = editor.page
+    text = "word " * 600_000
+    nodes = {
+        "shape": {"type": "MaskFromShape", "values": {"width": 64, "height": 64}},
+        "picture": {"type": "MaskToImage", "links": {"mask": {"node": "shape", "output": "mask"}}},
+        "words": {"type": "Text", "values": {"text": text}},
+    }
+    layout = {"shape": {"x": -1e308, "y": 1e308}, "picture": {"x": 1e308, "y": -1e308}, "words": {"x": 0, "y": 0}}
+    file = tmp_path / "far.json"
+    file.write_text(json.dumps({"format": "nodegraph", "version": 1, "nodes": nodes, "layout": layout}))
+    editor.drop(file, "application/json")
+    expect(page.get_by_role("button", name="1 problem")).to_be_visible()  # longer than the node takes
+    page.keyboard.press("Control+f")
+    editor.pick("words")
+    field = editor.node("words").locator("textarea")
+    expect(field).to_have_attribute("readonly", "")
+    assert len(field.input_value()) < 3000
+    expect(editor.node("words")).to_contain_text("3,000,000 characters")
+    drawn = page.locator("svg").evaluate_all("(all) => all.map((one) => one.outerHTML).join()")
+    assert "NaN" not in drawn
+    assert "Infinity" not in drawn
+    kept = editor.document()
+    assert kept["nodes"]["words"]["values"]["text"] == text
+    assert kept["layout"]["picture"] == {"x": 1e10, "y": -1e10}
+    editor.node("words").get_by_role("button", name="Begin anew").click()
+    expect(field).to_be_editable()
+    expect(field).to_have_value("")

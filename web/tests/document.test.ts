@@ -69,6 +69,20 @@ describe("reading refuses, saying where", () => {
     expect(() => parseWorkflow(text)).toThrow(words);
   });
 
+  test("no place that cannot be drawn: it is at the rim, and all else is as it was", () => {
+    const far = { x: 1e308, y: -1e308 };
+    const link = { node: "a", output: "o" };
+    const read = parseWorkflow(document({
+      nodes: { a: { type: "X" }, b: { type: "X", links: { i: link } } }, layout: { a: far, b: { x: 1.5, y: -2, width: 1e300 } },
+      notes: [{ ...far, width: 1e308, height: 3 }], bends: [{ node: "b", input: "i", link, points: [far] }], bookmarks: { 1: { ...far, zoom: 1 } },
+    }));
+    const rim = { x: 1e10, y: -1e10 };
+    expect(read.layout).toMatchObject({ a: rim, b: { x: 1.5, y: -2, width: 1e10 } });
+    expect(read.notes[0]).toMatchObject({ ...rim, width: 1e10, height: 3 });
+    expect(read.bends[0]!.points).toEqual([rim]);
+    expect(read.bookmarks["1"]).toMatchObject(rim);
+  });
+
   test("a seed that a double would change", () => {
     const text = document({ nodes: { a: { type: "X", values: { seed: 1 } } } }).replace('"seed":1', '"seed":9007199254740993');
     expect(() => parseWorkflow(text)).toThrow("more digits than a browser keeps");

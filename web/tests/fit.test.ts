@@ -102,6 +102,9 @@ describe("values", () => {
     expect(flawOf(optional, 8.5)).toEqual({ key: "flaw.whole", value: 8.5 });
     expect(flawOf(input("x", ["str"], { value_schema: { type: "string", enum: ["a"] } }), "b")).toMatchObject({ key: "flaw.choice" });
     expect(flawOf(input("x", ["str"], { value_schema: { type: "string", enum: [] } }), "b")).toEqual({ key: "flaw.no_choices" });
+    const short = input("x", ["str"], { value_schema: { type: "string", minLength: 2, maxLength: 3 } });
+    expect(["", "🙂", "🙂🙂", "🙂🙂🙂", "abcd", "🙂🙂🙂🙂", "a".repeat(3_000_000)].map((text) => flawOf(short, text)?.key)).toEqual(
+      ["flaw.empty", "flaw.short", undefined, undefined, "flaw.long", "flaw.long", "flaw.long"]);
     expect(flawOf(input("x", ["Image"]), 1)).toEqual({ key: "flaw.link", needs: "Image" });
   });
 });
@@ -114,6 +117,14 @@ test("search prefers the beginning of words", () => {
   expect(found("smplr")).toEqual(["Sampler"]);
   expect(found("zz")).toEqual([]);
   expect(search(items, "si", (item) => [item])[0]!.marks).toEqual([0, 4]);
+});
+
+test("what is usual is found by the whole of another name before names that only begin so", () => {
+  const also: { [name: string]: string[] } = { Sampler: ["generate", "denoise"], Rare: ["denoise"] };
+  const items = ["DenoiserSize", "Rare", "Sampler"];
+  const names = (query: string) => search(items, query, (one) => [one], undefined, (one) => also[one] ?? [], (one) => one === "Sampler").map((hit) => hit.item);
+  expect(names("denoise")).toEqual(["Sampler", "DenoiserSize", "Rare"]);
+  expect(names("denoiser size")[0]).toBe("DenoiserSize");
 });
 
 test("search finds other names below true ones, and says by which", () => {

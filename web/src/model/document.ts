@@ -13,6 +13,8 @@ export class DocumentError extends Error {
 
 const NODE_ID = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}\u200c\u200d_ -]*$/u;
 const MAX_BYTES = 32 * 2 ** 20;
+/** As far from the middle as anything is drawn: beyond, sums of places are no numbers any more. */
+const RIM = 1e10;
 
 /** The entry of a map, or undefined; never something inherited, such as `constructor`. */
 export function own<T>(map: { [key: string]: T }, key: string): T | undefined {
@@ -218,8 +220,8 @@ function readPosition(data: unknown, place: string): Position {
   only(position, place, ["x", "y", "width", "collapsed"]);
   const width = position["width"] ?? null;
   return {
-    x: number(position["x"], `${place} > x`), y: number(position["y"], `${place} > y`),
-    width: width === null ? null : number(width, `${place} > width`),
+    x: reach(position["x"], `${place} > x`), y: reach(position["y"], `${place} > y`),
+    width: width === null ? null : reach(width, `${place} > width`),
     collapsed: flag(position["collapsed"], `${place} > collapsed`),
   };
 }
@@ -231,7 +233,7 @@ function readFrame(data: unknown, place: string): Frame {
   if (color !== null && !(typeof color === "string" && /^#[0-9a-fA-F]{6}$/.test(color))) {
     throw new DocumentError(`${place} > color: give a colour such as #ff8800`);
   }
-  const [x, y, width, height] = ["x", "y", "width", "height"].map((key) => number(frame[key], `${place} > ${key}`));
+  const [x, y, width, height] = ["x", "y", "width", "height"].map((key) => reach(frame[key], `${place} > ${key}`));
   return { x: x!, y: y!, width: width!, height: height!, text: text(frame["text"], `${place} > text`), color };
 }
 
@@ -241,7 +243,7 @@ function readBend(data: unknown, place: string): Bend {
   const points = list(bend["points"], `${place} > points`, (one, at) => {
     const point = object(one, at);
     only(point, at, ["x", "y"]);
-    return { x: number(point["x"], `${at} > x`), y: number(point["y"], `${at} > y`) };
+    return { x: reach(point["x"], `${at} > x`), y: reach(point["y"], `${at} > y`) };
   });
   if (!points.length || points.length > 100) throw new DocumentError(`${place} > points: from 1 to 100 points are expected`);
   return { node: text(bend["node"], `${place} > node`), input: text(bend["input"], `${place} > input`), link: readLink(bend["link"], `${place} > link`), points };
@@ -250,10 +252,10 @@ function readBend(data: unknown, place: string): Bend {
 function readBookmark(data: unknown, place: string): Bookmark {
   const bookmark = object(data, place);
   only(bookmark, place, ["x", "y", "zoom", "path"]);
-  const [x, y, zoom] = ["x", "y", "zoom"].map((key) => number(bookmark[key], `${place} > ${key}`));
+  const [x, y, zoom] = [reach(bookmark["x"], `${place} > x`), reach(bookmark["y"], `${place} > y`), number(bookmark["zoom"], `${place} > zoom`)];
   if (!/^bookmarks > [1-9]$/.test(place)) throw new DocumentError(`${place}: bookmarks are called 1 to 9`);
-  if (zoom! <= 0 || zoom! > 100) throw new DocumentError(`${place} > zoom: from 0 to 100 is expected`);
-  return { x: x!, y: y!, zoom: zoom!, path: list(bookmark["path"], `${place} > path`, text) };
+  if (zoom <= 0 || zoom > 100) throw new DocumentError(`${place} > zoom: from 0 to 100 is expected`);
+  return { x, y, zoom, path: list(bookmark["path"], `${place} > path`, text) };
 }
 
 function object(data: unknown, place: string): Record<string, unknown> {
@@ -295,3 +297,6 @@ function number(data: unknown, place: string): number {
   if (typeof data !== "number" || !Number.isFinite(data)) throw new DocumentError(`${place}: a number is expected`);
   return data;
 }
+
+/** A place or a length on the canvas. It is for the eye alone: what lies out of reach is drawn at the rim, and the workflow runs as ever. */
+const reach = (data: unknown, place: string): number => Math.max(-RIM, Math.min(RIM, number(data, place)));

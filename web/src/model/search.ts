@@ -9,6 +9,8 @@ export interface Hit<T> {
 
 const BY_ALIAS = 150; // below every name in which the query stands, above letters of it here and there
 const BY_WORDS = -50;
+const BY_WHOLE_ALIAS = 252; // of what is usual: above a name that begins with the query, below one that is the query
+const WHOLE = 50;
 const MAIN = 30; // for the first other name, word by word: more than recent use is worth
 
 /** How well `query` fits `text` and which letters it found; null where it does not. */
@@ -64,11 +66,11 @@ function fits(lower: string, wanted: string, done: number, from: number): boolea
 
 /**
  * The items that fit, best first. `texts` gives the name and after it less weighty words; `bonus` favours items;
- * `aliases` are other names, which count less than a name.
+ * `aliases` are other names, which count less than a name, but for the whole of one of what `isUsual`.
  */
 export function search<T>(
   items: readonly T[], query: string, texts: (item: T) => string[], bonus?: (item: T) => number,
-  aliases: (item: T) => readonly string[] = () => [],
+  aliases: (item: T) => readonly string[] = () => [], isUsual: (item: T) => boolean = () => false,
 ): Hit<T>[] {
   const hits: Hit<T>[] = [];
   const wanted = plain(query);
@@ -78,7 +80,8 @@ export function search<T>(
     const alias = wanted.length > 1 && !plain(name).includes(wanted) ? nearest(aliases(item), wanted) : null;
     const byOther = query.trim().length > 1 && others.some((text) => text.toLowerCase().includes(query.toLowerCase().trim()));
     if (!byName && !byOther && !alias) continue;
-    const found = alias ? BY_ALIAS + alias.score : (byName?.score ?? BY_WORDS);
+    const byAlias = alias && (plain(alias.name) === wanted && isUsual(item) ? BY_WHOLE_ALIAS : BY_ALIAS) + alias.score;
+    const found = byAlias ?? (byName ? byName.score + (wanted && plain(name) === wanted ? WHOLE : 0) : BY_WORDS);
     hits.push({ item, score: found + (bonus?.(item) ?? 0), marks: alias ? [] : (byName?.marks ?? []), alias: alias && alias.name });
   }
   return query.trim() || bonus ? hits.sort((a, b) => b.score - a.score) : hits;

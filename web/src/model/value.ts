@@ -122,18 +122,20 @@ function checkNumber(schema: Schema, value: JsonValue): Flaw | null {
 
 function checkText(schema: Schema, value: JsonValue): Flaw | null {
   if (typeof value !== "string") return { key: "flaw.type", needs: "str" };
-  const length = [...value].length;
-  if (typeof schema["minLength"] === "number" && length < schema["minLength"]) {
-    return length === 0 ? { key: "flaw.empty" } : { key: "flaw.short", limit: schema["minLength"] };
+  const { minLength: least, maxLength: most } = schema;
+  if (typeof least === "number" && !isLonger(value, least - 1)) {
+    return value === "" ? { key: "flaw.empty" } : { key: "flaw.short", limit: least };
   }
-  if (typeof schema["maxLength"] === "number" && length > schema["maxLength"]) {
-    return { key: "flaw.long", limit: schema["maxLength"] };
-  }
+  if (typeof most === "number" && isLonger(value, most)) return { key: "flaw.long", limit: most };
   if (typeof schema["pattern"] === "string" && !pattern(schema["pattern"]).test(value)) {
     return { key: "flaw.pattern", pattern: schema["pattern"] };
   }
   return null;
 }
+
+/** Whether a text has more characters than that; one has one or two units, so that they are counted only where it depends on them. */
+const isLonger = (value: string, limit: number): boolean =>
+  value.length > limit && (value.length > 2 * limit || [...value].length > limit);
 
 const patterns = new Map<string, RegExp>();
 
