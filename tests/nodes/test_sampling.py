@@ -15,7 +15,16 @@ from torch import Tensor
 
 from nodegraph import Context, events
 from nodegraph.check import check
-from nodegraph.diffusion.values import Image, Inpainting, InpaintMethod, Latent, Mask, Shown, Sigmas
+from nodegraph.diffusion.values import (
+    Image,
+    Inpainting,
+    InpaintMethod,
+    Latent,
+    Mask,
+    Parametrization,
+    Shown,
+    Sigmas,
+)
 from nodegraph.files import Files
 from nodegraph.registry import Registry
 from nodegraph.workflow import Workflow
@@ -472,9 +481,12 @@ def test_a_sampler_that_is_left_in_the_middle_leaves_nothing_behind(context: Con
     assert float(weight.grad) == 2
 
 
-def test_ddim_backwards_finds_the_noise_of_a_picture(context: Context) -> None:
+@pytest.mark.parametrize("pure", [False, True], ids=["finite", "from pure noise"])
+def test_ddim_backwards_finds_the_noise_of_a_picture(context: Context, pure: bool) -> None:
     """There and back again; the error falls with the steps at first order."""
     model, encoder, vae = m.LoadModel(context, "analytic://gaussian?mean=0.2&variance=0.3&size=8&channels=1")
+    if pure:
+        model = replace(model, parametrization=Parametrization("flow", "flow", 0.001, 1e6, shift=3.0))
     picture = Latent(torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     words = m.Encode(context, encoder)
 
