@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import ROOT
+from kornia.filters import canny
 from nodegraph.nodes.control import FindEdges
 from torch import Tensor
+from torch.nn import functional
 
+from nodegraph.diffusion.pictures.images import luminance
 from nodegraph.diffusion.values import Image
 from nodegraph.export import for_comfyui
 from nodegraph.pictures import decode
@@ -68,6 +71,43 @@ def test_what_has_no_edge_gives_none() -> None:
     assert int(lines(torch.linspace(0, 1, 64).expand(64, 64)).sum()) == 0
     with pytest.raises(ValueError, match=r"low \(0.9\) must not be above high \(0.8\)"):
         lines(torch.zeros(8, 8), 0.9, 0.8)
+
+
+def share_near(lines: Tensor, others: Tensor) -> float:
+    """How many pixels of lines have one of the others in their place or beside it."""
+    near = functional.max_pool2d(others, 3, stride=1, padding=1)
+    return float((lines * near).sum() / lines.sum())
+
+
+@pytest.mark.parametrize("picture", ["batch_variations", "cfg", "text_to_image", "inpaint"])
+@pytest.mark.parametrize("blur", [1.0, 2.0])
+def test_lines_are_those_of_kornias_canny(picture: str, blur: float) -> None:
+    """Of the same grey under the same blur; ties may be broken to the one side or the other."""
+    rgb = torch.as_tensor(decode((ROOT / "docs" / "images" / f"{picture}.png").read_bytes()))[None, :3]
+    grey = luminance(rgb).expand(-1, 3, -1, -1)
+    unit = blurred_step(1.0) / blurred_step(blur)
+
+    def both(low: float, high: float) -> tuple[Tensor, Tensor]:
+        given = (low / unit, high / unit, (int(6 * blur) + 1,) * 2, (blur, blur))
+        theirs, ours = canny(grey, *given)[1], FindEdges(Image(grey), low, high, blur).tensor[:, :1]
+        return ours[..., 4:-4, 4:-4], theirs[..., 4:-4, 4:-4]  # the borders are blurred in other ways
+
+    for threshold in (0.4, 0.8):
+        ours, theirs = both(threshold, threshold)
+        assert int(theirs.sum()) > 1000
+        assert share_near(ours, theirs) > 0.999
+        assert share_near(theirs, ours) > 0.999
+    strong, faint = (FindEdges(Image(grey), one, one, blur).tensor[:, :1, 4:-4, 4:-4] for one in (0.8, 0.4))
+    ours, theirs = both(0.4, 0.8)
+    assert share_near(theirs, ours) > 0.98
+    assert bool(((strong <= ours) & (ours <= faint)).all())
+    assert int(ours.sum()) < 1.5 * int(theirs.sum())
+
+
+def blurred_step(blur: float) -> float:
+    """How much a step from 0 to 1 rises over two pixels after a blur: the two weights in its middle."""
+    weights = torch.exp(-((torch.arange(-3 * blur, 3 * blur + 1) / blur) ** 2) / 2)
+    return float(2 * weights[int(3 * blur) : int(3 * blur) + 2].sum() / weights.sum()) / 2
 
 
 def test_edges_of_a_batch_are_those_of_each_picture() -> None:
