@@ -48,11 +48,13 @@ class KeptDigests:
     def learn(self, path: Path, stat: os.stat_result, digest: str) -> None:
         """Keep a file's digest; `stat` is from before it was read."""
         now = time.time()
-        settled = now - max(stat.st_mtime, stat.st_ctime) >= self.settled
+        # A time that lies far ahead, of a clock that was set back since, no write gives a file again.
+        settled = all(abs(now - one) >= self.settled for one in (stat.st_mtime, stat.st_ctime))
         if stat.st_size < LEAST_BYTES or not settled or _identity(path.stat()) != _identity(stat):
             return
         row = (str(path.absolute()), _identity(stat), digest, now)
-        self._ask("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", *row)
+        last = "MAX(?, (SELECT COALESCE(MAX(learned), 0) + 0.001 FROM digests))"
+        self._ask(f"INSERT OR REPLACE INTO digests VALUES (?, ?, ?, {last})", *row)
         oldest = "SELECT path FROM digests ORDER BY learned DESC LIMIT -1 OFFSET ?"
         self._ask(f"DELETE FROM digests WHERE path IN ({oldest})", MOST_ROWS)
 

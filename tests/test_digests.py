@@ -80,6 +80,29 @@ def test_a_file_that_was_just_touched_is_not_remembered(large: Path, tmp_path: P
     assert not kept.file.exists()
 
 
+def test_a_file_of_a_clock_that_was_ahead_is_remembered(large: Path, tmp_path: Path) -> None:
+    kept = KeptDigests(tmp_path / "digests.sqlite", settled=0.2)
+    os.utime(large, (time.time() + 3e8, time.time() + 3e8))
+    time.sleep(0.3)
+    stat = large.stat()
+    kept.learn(large, stat, "d" * 40)
+    assert kept.get(large, stat) == "d" * 40
+
+
+def test_what_was_learned_by_a_clock_that_was_ahead_goes_before_what_is_learned_now(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "MOST_ROWS", 2)
+    kept = KeptDigests(tmp_path / "digests.sqlite")
+    paths = [large.with_name(f"{number}") for number in range(4)]
+    for path in paths:
+        path.write_bytes(large.read_bytes())
+        kept.learn(path, path.stat(), "d" * 40)
+        with closing(sqlite3.connect(kept.file)) as connection, connection:
+            connection.execute("UPDATE digests SET learned = learned + 3e8 WHERE path = ?", (str(path),))
+    assert [kept.get(path, path.stat()) is not None for path in paths] == [False, False, True, True]
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(large: Path, tmp_path: Path) -> None:
     kept = KeptDigests(tmp_path / "digests.sqlite")
     before = large.stat()

@@ -39,7 +39,9 @@ def remember(query: Query, causes: Iterable[tuple[str, str, str]]) -> None:
     found = {node: [type, cause] for node, type, cause in causes}
     shape = digest_of_bytes(json.dumps(sorted((node, type) for node, (type, _) in found.items())).encode())
     packed = zlib.compress(json.dumps(found).encode(), 1)
-    query("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", shape, time.time(), packed)
+    # After all that are remembered, also those from before a clock was set back.
+    last = "MAX(?, (SELECT COALESCE(MAX(used), 0) + 0.001 FROM runs))"
+    query(f"INSERT OR REPLACE INTO runs VALUES (?, {last}, ?)", shape, time.time(), packed)
     query(
         "DELETE FROM runs WHERE shape NOT IN (SELECT shape FROM runs ORDER BY used DESC LIMIT ?)", RUNS_REMEMBERED
     )

@@ -58,7 +58,7 @@ class Running:
         node = event.get("node")
         outlook = {name: float(report[name]) for name in _OUTLOOK if report.get(name) is not None}
         if outlook:
-            self.outlook, self.told = outlook, time.time()
+            self.outlook, self.told = outlook, time.monotonic()
             event |= outlook
         if node is None:
             if kind != "started":
@@ -76,7 +76,7 @@ class Running:
     def left(self) -> float | None:
         """Seconds that it still takes, by what the worker told last."""
         left = self.outlook.get("left")
-        return None if left is None else max(0.0, left - (time.time() - self.told))
+        return None if left is None else max(0.0, left - (time.monotonic() - self.told))
 
     def overlay(self, run: Run) -> None:
         """Say in a run how far it is at this moment."""

@@ -114,7 +114,7 @@ class Store:
                 database.execute(
                     "UPDATE runs SET status = ?, finished = ?, seconds = ?, total = ?, error = ?, nodes = ?, "
                     "cancelling = 0, lease = NULL WHERE id = ? AND lease = ? AND status = 'running'",
-                    (status, time.time(), seconds, total, error, nodes, claim.id, claim.lease),
+                    (status, _now(database), seconds, total, error, nodes, claim.id, claim.lease),
                 ).rowcount
             )
 
@@ -151,7 +151,7 @@ class Store:
             "message": f"the server ended {MAX_ATTEMPTS} times while this run was running; it is not begun again",
         }
         with self.file.transaction() as database:
-            now = time.time()
+            now = _now(database)
             database.execute(
                 "UPDATE runs SET status = 'cancelled', cancelling = 0, finished = ?, lease = NULL "
                 "WHERE status = 'running' AND cancelling",
@@ -223,7 +223,7 @@ class Store:
             before = self.required(run)["status"]
             database.execute(
                 "UPDATE runs SET status = 'cancelled', finished = ? WHERE id = ? AND status = 'queued'",
-                (time.time(), run),
+                (_now(database), run),
             )
             database.execute("UPDATE runs SET cancelling = 1 WHERE id = ? AND status = 'running'", (run,))
         return str(before)
@@ -233,7 +233,7 @@ class Store:
         with self.file.transaction() as database:
             rows = database.execute(
                 "UPDATE runs SET status = 'cancelled', finished = ? WHERE status = 'queued' RETURNING id",
-                (time.time(),),
+                (_now(database),),
             ).fetchall()
         return [row["id"] for row in rows]
 
@@ -328,3 +328,10 @@ class Store:
         if row is None:
             raise KeyError(run)
         return row["workflow"], None if row["targets"] is None else json.loads(row["targets"])
+
+
+def _now(database: sqlite3.Connection) -> float:
+    """The time at which something ends; what ended after it, by a clock that was set back since, ended now."""
+    now = time.time()
+    database.execute("UPDATE runs SET finished = ? WHERE phase = 2 AND first < ?", (now, -now))
+    return now

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from nodegraph.cache import DiskTier, MemoryTier, ResultCache, results
+from nodegraph.cache.history import RUNS_REMEMBERED
 from nodegraph.cache.index import VERSION
 from nodegraph.diffusion.values import Image
 
@@ -133,6 +134,18 @@ def test_a_clock_that_was_set_back_does_not_hinder_making_room(tmp_path: Path) -
         tier.put(f"k{seed}", result(seed), 1.0)
     assert "of tomorrow" in tier
     assert tier.usage().bytes <= 250_000
+
+
+def test_a_clock_that_was_set_back_does_not_hinder_remembering_runs(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path)
+    for number in range(RUNS_REMEMBERED):
+        tier.remember([(f"n{number}", "Number", "then")])
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as index, index:
+        index.execute("UPDATE runs SET used = used + 3e8")
+    tier.remember([("new", "Number", "now")])
+    assert tier.remembered({"new": "Number"}) == {"new": "now"}
+    assert tier.remembered({"n0": "Number"}) == {}
+    assert tier.remembered({"n1": "Number"}) == {"n1": "then"}
 
 
 def test_of_equal_cost_the_larger_goes_first(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nodegraph.serve import documents
 from nodegraph.serve.artifacts import Artifacts, describe
 from nodegraph.serve.documents import WorkflowStore
 from nodegraph.serve.listing import Listing
+from nodegraph.serve.running import Running
 from nodegraph.serve.store import MAX_ATTEMPTS, MAX_LOSSES, Claim, Store, Submission
 from nodegraph.serve.storefile import StoreFile
 from nodegraph.workflow import Workflow
@@ -223,6 +225,32 @@ def test_what_ended_before_a_clock_was_set_back_is_forgotten_first(store: Store)
             database.execute("UPDATE runs SET finished = ? WHERE id = ?", (2e9 - number * 1e8, runs[number]))
     assert sorted(store.forget(1, 2**30)) == sorted(runs[:2])
     assert status(store, runs[2]) == "succeeded"
+
+
+def test_what_ends_after_a_clock_was_set_back_is_listed_before_what_ended_until_then(store: Store) -> None:
+    runs = [submit(store) for _ in range(4)]
+    for _ in range(2):
+        store.finish(claimed(store), "succeeded")
+    with store.file.transaction() as database:  # by a clock that was ten years ahead
+        database.execute("UPDATE runs SET finished = finished + 3e8 WHERE phase = 2")
+    store.finish(claimed(store), "failed")
+    assert [row["id"] for row in store.page(None, 10, None)] == [runs[3], runs[2], runs[1], runs[0]]
+    store.cancel(runs[3])
+    assert [row["id"] for row in store.page(None, 10, None)] == [*reversed(runs)]
+    assert all(row["finished"] <= time.time() for row in store.page(None, 10, None))
+    assert store.page(None, 10, runs[2])[0]["id"] == runs[1]
+
+
+def test_what_is_left_of_a_run_does_not_grow_when_the_clock_is_set_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(store)
+    running = Running(claimed(store), 0)
+    running.apply({"event": "started", "node": "a", "left": 50.0, "share": 0.5}, [])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    assert running.left is not None
+    assert running.left <= 50
 
 
 def test_a_database_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
