@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from nodegraph.comfyui.table import AFTER, SEEDS
@@ -18,12 +18,25 @@ PRIMITIVE = "PrimitiveNode"  # the editor's own: a value that it writes into the
 MUTED, BYPASSED = 2, 4
 SHOWN = 80  # characters of a name or a value in a message
 MAX_VIA = 100  # points of a link
-MAX_POINTS = 10_000  # of all links, about: many may share points, and then each has its own; others come straight
+MAX_POINTS = 10_000  # of all links, about; see `Points`
 REROUTE_SIZE = (75.0, 26.0)  # pixels, as their editor draws one
 MAX_COPIED = 16 * 2**20  # characters of what is said once and comes to stand in many nodes
 
 
 Place = tuple[float, float]
+
+
+class Points:
+    """Counts the points that links are led through. Many links may share points, and then each has its own."""
+
+    def __init__(self) -> None:
+        self._left = MAX_POINTS
+
+    def take(self, find: Callable[[], tuple[Place, ...]]) -> tuple[Place, ...]:
+        """The points of one more link; none, for it comes straight, and they are not looked for after too many."""
+        found = find() if self._left > 0 else ()
+        self._left -= len(found)
+        return found
 
 
 class Source(NamedTuple):
@@ -124,7 +137,7 @@ def straightened(graph: Graph) -> Graph:
     A PrimitiveNode's value goes into the inputs that it feeds. Linear in the document: each line is followed once.
     """
     begins: dict[Source, Source | None] = {}
-    points = 0
+    points = Points()
     for node in graph.nodes.values():
         if node.type == REROUTE:
             continue  # it goes, and what passes it is followed through it
@@ -132,9 +145,7 @@ def straightened(graph: Graph) -> Graph:
             origin = _origin(source, graph.nodes, begins)
             feeding = None if origin is None else graph.nodes[origin.node]
             if origin is not None and feeding is not None and feeding.type != PRIMITIVE:
-                via = _via(source, graph.nodes) if points < MAX_POINTS else ()
-                points += len(via)
-                node.inputs[name] = origin._replace(via=via)
+                node.inputs[name] = origin._replace(via=points.take(partial(_via, source, graph.nodes)))
                 continue
             del node.inputs[name]
             values = () if feeding is None else feeding.inputs.values()

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from nodegraph.comfyui.graph import BYPASSED, MAX_POINTS, MUTED, Graph, Node, Source, numbers, shown
+from nodegraph.comfyui.graph import BYPASSED, MUTED, Graph, Node, Points, Source, numbers, shown
 from nodegraph.comfyui.read_apart import NOTES, Became, Note, SeedMode, taken_apart, taken_in
 from nodegraph.comfyui.said import Said, as_said
 from nodegraph.comfyui.table import AFTER, APART, NAMESAKES, READ, SAMPLERS_READ, Rule
@@ -80,7 +80,7 @@ class Translation:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.layout: dict[str, dict[str, float]] = {}
         self.bends: list[dict[str, Any]] = []
-        self.points = 0
+        self.points = Points()
 
     def document(self) -> dict[str, Any]:
         """The document as JSON data."""
@@ -222,11 +222,9 @@ class Translation:
         """Keep the points of the links of a node, as long as there are not too many in all."""
         for entry, given in draft.links.items():
             for one in given if isinstance(given, list) else [given]:
-                if self.points >= MAX_POINTS:
-                    return
-                if isinstance(one, Source) and one.via and (link := self._links(one)):
-                    self.points += len(one.via)
-                    points = [{"x": x, "y": y} for x, y in one.via]
+                if not isinstance(one, Source) or not one.via or not (link := self._links(one)):
+                    continue
+                if points := [{"x": x, "y": y} for x, y in self.points.take(partial(tuple, one.via))]:
                     self.bends.append({"node": name, "input": entry[:200], "link": link, "points": points})
 
     def _spec(self, draft: Draft, titled: Node | None, mode: int) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from nodegraph.comfyui.graph import MAX_POINTS, MAX_VIA, Place, numbers, record, rows, text
+from nodegraph.comfyui.graph import MAX_VIA, Place, Points, numbers, record, rows, text
 
 
 class Reroutes:
@@ -14,9 +15,10 @@ class Reroutes:
     Args:
         data: a workflow, or one of its subgraphs.
         moved: where a place in it lies in the whole.
+        counted: of the whole.
     """
 
-    def __init__(self, data: Mapping[str, Any], moved: Callable[[Place], Place]) -> None:
+    def __init__(self, data: Mapping[str, Any], moved: Callable[[Place], Place], counted: Points) -> None:
         extra = record(data.get("extra") or {}, "`extra`")
         given = rows(data.get("reroutes"), "`reroutes`") or rows(extra.get("reroutes"), "`reroutes`")
         self.points: dict[str, tuple[Place, str]] = {}
@@ -26,7 +28,7 @@ class Reroutes:
             before = text(point.get("parentId") or "", "the reroute before one")
             self.points[text(point.get("id"), "the id of a reroute")] = moved((x, y)), before
         self.known: dict[str, tuple[Place, ...]] = {}
-        self.left = MAX_POINTS
+        self.counted = counted
         self.last: dict[str, str] = {}
         for one in rows(extra.get("linkExtensions"), "`linkExtensions`"):
             link = record(one, "what is said of a link")
@@ -39,11 +41,13 @@ class Reroutes:
         """
         last = text(last or self.last.get(link, ""), "a link's reroute")
         if last not in self.known:
-            found: list[Place] = []
-            id = last
-            while id in self.points and len(found) < MAX_VIA and self.left > 0:
-                point, id = self.points[id]
-                found.append(point)
-                self.left -= 1
-            self.known[last] = tuple(found[::-1])
+            self.known[last] = self.counted.take(partial(self._before, last))
         return self.known[last]
+
+    def _before(self, last: str) -> tuple[Place, ...]:
+        """The reroute and those before it, the first of them first."""
+        found: list[Place] = []
+        while last in self.points and len(found) < MAX_VIA:
+            point, last = self.points[last]
+            found.append(point)
+        return tuple(found[::-1])

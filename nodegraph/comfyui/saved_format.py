@@ -20,6 +20,7 @@ from nodegraph.comfyui.graph import (
     Graph,
     Node,
     Place,
+    Points,
     Source,
     numbers,
     record,
@@ -145,6 +146,7 @@ class _Reading:
         self.definitions = definitions
         self.nodes: dict[str, Node] = {}
         self.copies = Copies()
+        self.points = Points()
         self.apart: Counter[tuple[str, str]] = Counter()
 
     def scope(self, data: Mapping[str, Any], scope: _Scope) -> None:
@@ -157,7 +159,7 @@ class _Reading:
         uses = {id for id, type in types.items() if type in self.definitions}
         places = [place for one in given if (place := _place(one.get("pos")))]
         corner = (min(x for x, _ in places), min(y for _, y in places)) if places and scope.origin else None
-        reroutes = Reroutes(data, lambda place: _moved(place, corner, scope.origin) or place)
+        reroutes = Reroutes(data, lambda place: _moved(place, corner, scope.origin) or place, self.points)
         lines = self._lines(data, scope, uses, reroutes)
         for one, (id, type) in zip(given, types.items(), strict=True):
             entries = [record(entry, f"an input of node {id}") for entry in rows(one.get("inputs"), "`inputs`")]

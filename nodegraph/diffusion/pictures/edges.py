@@ -22,7 +22,7 @@ def edges(pictures: Tensor, low: float, high: float, blur: float = 1.0) -> Tenso
     any blur: what the filter gives after one of a pixel. A line runs along the crest of slopes above `low`, where
     they are tied, side by side, to one above `high`.
 
-    Where `low` is `high` these are the lines of kornia's Canny, which ComfyUI uses, but for ties, where it may take
+    Where `low` is `high` these are the lines of kornia's Canny, which ComfyUI has, but for ties, where it may take
     the pixel beside. Between the two it goes from line to line alone, also over corners; here all that is as steep
     as `low` ties, so that a faint line stays which runs up to a strong one without touching it.
 
