@@ -13,9 +13,9 @@ from typing import Any
 
 import browser
 import pytest
+from comfyui_made import API
 from conftest import ROOT
 from real_server import PICTURE, Running, running
-from test_comfyui import API
 
 from nodegraph.workflow import Workflow
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from browser import violations
+from comfyui_made import API
 from PIL import Image, PngImagePlugin
 from real_server import Running
-from test_comfyui import API
 from test_comfyui_export import shape
 
 from nodegraph.workflow import Workflow

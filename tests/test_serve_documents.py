@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from comfyui_made import API
 from conftest import ROOT
 from real_server import PICTURE, Running, running, workflow
-from test_comfyui import API
 
 from nodegraph import pictures
 from nodegraph.serve.documents import WorkflowStore
