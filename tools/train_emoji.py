@@ -14,6 +14,7 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -51,7 +52,7 @@ HELD_OUT = 40  # one picture of so many is never trained on
 RECALLED = 8  # texts whose latents are recalled, for each picture that is denoised
 # Among the pictures of one text, its styles are a third of the variance, and learnt last: what they differ in
 # counts so much more. This leaves the optimum, the mean of what a text was seen with, where it is.
-APART = 3.0
+WEIGHTS = {"apart": 3.0}  # of losses, by their names in the log, which has them as they are; others weigh 1
 SAVE_SECONDS = 240
 LOG_STEPS = 100
 
@@ -211,7 +212,7 @@ def train_denoiser(
         # Recalling takes no transformer, so eight times as many pictures cost a quarter more.
         count = RECALLED * args.batch // len(STYLES)
         recalled, apart = recall_loss([sets[index] for index in draw(evenly, count)])
-        parts = {"recall": recalled, "apart": APART * apart}
+        parts = {"recall": recalled, "apart": apart}
         alone = time.monotonic() - started < 60 * args.recall_minutes
         if not alone:
             indices = [data.training[index] for index in draw(weights, args.batch)]
@@ -219,7 +220,7 @@ def train_denoiser(
             parts[name] = loss_of(indices, compiled, generator, shift)
         for name, part in parts.items():
             recent[name].append(float(part.detach()))
-        return torch.stack([*parts.values()]).sum(), 0 if alone else args.batch
+        return weighted(parts), 0 if alone else args.batch
 
     def draw(weights: Tensor, count: int) -> list[int]:
         return torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
@@ -251,6 +252,11 @@ def train_denoiser(
             export(args.export, autoencoder, averaged, words, latents.shape[-1], state)
         if done:
             return
+
+
+def weighted(losses: Mapping[str, Tensor]) -> Tensor:
+    """What is made small: the sum of the losses, each by its weight."""
+    return torch.stack([WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
 
 def networks(words: Vocabulary, channels: int, size: int) -> Conditional:
