@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from peer_walks import BETAS, FLOW, NETWORK, STABLE, START
 from torch import Tensor
 
 from nodegraph.diffusion.proofs.probing import last
@@ -18,19 +17,10 @@ from nodegraph.diffusion.sampling.denoisers import denoised, denoiser, input_sca
 from nodegraph.diffusion.sampling.inpainting import resampled
 from nodegraph.diffusion.sampling.samplers import SAMPLERS, invert
 from nodegraph.diffusion.sampling.stepping import Denoise
-from nodegraph.diffusion.values import Parametrization
-
-sys.path.insert(0, str(ROOT / "bench"))
-
-from peers import STABLE, network  # type: ignore[import-not-found]
 
 # What their code warns of is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
 diffusers = pytest.importorskip("diffusers")
-NETWORK = network()
-FLOW = Parametrization("flow", "flow", 0.005, 80.0)
-START = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 STEPS = 12
 
 
