@@ -91,9 +91,13 @@ class Artifacts:
                     continue
                 relative = path.relative_to(self._outputs.resolve()).as_posix()
                 if node is not None:
-                    replaced = "SELECT id FROM artifacts WHERE path = ?"
-                    database.execute(f"DELETE FROM shown WHERE artifact IN ({replaced})", (relative,))
-                    database.execute("DELETE FROM artifacts WHERE path = ?", (relative,))
+                    # With the same receipt it is the same file: of a run that went on where another had been.
+                    another = "path = ? AND NOT (bytes IS ? AND receipt IS ? AND receipt IS NOT 'null')"
+                    was = (relative, file["bytes"], file.get("receipt"))
+                    database.execute(
+                        f"DELETE FROM shown WHERE artifact IN (SELECT id FROM artifacts WHERE {another})", was
+                    )
+                    database.execute(f"DELETE FROM artifacts WHERE {another}", was)
                 database.execute(
                     "INSERT INTO artifacts (id, path, name, node, run, media_type, width, height, bytes, created, "
                     "receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO NOTHING",

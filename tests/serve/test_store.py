@@ -344,6 +344,10 @@ def test_a_file_under_the_name_of_one_that_was_removed_is_another_artifact(store
     with pytest.raises(KeyError):
         artifacts.get(old.id)
     assert artifacts.add(runs[2], None, told(path, '"none"')) == [new], "found written, it is the same"
+    assert artifacts.add(runs[0], "save", told(path, '"second"')) == [new], "two runs at once made it"
+    assert artifacts.of_runs(runs[:2]) == {runs[0]: [new], runs[1]: [new]}
+    (again,) = artifacts.add(runs[0], "save", told(path, "null"))
+    assert again.id != new.id, "without a receipt nothing says so"
 
 
 def written(artifacts: Artifacts, run: str, path: Path, size: int = 100) -> str:
