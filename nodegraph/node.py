@@ -347,6 +347,10 @@ def _type_name(place: str, entry: Any) -> str:
         return f"~{entry.__name__}"
     if get_origin(entry) is Literal:
         kinds = {type(choice) for choice in get_args(entry)}
+        if not kinds:
+            raise DeclarationError(
+                f"{place}: a Literal without choices; where they are looked up, give one that says what is missing"
+            )
         if len(kinds) != 1 or kinds.isdisjoint(PRIMITIVES):
             raise DeclarationError(f"{place}: the choices of a Literal must be of one primitive type")
         return PRIMITIVES[kinds.pop()]

@@ -158,6 +158,14 @@ def mixed_literal(a: Literal[1, "x"]) -> int:
     return 1
 
 
+FOUND: tuple[str, ...] = ()
+
+
+def nothing_found(a: Literal[FOUND]) -> int:  # type: ignore[valid-type]
+    """Doc."""
+    return 1
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -168,6 +176,7 @@ def mixed_literal(a: Literal[1, "x"]) -> int:
         (untyped_wire, ["parameter a", "cannot travel"]),
         (optional_output, ["one type"]),
         (mixed_literal, ["parameter a", "one primitive type"]),
+        (nothing_found, ["parameter a", "without choices", "what is missing"]),
     ],
 )
 def test_a_poor_signature_is_refused_with_its_place(function: Any, words: list[str]) -> None:
