@@ -432,7 +432,7 @@ def test_a_queue_that_is_only_not_to_be_had_is_not_called_damaged(
 
 def test_the_end_of_a_run_tells_no_receipt_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large grid they come to more than one report may be long."""
-    monkeypatch.setattr(spawn, "MAX_LINE", 2**16)
+    monkeypatch.setattr(spawn, "MAX_LINE", 10_000)
     give_plugin(home)
     texts = {f"write{n}": ("WriteText", {"text": f"text {n}"}) for n in range(40)}
 
@@ -444,7 +444,7 @@ def test_the_end_of_a_run_tells_no_receipt_again(home: Home, monkeypatch: pytest
                 assert done.attempts == 1
                 stored = [await service.gallery.artifact(one.id) for one in done.artifacts]
                 assert [json.loads(one.receipt or "")["node"] for one in stored] == list(texts)
-            assert sum(len(one.receipt or "") for one in stored) > 2**16
+            assert sum(len(one.receipt or "") for one in stored) > 10_000
 
     run(scenario())
 
