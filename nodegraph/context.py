@@ -226,7 +226,8 @@ class Context:
     def _left(self, name: str, suffix: str, content: bytes) -> Path | None:
         for path in self.left:
             with suppress(OSError):
-                if path.name.startswith(name) and path.suffix == suffix and path.read_bytes() == content:
+                alike = path.name.startswith(f"{name}-") and path.suffix == suffix
+                if alike and path.stat().st_size == len(content) and path.read_bytes() == content:
                     self.left.remove(path)
                     return path
         return None

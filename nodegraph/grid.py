@@ -31,7 +31,7 @@ SHEET, SAVE = "ContactSheet", "SaveImage"
 ROW = 600.0  # pixels from a node to the one below it: room for a sampler and the picture that it shows
 LONGEST = 40  # characters of a value in a label
 NUMBER = r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?)"
-ZERO_BEFORE = re.compile(r"(?<![0-9eE+-])(?<![0-9]\.)-?0+(?=[0-9])")
+ZERO_BEFORE = re.compile(r"(?<![0-9eE+-])(?<!(?<!\.)\.)-?0+(?=[0-9])")
 RANGE = re.compile(rf"\s*{NUMBER}\.\.{NUMBER}(?::{NUMBER})?\s*")
 
 

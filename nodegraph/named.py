@@ -18,18 +18,22 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError where the disk refuses, and leaves what was there.
     """
-    with written(path.parent, content) as fresh:
-        with suppress(OSError):  # there is none, or the file system knows no modes
-            fresh.chmod(stat.S_IMODE(path.stat().st_mode))
+    mode = None
+    with suppress(OSError):  # there is none
+        mode = stat.S_IMODE(path.stat().st_mode)
+    with written(path.parent, content, mode) as fresh:
         fresh.replace(path)
 
 
 @contextmanager
-def written(folder: Path, content: bytes) -> Iterator[Path]:
+def written(folder: Path, content: bytes, mode: int | None = None) -> Iterator[Path]:
     """A file that is whole on the disk, under a passing name in a folder: to be given another, for it goes."""
     fresh = folder / secrets.token_hex(8).join(TEMPORARY)
     try:
         with fresh.open("xb") as file:  # with the mode of any new file, where tempfile's are for nobody else
+            if mode is not None:
+                with suppress(OSError):  # the file system knows no modes
+                    fresh.chmod(mode)  # before there is anything to read
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -78,6 +78,13 @@ def test_numbers_that_begin_with_zeros_are_told_as_they_should_be_written(text: 
     assert values_of(meant, is_text=False)
 
 
+@pytest.mark.parametrize("text", [".05", "0.5,.025", "-.05,1"])
+def test_no_number_is_proposed_that_is_another(text: str) -> None:
+    with pytest.raises(ValueError) as told:
+        values_of(text, is_text=False)
+    assert "begins with a zero" not in str(told.value)
+
+
 def test_zeros_in_a_number_are_no_zeros_before_it() -> None:
     assert values_of("0,0.05,10.01,1e05,-0.5,1e-03", is_text=False) == (0, 0.05, 10.01, 1e5, -0.5, 1e-3)
 

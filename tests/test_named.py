@@ -54,12 +54,14 @@ def no_links(tmp_path: Path) -> str:
 def test_a_file_is_on_the_disk_before_its_name_is_and_has_the_mode_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, synced = tmp_path / "picture.png", []
+    path, synced, modes = tmp_path / "picture.png", [], []
     fsync = os.fsync
 
     def told(descriptor: int) -> None:
         fsync(descriptor)
-        synced.append((os.fstat(descriptor).st_size, path.read_text() if path.exists() else None))
+        stats = os.fstat(descriptor)
+        synced.append((stats.st_size, path.read_text() if path.exists() else None))
+        modes.append(stat.S_IMODE(stats.st_mode))
 
     monkeypatch.setattr(os, "fsync", told)
     (tmp_path / "any").touch()
@@ -69,6 +71,7 @@ def test_a_file_is_on_the_disk_before_its_name_is_and_has_the_mode_of_others(
     write_whole(path, b"second one")
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("second one", 0o640)
     assert synced == [(5, None), (10, "first")]
+    assert modes[1] == 0o640  # before anybody could read what is new
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
         write_whole(tmp_path / "folder", b"no file")

@@ -101,10 +101,12 @@ def sample(
     denoise = wrapped(denoise, terms, Run(model, predict, positive, progress_of(sigma_list)))
     if known is not None:
         denoise = Uncertain(denoise, known, positive, progress_of(sigma_list))
+    x = clean + sigma_list[0] * noise
     if mask is not None:
-        # Where another sampler began, the known part stays under the noise that it began with.
-        denoise, walk = _inpainting(denoise, walk, latent, kept, mask, noise if latent.known is None else first)
-    yield from _without_gradients(walk(denoise, clean + sigma_list[0] * noise, sigma_list, fresh, **options))
+        # Where another sampler began, the known part stays under the noise that it was left with.
+        under = noise if latent.known is None else (x - kept) / sigma_list[0]
+        denoise, walk = _inpainting(denoise, walk, latent, kept, mask, under)
+    yield from _without_gradients(walk(denoise, x, sigma_list, fresh, **options))
 
 
 def _check(positive: Conditioning, negative: Conditioning | None, guidance_scale: float, count: int) -> None:
