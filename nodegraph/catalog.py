@@ -66,7 +66,7 @@ def load_catalog(folder: Path, plugins: Sequence[Path] = ()) -> Catalog:
     path = folder / f"catalog-{all_sources(plugins)}.json"
     with suppress(OSError, ValidationError):
         kept = Catalog.model_validate_json(path.read_bytes())
-        if not kept.plugins_left_out or time.time() - path.stat().st_mtime < AGAIN_SECONDS:
+        if not kept.plugins_left_out or abs(time.time() - path.stat().st_mtime) < AGAIN_SECONDS:
             return kept
     return _build(path, plugins)
 

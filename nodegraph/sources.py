@@ -29,13 +29,18 @@ def plugin_paths(folders: Sequence[Path]) -> list[Path]:
 
 
 def source_digest(*paths: Path) -> str:
-    """blake2b-160 over the Python sources of files and folders, by relative name and content."""
+    """blake2b-160 over the Python sources of files and folders, by relative name and content.
+
+    Left out are names that begin with a dot: no module has one, but the lock of an editor does. A link to
+    nothing counts by its name alone.
+    """
     whole = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for root in paths:
-        files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
+        files = sorted(root.rglob("[!.]*.py")) if root.is_dir() else [root]
         for path in files:
             whole.update(os.fsencode(path.relative_to(root.parent).as_posix()) + b"\0")
-            whole.update(path.read_bytes())
+            if path.is_file():
+                whole.update(path.read_bytes())
     return whole.hexdigest()
 
 

@@ -116,6 +116,10 @@ def test_what_was_left_out_is_tried_again_after_an_hour_and_not_by_every_command
     assert load_catalog(home.cache, [home.plugins]) == first
     assert load_catalog(home.cache, [home.plugins]) == first
     assert tries.read_text() == ".."
+    for path in home.cache.glob("catalog-*.json"):  # by a clock that was set back since
+        os.utime(path, (path.stat().st_mtime + module.AGAIN_SECONDS + 600,) * 2)
+    assert load_catalog(home.cache, [home.plugins]) == first
+    assert tries.read_text() == "..."
 
 
 def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
@@ -130,6 +134,20 @@ def test_a_plugin_that_never_ends_is_waited_for_so_long_and_no_longer(
     (problem,) = found.problems
     assert problem.origin.endswith("endless.py")
     assert problem.message.endswith("importing did not end within 2 s")
+
+
+def test_a_link_to_nothing_in_a_plugin_keeps_no_node_away(home: Home) -> None:
+    (home.plugins / "pack").mkdir(parents=True)
+    (home.plugins / "pack" / "__init__.py").write_text(GOOD)
+    before = load_catalog(home.cache, [home.plugins])
+    (home.plugins / "pack" / ".#helper.py").symlink_to("somebody@machine.4242")  # as an editor locks a file
+    assert load_catalog(home.cache, [home.plugins]) == before
+    (home.plugins / "pack" / "helper.py").symlink_to("nothing.py")
+    (home.plugins / "gone.py").symlink_to("nothing.py")
+    found = load_catalog(home.cache, [home.plugins])
+    assert set(found.nodes) == set(before.nodes)
+    assert "Answer" in found.nodes
+    assert [Path(problem.origin).name for problem in found.problems] == ["nothing.py"]
 
 
 def test_a_plugin_that_leaves_a_thread_behind_keeps_nobody_waiting(home: Home) -> None:

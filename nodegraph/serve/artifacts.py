@@ -228,6 +228,10 @@ class Artifacts:
         path = linked(trashed, path)
         row |= {"path": path.relative_to(self._outputs).as_posix(), "name": path.name}
         with _gone_again(path), self._file.transaction() as database:
+            # An artifact may be known under this name whose file somebody has removed: it gives the name up.
+            gone = "SELECT id FROM artifacts WHERE path = ?"
+            database.execute(f"DELETE FROM shown WHERE artifact IN ({gone})", (row["path"],))
+            database.execute("DELETE FROM artifacts WHERE path = ?", (row["path"],))
             marks = ", ".join(f":{column}" for column in row)
             database.execute(f"INSERT INTO artifacts ({', '.join(row)}) VALUES ({marks})", row)
             database.executemany(

@@ -194,7 +194,7 @@ class Dispatcher:
         kept = 0
         for stat, path in sorted(logs, key=lambda log: -log[0].st_mtime_ns):
             kept += stat.st_size
-            if kept > LOGS_BYTES:
+            if kept > LOGS_BYTES and path.stem not in self.running:
                 path.unlink()
 
     def _forget(self, running: Running) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from nodegraph.catalog import AGAIN_SECONDS as LEFT_OUT_SECONDS
 from nodegraph.catalog import Catalog, load_catalog
 from nodegraph.sources import plugin_paths
 
@@ -34,7 +35,7 @@ class NodeTypes:
         self._changed = changed
         self._lock = asyncio.Lock()
         self._stamps: _Stamps | None = None
-        self._again = 0.0  # when to look once more, although nothing has changed, where there is a problem
+        self._again = 0.0  # when to try once more, although nothing has changed, where nodes are missing
         self.catalog = Catalog()
         self.loaded = asyncio.Event()
         self.problem: str | None = None
@@ -56,6 +57,7 @@ class NodeTypes:
                 log.error("%s", self.problem)
                 return
             self.problem = None
+            self._again = time.monotonic() + LEFT_OUT_SECONDS
             if catalog != self.catalog:
                 self.catalog = catalog
                 self._changed()
@@ -66,7 +68,8 @@ class NodeTypes:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             changed = self._stamps != await asyncio.to_thread(_stamps, self._plugins)
-            if changed or (self.problem is not None and time.monotonic() > self._again):
+            lacking = self.problem is not None or self.catalog.plugins_left_out
+            if changed or (lacking and time.monotonic() > self._again):
                 await self.refresh()
 
 

@@ -331,7 +331,6 @@ class Store:
 
 
 def _now(database: sqlite3.Connection) -> float:
-    """The time at which something ends; what ended after it, by a clock that was set back since, ended now."""
-    now = time.time()
-    database.execute("UPDATE runs SET finished = ? WHERE phase = 2 AND first < ?", (now, -now))
-    return now
+    """The time at which something ends: after all that has ended, also before a clock was set back."""
+    (first,) = database.execute("SELECT MIN(first) FROM runs WHERE phase = 2").fetchone()
+    return time.time() if first is None else max(time.time(), 0.001 - first)

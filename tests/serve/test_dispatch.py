@@ -82,6 +82,25 @@ def test_what_runs_printed_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pyte
     assert {path.name for path in (tmp_path / "logs").iterdir()} == {"server.log", *(log.name for log in logs[:2])}
 
 
+def test_the_log_of_a_run_that_goes_on_stays_however_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LOGS_BYTES", 500)
+    (tmp_path / "logs").mkdir()
+
+    async def scenario() -> None:
+        async with begun(tmp_path) as (dispatcher, running, store, _):
+            store.submit([Submission("{}", "", None, 0)], 10)
+            claim = await dispatcher.claim(1)
+            assert claim is not None
+            dispatcher.began(Running(claim, 1))
+            logs = [tmp_path / "logs" / f"{run}.log" for run in (claim.id, running.id)]
+            for log in logs:
+                log.write_bytes(bytes(1000))
+            await dispatcher.ended(running, {"status": "succeeded", "seconds": 1.0})
+            assert [log.is_file() for log in logs] == [True, False]
+
+    run(scenario())
+
+
 def test_a_run_ends_although_older_ones_cannot_be_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

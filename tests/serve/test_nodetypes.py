@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from serving import run
 
+from nodegraph import catalog
 from nodegraph.home import Home
 from nodegraph.serve import nodetypes
 from nodegraph.serve.nodetypes import NodeTypes
@@ -91,3 +94,31 @@ def test_a_catalog_that_cannot_be_made_is_tried_again_after_a_while_and_where_so
     run(watched(types, lambda: tried(2), changed, lambda: tried(4), later, lambda: tried(6)))
     assert types.problem is not None
     assert "exit status 1" in types.problem
+
+
+def test_plugins_that_were_left_out_are_tried_again_by_a_server_that_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodetypes, "LOOK_SECONDS", 0.01)
+    home.plugins.mkdir()
+    mended = home.plugins / "mended"
+    (home.plugins / "mine.py").write_text(
+        f"import os\nif not os.path.exists({str(mended)!r}): os._exit(7)\n"
+        "from nodegraph import node\n\n@node(category='mine')\n"
+        'def Answer() -> int:\n    "The answer."\n    return 42\n'
+    )
+    types = NodeTypes(home.cache, [home.plugins], lambda: None)
+
+    def left_out() -> bool:
+        if not types.loaded.is_set():
+            return False
+        assert types.catalog.plugins_left_out
+        assert types._again > time.monotonic() + catalog.AGAIN_SECONDS - 600
+        mended.touch()
+        for path in home.cache.glob("catalog-*.json"):  # an hour goes by
+            os.utime(path, (path.stat().st_mtime - catalog.AGAIN_SECONDS - 1,) * 2)
+        types._again = 0.0
+        return True
+
+    run(watched(types, left_out, lambda: "Answer" in types.catalog.nodes))
+    assert not types.catalog.plugins_left_out

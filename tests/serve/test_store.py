@@ -233,11 +233,13 @@ def test_what_ends_after_a_clock_was_set_back_is_listed_before_what_ended_until_
         store.finish(claimed(store), "succeeded")
     with store.file.transaction() as database:  # by a clock that was ten years ahead
         database.execute("UPDATE runs SET finished = finished + 3e8 WHERE phase = 2")
+    ends = [store.required(run)["finished"] for run in runs[:2]]
     store.finish(claimed(store), "failed")
     assert [row["id"] for row in store.page(None, 10, None)] == [runs[3], runs[2], runs[1], runs[0]]
     store.cancel(runs[3])
     assert [row["id"] for row in store.page(None, 10, None)] == [*reversed(runs)]
-    assert all(row["finished"] <= time.time() for row in store.page(None, 10, None))
+    assert [store.required(run)["finished"] for run in runs[:2]] == ends, "history is not written anew"
+    assert store.required(runs[3])["finished"] < ends[1] + 1
     assert store.page(None, 10, runs[2])[0]["id"] == runs[1]
 
 
@@ -411,6 +413,25 @@ def test_an_emptied_trash_leaves_everything_else(store: Store, tmp_path: Path) -
     with pytest.raises(KeyError):
         artifacts.restore(gone)
     assert artifacts.empty_trash() == (0, 0)
+
+
+def test_what_comes_back_takes_its_name_from_an_artifact_whose_file_was_removed(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "outputs" / "one-0001.bin"
+    artifacts = Artifacts(store.file, tmp_path / "outputs", tmp_path / "trash")
+    first, second = submit(store), submit(store)
+    one = written(artifacts, first, path)
+    artifacts.delete(one)
+    other = written(artifacts, second, path)
+    path.unlink()  # by hand
+    back = artifacts.restore(one)
+    assert back.name == path.name
+    assert artifacts.get(one).path == path
+    assert [found.id for found in artifacts.page(10, None)] == [one]
+    assert artifacts.of_runs([first, second]) == {first: [back], second: []}
+    with pytest.raises(KeyError):
+        artifacts.get(other)
 
 
 def test_the_receipt_beside_a_file_goes_with_it(store: Store, tmp_path: Path) -> None:
