@@ -87,14 +87,14 @@ def of_unet(family: str) -> tuple[LiveDenoiser, Condition, tuple[int, ...]]:
 
 def of_transformer(made: Any, forward: Any, width: int, **more: Any) -> tuple[LiveDenoiser, Condition, Any]:
     network = made.networks["transformer"].to("meta")
-    pooled = more.pop("pooled", None)
+    pooled, told = more.pop("pooled", None), more.pop("numbers", ())
     condition = Condition(
         torch.randn(1, 8, width),
         pooled=None if pooled is None else torch.randn(1, pooled),
-        numbers=more.pop("numbers", None),
+        numbers=told or None,
     )
     shape = more.pop("shape", PICTURE)
-    return Transformer(network, FLOW, forward, 16, width, pooled is not None, **more), condition, shape
+    return Transformer(network, FLOW, forward, 16, width, pooled is not None, len(told), **more), condition, shape
 
 
 def of_dit() -> tuple[LiveDenoiser, Condition, tuple[int, ...]]:
@@ -108,7 +108,7 @@ MODELS = {
     "sdxl": lambda: of_unet("sdxl"),
     "dit": of_dit,
     "flux": lambda: of_transformer(tiny_flow.flux(True), flux.forward, 32, pooled=64, numbers=(3.5,)),
-    "sd3": lambda: of_transformer(tiny_flow.sd3("3.5 medium"), sd3.forward, 256, pooled=64),
+    "sd3": lambda: of_transformer(tiny_flow.sd3("3.5 medium"), sd3.forward, 256, pooled=96),
     "z-image": lambda: of_transformer(tiny_flow.z_image(), zimage.forward, 48),
     "qwen-image": lambda: of_transformer(tiny_flow.qwen_image(), qwen.forward, 256),
     "wan": lambda: of_transformer(tiny_flow.wan(), wan.forward, 32, frames=True, shape=(1, 16, 2, 4, 4)),
