@@ -14,6 +14,7 @@ from nodegraph import events
 from nodegraph.carried import RECEIPT_TEXT, beside, beside_content
 from nodegraph.errors import Cancelled, DeclarationError, is_out_of_memory
 from nodegraph.files import Files
+from nodegraph.heap import give_pages_back
 
 if TYPE_CHECKING:
     from nodegraph.diffusion.models.pool import Lease, Live, ModelPool
@@ -116,6 +117,7 @@ class Context:
         if self._device is not None:
             self.models.free(self._device)
         gc.collect()  # what failed may live on in cycles of frames and errors
+        give_pages_back()
 
     def memory_situation(self, error: Exception) -> str:
         """What was asked for, what is free and what is held where the node computes."""

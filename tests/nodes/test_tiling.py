@@ -65,7 +65,7 @@ def test_the_embedded_models_pictures_have_no_seam(context: Context) -> None:
     tiles = painted("both")
     for side in (2, 3):
         seam, *inside = grid(tiles, side)
-        assert min(inside) < seam < max(inside)
+        assert 0.8 * min(inside) < seam < max(inside)  # nor one that was smeared
         assert 0.6 < seam / mean(inside) < 1.6
 
 

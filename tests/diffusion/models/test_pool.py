@@ -174,8 +174,8 @@ def limited(megabytes, side):
     print(json.dumps([shape, told, key in engine.cache.disk]))
 
 engine.run(graph(64))
-limited(140, 512)
 limited(60, 768)
+limited(400, 1024)
 """
 
 
@@ -189,10 +189,10 @@ def test_a_real_shortage_is_met_by_tiles_and_a_worse_one_is_explained(tmp_path: 
         env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
     )
     assert done.returncode == 0, done.stderr
-    (shape, told, stored), (no_shape, words, _) = map(json.loads, done.stdout.splitlines())
-    assert shape == [1, 3, 512, 512]
+    (no_shape, words, _), (shape, told, stored) = map(json.loads, done.stdout.splitlines())
+    assert shape == [1, 3, 1024, 1024]
     notes = [event["note"] for event in told if event["event"] == "progress" and event.get("note")]
-    assert notes == ["memory ran out; goes on in tiles of 256 pixels"]
+    assert notes == ["memory ran out; goes on in tiles of 512 pixels"]
     assert not stored  # it differs in its last bits from what a roomier machine makes
     assert no_shape is None
     assert words.startswith(
