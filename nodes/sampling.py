@@ -387,8 +387,11 @@ def LatentBatch(latents: Annotated[list[Latent], Field(description="The latents,
             raise ValueError(f"some of the latents have {what} and others none, or another; give all the like")
         return torch.cat([part.expand(count, *part.shape[1:]) for count, part in found]) if found else None
 
-    mask = joined([one.mask for one in latents], "a mask")
-    if mask is not None and len({one.inpainting for one in latents}) > 1:
+    masked = [one for one in latents if one.mask is not None]
+    # Without a mask all is repainted.
+    everywhere = torch.ones_like(masked[0].mask[:1]) if masked and masked[0].mask is not None else None
+    mask = joined([everywhere if one.mask is None else one.mask for one in latents], "a mask")
+    if len({one.inpainting for one in masked}) > 1:
         raise ValueError("the latents are to be inpainted in several ways; use one method for all")
     shown = [one.shown for one in latents]
     channels = joined([None if one is None else one.channels for one in shown], "a picture beside them")
@@ -396,7 +399,7 @@ def LatentBatch(latents: Annotated[list[Latent], Field(description="The latents,
     return Latent(
         torch.cat([one.tensor for one in latents]),
         mask,
-        latents[0].inpainting,
+        (masked or latents)[0].inpainting,
         None if channels is None else Shown(channels, states),
         joined([one.known for one in latents], "a known part, being noisy,"),
     )

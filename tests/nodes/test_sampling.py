@@ -194,7 +194,10 @@ def test_a_batch_of_latents_keeps_their_masks(context: Context) -> None:
     beside = s.LatentBatch(shown).shown
     assert beside is not None
     assert (beside.channels[:, 0, 0, 0].tolist(), beside.states) == ([0, 1, 1], None)
-    for other in (Latent(two.tensor), replace(two, inpainting=Inpainting("blend")), shown[1]):
+    mixed = s.LatentBatch([Latent(two.tensor), one])  # without a mask all is repainted
+    assert mixed.mask is not None
+    assert (mixed.mask[:, 0, 0, 0].tolist(), mixed.inpainting) == ([1, 1, 0.5], Inpainting("repaint"))
+    for other in (replace(two, inpainting=Inpainting("blend")), shown[1]):
         with pytest.raises(ValueError, match=r"give all the like|use one method for all"):
             s.LatentBatch([one, other])
 
